@@ -1,0 +1,198 @@
+# shellcheck shell=bash
+# What the scripts in tools/ share; sourced, never run.
+#
+#   CACHE            where all that is fetched or built outside the tree is kept
+#   say, die         one line on stderr; die ends the script
+#   need             names a missing program and the way to get it
+#   as_root          runs a command as root, or prints what to run as root
+#   cache_once       fills a folder of the cache exactly once
+#   arm64_unpack     unpacks Debian's arm64 packages into a folder
+#
+# Sourcing it sets bash's strict options: a command that fails ends the script, in substitutions too.
+# A function that is called in a condition loses this, so the functions here are called plainly.
+
+set -euo pipefail
+shopt -s inherit_errexit
+umask 022
+
+CACHE=${MICROVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/microvm}
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# Debian's release of which the sysroot and the emulated host are made, whatever runs on this machine
+RELEASE=bookworm
+# shellcheck disable=SC2034 # used by those who source this
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+say()
+{
+	printf 'microvm: %s\n' "$*" >&2
+}
+
+die()
+{
+	say "$@"
+	exit 1
+}
+
+# need PROGRAM SET: PROGRAM must be there; `tools/deps SET` would bring it
+need()
+{
+	command -v "$1" >/dev/null || die "$1 is missing (run: tools/deps $2)"
+}
+
+# as_root COMMAND...: root runs it, others by sudo where that asks nothing or there is a terminal to ask on
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+		sudo -n "$@"
+	elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
+		sudo "$@"
+	else
+		die "this needs root; run: ${AS_ROOT_HINT:-$*}"
+	fi
+}
+
+# key_of TEXT...: a short name for a cache entry made from these words
+key_of()
+{
+	printf '%s\n' "$@" | sha256sum | cut -c1-10
+}
+
+# cache_once KEY FUNCTION [ARGS...]: print the path of the cache entry KEY. Where it is missing, FUNCTION
+# ARGS... DIR fills an empty DIR first, which gets its final name only when all went well. Runs at the same
+# time wait for each other, and an interrupted one leaves nothing behind that the next does not remove.
+cache_once()
+{
+	local key=$1 path=$CACHE/$1
+
+	shift
+	if [ ! -e "$path" ]; then
+		mkdir -p "$(dirname "$path")" "$CACHE/locks"
+		(
+			flock 9
+			[ ! -e "$path" ] || exit 0
+			rm -rf "$path".tmp.*
+			mkdir "$path.tmp.$$"
+			"$@" "$path.tmp.$$" >&2
+			mv -T "$path.tmp.$$" "$path"
+		) 9>"$CACHE/locks/${key//\//_}"
+	fi
+	printf '%s\n' "$path"
+}
+
+# debian_sources RELEASE: apt source lines for RELEASE (bookworm, bookworm-backports), with the mirrors of
+# this machine's own apt configuration. MICROVM_DEBIAN_MIRROR="URL [SECURITY-URL]" replaces them, and is
+# needed where the machine is no Debian.
+debian_sources()
+{
+	local release=$1 main='' security='' by='' uri suite
+
+	if [ -n "${MICROVM_DEBIAN_MIRROR:-}" ]; then
+		read -r main security <<<"$MICROVM_DEBIAN_MIRROR"
+	elif grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
+		while read -r uri suite; do
+			case $suite in
+			*-security) security=${security:-$uri} ;;
+			*-* | */*) ;;
+			bookworm | trixie | forky | *stable | testing | sid) main=${main:-$uri} ;;
+			esac
+		done < <(apt-get update --print-uris 2>/dev/null |
+			sed -n "s|^'\(.*\)/dists/\(.*\)/InRelease'.*|\1 \2|p")
+	fi
+	[ -n "$main" ] || die "no Debian mirror in apt's configuration (set MICROVM_DEBIAN_MIRROR='URL')"
+	[ ! -e "$KEYRING" ] || by="[signed-by=$KEYRING] "
+	echo "deb $by$main $RELEASE main"
+	echo "deb $by$main $RELEASE-updates main"
+	[ -z "$security" ] || echo "deb $by$security $RELEASE-security main"
+	[ "$release" = "$RELEASE" ] || echo "deb $by$main $release main"
+}
+
+# arm64_apt RELEASE COMMAND...: apt-get COMMAND for arm64, with a state of its own in the cache: this
+# machine's dpkg and apt know nothing of it. The machine's way to reach the mirrors (proxies and the like) is kept.
+arm64_apt()
+{
+	local dir=$CACHE/apt/$1 release=$1 quiet=-qq
+
+	shift
+	[ ! -t 2 ] || quiet=-q=0
+	APT_CONFIG=$dir/apt.conf DEBIAN_FRONTEND=noninteractive \
+		apt-get "$quiet" -y -t "$release" --no-install-recommends "$@" >&2
+}
+
+arm64_apt_configure()
+{
+	local dir=$1 release=$2
+
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/empty"
+	: >"$dir/status"
+	{
+		apt-config dump | grep '^Acquire::' || true
+		cat <<-END
+			APT::Architecture "arm64";
+			#clear APT::Architectures;
+			APT::Architectures { "arm64"; };
+			APT::Sandbox::User "";
+			Acquire::Languages "none";
+			Dir::State "$dir";
+			Dir::State::lists "$dir/lists";
+			Dir::State::status "$dir/status";
+			Dir::Cache "$dir/cache";
+			Dir::Etc::main "/dev/null";
+			Dir::Etc::parts "$dir/empty";
+			Dir::Etc::sourcelist "$dir/sources.list";
+			Dir::Etc::sourceparts "$dir/empty";
+			Dir::Etc::preferences "/dev/null";
+			Dir::Etc::preferencesparts "$dir/empty";
+		END
+	} >"$dir/apt.conf"
+	debian_sources "$release" >"$dir/sources.list"
+}
+
+# arm64_unpack RELEASE DIR PACKAGE...: unpack these and all they depend on into DIR, as /usr-merged root;
+# nothing of them is run
+arm64_unpack()
+{
+	local release=$1 dir=$2 state=$CACHE/apt/$1 deb
+
+	shift 2
+	need apt-get build
+	mkdir -p "$state" "$CACHE/locks"
+	(
+		flock 8
+		arm64_apt_configure "$state" "$release"
+		rm -f "$state"/cache/archives/*.deb
+		if [ -z "$(find "$state/updated" -mmin -720 2>/dev/null)" ]; then
+			say "fetching the package lists of Debian $release for arm64"
+			arm64_apt "$release" update
+			touch "$state/updated"
+		fi
+		say "fetching arm64 packages: $*"
+		rm -f "$state/failed"
+		arm64_apt "$release" install --download-only "$@" || touch "$state/failed"
+		if [ -e "$state/failed" ]; then
+			# the lists may be older than the mirror's pool
+			arm64_apt "$release" update
+			arm64_apt "$release" install --download-only "$@"
+		fi
+		mkdir -p "$dir"/usr/{bin,sbin,lib}
+		ln -sf usr/bin usr/sbin usr/lib "$dir/"
+		for deb in "$state"/cache/archives/*.deb; do
+			dpkg-deb --fsys-tarfile "$deb" |
+				tar -C "$dir" -x --no-same-owner --keep-directory-symlink
+		done
+		rm -f "$state"/cache/archives/*.deb
+	) 8>"$CACHE/locks/apt-$release"
+}
+
+# relative_links DIR: make the absolute symbolic links under DIR mean the same with DIR as the root
+relative_links()
+{
+	local dir=$1 link target
+
+	find "$dir" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+		target=$(readlink "$link")
+		ln -sfnr "$dir$target" "$link"
+	done
+}
