@@ -16,6 +16,7 @@ shopt -s inherit_errexit
 umask 022
 
 CACHE=${MICROVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/microvm}
+# shellcheck disable=SC2034 # used by those who source this
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Debian's release of which the sysroot and the emulated host are made, whatever runs on this machine
@@ -109,23 +110,13 @@ debian_sources()
 	[ "$release" = "$RELEASE" ] || echo "deb $by$main $release main"
 }
 
-# arm64_apt RELEASE COMMAND...: apt-get COMMAND for arm64, with a state of its own in the cache: this
-# machine's dpkg and apt know nothing of it. The machine's way to reach the mirrors (proxies and the like) is kept.
-arm64_apt()
-{
-	local dir=$CACHE/apt/$1 release=$1 quiet=-qq
-
-	shift
-	[ ! -t 2 ] || quiet=-q=0
-	APT_CONFIG=$dir/apt.conf DEBIAN_FRONTEND=noninteractive \
-		apt-get "$quiet" -y -t "$release" --no-install-recommends "$@" >&2
-}
-
+# arm64_apt_configure RELEASE DIR: make DIR the state and the configuration of an apt for arm64 alone: this
+# machine's dpkg and apt know nothing of it. The machine's way to the mirrors (proxies and the like) is kept.
 arm64_apt_configure()
 {
-	local dir=$1 release=$2
+	local release=$1 dir=$2
 
-	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/empty"
+	mkdir -p "$dir/lists/partial" "$dir/debs/partial" "$dir/empty"
 	: >"$dir/status"
 	{
 		apt-config dump | grep '^Acquire::' || true
@@ -134,11 +125,13 @@ arm64_apt_configure()
 			#clear APT::Architectures;
 			APT::Architectures { "arm64"; };
 			APT::Sandbox::User "";
+			APT::Install-Recommends "false";
 			Acquire::Languages "none";
 			Dir::State "$dir";
 			Dir::State::lists "$dir/lists";
 			Dir::State::status "$dir/status";
-			Dir::Cache "$dir/cache";
+			Dir::Cache "$dir";
+			Dir::Cache::archives "$dir/debs";
 			Dir::Etc::main "/dev/null";
 			Dir::Etc::parts "$dir/empty";
 			Dir::Etc::sourcelist "$dir/sources.list";
@@ -146,44 +139,67 @@ arm64_apt_configure()
 			Dir::Etc::preferences "/dev/null";
 			Dir::Etc::preferencesparts "$dir/empty";
 		END
+		[ "$release" = "$RELEASE" ] || echo "APT::Default-Release \"$release\";"
 	} >"$dir/apt.conf"
 	debian_sources "$release" >"$dir/sources.list"
 }
 
-# arm64_unpack RELEASE DIR PACKAGE...: unpack these and all they depend on into DIR, as /usr-merged root;
-# nothing of them is run
+# apt-get with that configuration, showing its progress to a terminal only
+arm64_apt()
+{
+	local quiet=-qq
+
+	[ ! -t 2 ] || quiet=-q=0
+	(cd "$state/debs" && APT_CONFIG=$state/apt.conf DEBIAN_FRONTEND=noninteractive apt-get "$quiet" -y "$@" >&2)
+}
+
+# arm64_unpack RELEASE DIR PACKAGE...: unpack these and all they depend on into DIR, as a /usr-merged root;
+# with --only before the packages, those alone. Nothing of them is run.
 arm64_unpack()
 {
-	local release=$1 dir=$2 state=$CACHE/apt/$1 deb
+	local release=$1 dir=$2 state=$CACHE/apt/$1 fetch='install --download-only' deb
 
 	shift 2
+	if [ "$1" = --only ]; then
+		fetch=download
+		shift
+	fi
 	need apt-get build
 	mkdir -p "$state" "$CACHE/locks"
 	(
 		flock 8
-		arm64_apt_configure "$state" "$release"
-		rm -f "$state"/cache/archives/*.deb
+		arm64_apt_configure "$release" "$state"
+		rm -f "$state"/debs/*.deb "$state/failed"
 		if [ -z "$(find "$state/updated" -mmin -720 2>/dev/null)" ]; then
 			say "fetching the package lists of Debian $release for arm64"
-			arm64_apt "$release" update
+			arm64_apt update
 			touch "$state/updated"
 		fi
 		say "fetching arm64 packages: $*"
-		rm -f "$state/failed"
-		arm64_apt "$release" install --download-only "$@" || touch "$state/failed"
+		# shellcheck disable=SC2086 # two words
+		arm64_apt $fetch "$@" || touch "$state/failed"
 		if [ -e "$state/failed" ]; then
 			# the lists may be older than the mirror's pool
-			arm64_apt "$release" update
-			arm64_apt "$release" install --download-only "$@"
+			arm64_apt update
+			# shellcheck disable=SC2086
+			arm64_apt $fetch "$@"
 		fi
 		mkdir -p "$dir"/usr/{bin,sbin,lib}
-		ln -sf usr/bin usr/sbin usr/lib "$dir/"
-		for deb in "$state"/cache/archives/*.deb; do
+		ln -sfn usr/bin "$dir/bin"
+		ln -sfn usr/sbin "$dir/sbin"
+		ln -sfn usr/lib "$dir/lib"
+		for deb in "$state"/debs/*.deb; do
 			dpkg-deb --fsys-tarfile "$deb" |
 				tar -C "$dir" -x --no-same-owner --keep-directory-symlink
 		done
-		rm -f "$state"/cache/archives/*.deb
+		rm -f "$state"/debs/*.deb
 	) 8>"$CACHE/locks/apt-$release"
+}
+
+# arm64_depends RELEASE PACKAGE: the names of what PACKAGE depends on (after an arm64_unpack of that release)
+arm64_depends()
+{
+	APT_CONFIG=$CACHE/apt/$1/apt.conf apt-cache depends --important "$2" | sed -n 's/^ *Depends: //p'
 }
 
 # relative_links DIR: make the absolute symbolic links under DIR mean the same with DIR as the root
