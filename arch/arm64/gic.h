@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gic - the in-kernel GICv3 distributor, redistributors and ITS
+ *
+ * What:   what the host offers, and creation in the one order that works: all vCPUs first,
+ *         then the distributor with its addresses and NR_IRQS, the ITS with its address and
+ *         INIT, then CTRL_INIT, which installs the default GSI table.
+ * Thread: set-up.
+ * Source: KVM devices/arm-vgic-v3.rst, devices/arm-vgic-its.rst.
+ */
+#ifndef ARCH_ARM64_GIC_H
+#define ARCH_ARM64_GIC_H
+
+#include "vmm/base/err.h"
+#include "vmm/base/types.h"
+
+struct hyp;
+
+struct gic_caps {
+	bool v3, its;
+};
+
+/* KVM_CREATE_DEVICE with the TEST flag: creates nothing. */
+void gic_probe(const struct hyp *h, struct gic_caps *ret_caps);
+
+struct gic_cfg {
+	gpa_t gicd, gicr, its;   /* 64 KiB aligned */
+	unsigned nr_cpus;        /* vCPUs that exist already */
+	unsigned nr_irqs;        /* INTIDs up to the last SPI: 64 to 992 in steps of 32 */
+	bool has_its;
+};
+
+struct gic {
+	int gic_fd, its_fd;      /* device descriptors, -1 where absent */
+};
+
+int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, struct err *err);
+void gic_fini(struct gic *g);
+
+#endif

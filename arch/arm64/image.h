@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * image - the arm64 Linux Image and its place in memory
+ *
+ * What:   header checks, gzip, naming of what is not bootable, placement of kernel, initrd
+ *         and device tree without overlap.
+ * Trust:  every byte of the files may be hostile: sizes are checked in subtract form, inflate
+ *         is bounded by guest memory, a file that shrinks under us is a short read, not SIGBUS.
+ * Thread: set-up.
+ * Source: Linux Documentation/arch/arm64/booting.rst.
+ */
+#ifndef ARCH_ARM64_IMAGE_H
+#define ARCH_ARM64_IMAGE_H
+
+#include "vmm/base/err.h"
+#include "vmm/core/gmem.h"
+
+struct boot_files {
+	const char *kernel_name; /* for messages */
+	int kernel_fd;           /* regular file, open for reading; borrowed */
+	const char *initrd_name; /* NULL: none */
+	int initrd_fd;           /* -1: none */
+};
+
+struct boot_layout {
+	gpa_t entry;                        /* where CPU 0 starts */
+	gpa_t kernel; uint64_t kernel_size; /* what the kernel claims (image_size), bytes */
+	gpa_t initrd; uint64_t initrd_size;
+	gpa_t dtb; uint64_t dtb_max;        /* room for the device tree: 2 MiB, 2 MiB aligned */
+};
+
+/* Opens @path for reading: "PATH: cause" for what is missing, a directory, a FIFO, unreadable, empty. @what: "kernel", "initrd". */
+int image_open(const char *what, const char *path, int *ret_fd, struct err *err);
+/*
+ * Loads kernel and initrd into @mem's first region and decides the places. -ENOEXEC: not an
+ * arm64 Image (says what it is: "this is an x86 bzImage"), wrong endianness, page size that
+ * the host lacks; -EFBIG: does not fit into memory; -EIO and others: reading.
+ */
+int boot_load(const struct boot_files *f, struct gmem *mem, struct boot_layout *ret_l, struct err *err);
+
+#endif

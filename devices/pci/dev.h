@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pci/dev - one PCI function: configuration space, BARs, capabilities
+ *
+ * What:   256 bytes of type-0 configuration space with a write mask, BAR sizing and moves,
+ *         a capability list. No INTx: the Interrupt Pin register is 0.
+ * Not:    the bus (host.h), MSI-X behaviour (msix.h).
+ * Trust:  every offset, width and value is the guest's. A BAR takes effect only wholly
+ *         inside the host's memory window and clear of every other BAR.
+ * Thread: configuration accesses from any vCPU, under the function's lock.
+ * Source: PCI Local Bus 3.0 s6.1, s6.2.5, s6.7.
+ */
+#ifndef DEVICES_PCI_DEV_H
+#define DEVICES_PCI_DEV_H
+
+#include <pthread.h>
+
+#include "vmm/core/bus.h"
+
+#define PCI_NUM_BARS 6
+#define PCI_CFG_SIZE 256 /* bytes of configuration space; the rest of the 4 KiB reads as 0 */
+
+struct pci_dev;
+struct pci_host;
+
+struct pci_bar {
+	uint64_t size;          /* bytes, a power of two >= 16; 0: not implemented */
+	const struct bus_ops *ops;
+	void *ctx;
+	gpa_t gpa;              /* where it is mapped now */
+	bool mapped;
+};
+
+struct pci_dev_ops {
+	/*
+	 * After a configuration write to [@off, @off + @len) took effect; not under the lock, on
+	 * the writer's thread. Sees capability writes (MSI-X control) and BAR or COMMAND changes.
+	 */
+	void (*cfg_written)(struct pci_dev *d, unsigned off, unsigned len);
+	/* Before a configuration read of [@off, @off + @len): may refresh cfg[] (PCI_CFG window). May be NULL. */
+	void (*cfg_read)(struct pci_dev *d, unsigned off, unsigned len);
+};
+
+struct pci_dev {
+	const struct pci_dev_ops *ops;
+	struct pci_host *host;  /* set by pci_host_add() */
+	uint16_t rid;           /* bus << 8 | device << 3 | function */
+	pthread_mutex_t lock;
+	uint8_t cfg[PCI_CFG_SIZE];
+	uint8_t wmask[PCI_CFG_SIZE]; /* bits that the guest may change */
+	struct pci_bar bars[PCI_NUM_BARS];
+	unsigned cap_end;       /* where the next capability goes */
+	unsigned last_cap;      /* offset of the last one's id, 0: none */
+};
+
+struct pci_ids {
+	uint16_t vendor, device, subsys_vendor, subsys;
+	uint8_t revision;
+	uint32_t class_code; /* 24 bits: base class, subclass, interface */
+};
+
+void pci_dev_init(struct pci_dev *d, const struct pci_ids *ids, const struct pci_dev_ops *ops);
+/* Unmaps its BARs. */
+void pci_dev_fini(struct pci_dev *d);
+/* A 32-bit non-prefetchable memory BAR. @bar 0 to 5. Before pci_host_add(). */
+void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx);
+/*
+ * Appends a capability: id, next, then @len bytes of @body (without these two); @wmask of the
+ * same length, or NULL for read-only. Returns its offset; -ENOSPC.
+ */
+int pci_dev_add_cap(struct pci_dev *d, uint8_t id, const void *body, size_t len, const uint8_t *wmask);
+
+/* @off below 4096; @len 1, 2 or 4, naturally aligned (anything else reads all ones and writes nothing). */
+uint32_t pci_dev_cfg_read(struct pci_dev *d, unsigned off, unsigned len);
+void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t val);
+
+uint16_t pci_dev_get16(const struct pci_dev *d, unsigned off);
+uint32_t pci_dev_get32(const struct pci_dev *d, unsigned off);
+/* COMMAND.Bus Master: without it a function may not send MSIs or touch memory. */
+bool pci_dev_bus_master(const struct pci_dev *d);
+
+#endif

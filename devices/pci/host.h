@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pci/host - a generic ECAM host bridge with one bus
+ *
+ * What:   the configuration window (device << 15 | function << 12 | register), and the
+ *         memory window in which BARs may lie.
+ * Trust:  every access is the guest's.
+ * Thread: as dev.h; functions are added before the guest runs.
+ * Source: PCI Express Base 5.0 s7.2.2 (ECAM); DT binding host-generic-pci.yaml.
+ */
+#ifndef DEVICES_PCI_HOST_H
+#define DEVICES_PCI_HOST_H
+
+#include "devices/pci/dev.h"
+
+struct pci_host_cfg {
+	gpa_t ecam;        /* 1 MiB */
+	gpa_t mem_base;    /* window for BARs; bus address = GPA */
+	uint64_t mem_size; /* bytes */
+};
+
+#define PCI_ECAM_SIZE (1 * MIB)
+#define PCI_MAX_FUNCTIONS 256
+
+int pci_host_new(struct bus *bus, const struct pci_host_cfg *cfg, struct pci_host **ret_h);
+void pci_host_free(struct pci_host *h);
+/* @rid below 256 (bus 0). Sets the multi-function bit of function 0 where needed. -EEXIST, -EINVAL. */
+int pci_host_add(struct pci_host *h, struct pci_dev *d, uint16_t rid);
+
+/* dev.c's side: claims [gpa, gpa + size) for a BAR: -EINVAL outside the window, -EEXIST on another BAR. */
+int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa);
+void pci_host_unmap_bar(struct pci_host *h, struct pci_bar *bar);
+
+/*
+ * The device id that the interrupt translation service sees for function @rid. The one place
+ * that knows it: the device tree's msi-map and the routes both ask here.
+ */
+static inline uint32_t pci_msi_devid(uint16_t rid)
+{
+	return rid;
+}
+
+#endif

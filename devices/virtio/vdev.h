@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vdev - a virtio device: the status machine, features and queues, whatever the transport
+ *
+ * What:   what virtio_mmio.c and virtio_pci.c share, and what each device (net, console,
+ *         rng, ...) implements.
+ * Not:    how registers look (the transports), interrupts (struct vdev_irq, given by them).
+ * Trust:  all register values are the guest's. Features outside the offer are refused;
+ *         queue registers are frozen from DRIVER_OK to reset; a fault in a queue sets
+ *         NEEDS_RESET and the VM runs on.
+ * Thread: register functions on any vCPU thread, each takes the lock; activate, reset and
+ *         kick on the loop. A register function never calls the loop: it returns what there
+ *         is to do, and the transport hands vdev_act() to the loop with no lock held.
+ * Source: virtio 1.2 s2.1 (status), s2.2 (features), s3.1 (initialisation).
+ */
+#ifndef DEVICES_VIRTIO_VDEV_H
+#define DEVICES_VIRTIO_VDEV_H
+
+#include <pthread.h>
+
+#include "devices/virtio/vq.h"
+#include "vmm/core/loop.h"
+
+#define VDEV_MAX_QUEUES 33 /* 16 receive and transmit pairs and a control queue */
+
+struct vdev;
+
+/* The two ways to tell the driver something, given by the transport. */
+struct vdev_irq {
+	void (*queue)(void *t, unsigned q);  /* used buffers in queue @q. Any thread. */
+	void (*config)(void *t);             /* the configuration changed; also NEEDS_RESET. Any thread. */
+	/*
+	 * An eventfd that a back end may signal for used buffers in queue @q, borrowed, good until
+	 * the reset after this activation. Loop.
+	 */
+	int (*call_fd)(void *t, unsigned q, int *ret_fd);
+};
+
+struct vdev_ops {
+	const char *kind; /* "net" */
+	/* Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET. */
+	int (*activate)(struct vdev *v);
+	/* Loop. Stops everything: no access to guest memory, no interrupt after return. Also called where activate failed. */
+	void (*reset)(struct vdev *v);
+	/* Loop. The driver kicked queue @q (only for queues whose kicks the vdev polls). */
+	void (*kick)(struct vdev *v, unsigned q);
+	/* vCPU or loop, under the lock. [@off, @off + @len) lies inside config_len. NULL write: read-only. */
+	void (*config_read)(struct vdev *v, unsigned off, void *buf, unsigned len);
+	void (*config_write)(struct vdev *v, unsigned off, const void *buf, unsigned len);
+	/* The last call: releases the device. */
+	void (*free)(struct vdev *v);
+};
+
+struct vdev_queue {
+	struct vq_regs regs;
+	struct vq ring;          /* user-space queues only, while active */
+	int kick_fd;             /* eventfd, the vdev's; the transport's doorbell signals it */
+	struct loop_poll kick_poll;
+	struct vdev *vdev;
+};
+
+struct vdev {
+	const struct vdev_ops *ops;
+	char name[16];           /* "net0", or what id= said */
+	uint16_t type;           /* virtio device id (1 net, 3 console, 4 rng) */
+	unsigned nr_queues;
+	unsigned config_len;     /* bytes */
+	uint64_t offered;        /* features, VERSION_1 among them */
+	struct loop *loop;
+	struct gmem *mem;
+	const struct vdev_irq *irq;
+	void *irq_ctx;
+
+	pthread_mutex_t lock;
+	/* guest-visible state */
+	uint8_t status;
+	uint64_t acked;
+	uint32_t config_gen;
+	bool active;             /* activate() succeeded and no reset since */
+	bool vhost_polls_kick;   /* activate() set it: kicks of queues go to the kernel, not to us */
+	struct vdev_queue queues[VDEV_MAX_QUEUES];
+
+	uint64_t faults;         /* guest faults since start */
+};
+
+struct vdev_cfg {
+	const struct vdev_ops *ops;
+	const char *name;
+	uint16_t type;
+	unsigned nr_queues;
+	uint16_t queue_size;     /* max, power of two */
+	unsigned config_len;
+	uint64_t offered;        /* device bits; the vdev adds VERSION_1, INDIRECT_DESC, EVENT_IDX itself */
+	struct loop *loop;
+	struct gmem *mem;
+};
+
+/* For devices. Makes the kick eventfds and polls; -EMFILE, -ENOMEM, -ENOSPC. vdev_fini() undoes it. */
+int vdev_init(struct vdev *v, const struct vdev_cfg *cfg);
+void vdev_fini(struct vdev *v);
+/* For the machine. Calls ops->reset if active, then ops->free. NULL is fine. */
+void vdev_free(struct vdev *v);
+
+/* For transports. */
+void vdev_set_irq(struct vdev *v, const struct vdev_irq *irq, void *ctx);
+
+enum vdev_todo { VDEV_NOTHING, VDEV_ACTIVATE, VDEV_RESET };
+
+uint8_t vdev_status(struct vdev *v);
+/* Writes device_status. Bits may be added in the order of s3.1.1, or all cleared by 0; the rest is ignored. */
+enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
+/* Loop (through loop_call): does what vdev_set_status() asked for. After RESET status reads 0. */
+int vdev_act(struct vdev *v, enum vdev_todo todo);
+uint32_t vdev_features(struct vdev *v, uint32_t sel);                /* offered, 32 bits a selector; 0 beyond 1 */
+uint32_t vdev_acked(struct vdev *v, uint32_t sel);
+void vdev_ack_features(struct vdev *v, uint32_t sel, uint32_t bits); /* ignored after FEATURES_OK */
+/* Registers of queue @q, or NULL if there is no such queue. Changes only through vdev_queue_set_*(). */
+const struct vq_regs *vdev_queue(struct vdev *v, unsigned q);
+void vdev_queue_set_size(struct vdev *v, unsigned q, uint16_t size);
+enum vdev_area { VDEV_DESC, VDEV_AVAIL, VDEV_USED };
+void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool high, uint32_t half);
+void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
+int vdev_kick_fd(const struct vdev *v, unsigned q);
+/* A kick that came as an exit rather than through the doorbell. Any thread; an unknown queue is ignored. */
+void vdev_notify(struct vdev *v, unsigned q);
+/* Any offset and length; beyond config_len reads as 0, writes vanish. Values little-endian. */
+uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len);
+void vdev_config_write(struct vdev *v, uint64_t off, unsigned len, uint64_t val);
+uint32_t vdev_config_gen(struct vdev *v);
+
+/* For devices. */
+bool vdev_has(const struct vdev *v, unsigned feature_bit); /* acked */
+/* Publishes what was pushed to queue @q and interrupts if the driver wants it. Loop. */
+void vdev_queue_flush(struct vdev *v, unsigned q);
+/* A guest fault in queue @q (or -1): NEEDS_RESET, config interrupt, count, limited log. Loop. */
+void vdev_fault(struct vdev *v, int q, const char *why);
+/* config space changed: bumps the generation, interrupts if DRIVER_OK. Loop. */
+void vdev_config_changed(struct vdev *v);
+
+#endif

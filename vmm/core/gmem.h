@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gmem - guest memory: the only place that turns a guest address into a pointer
+ *
+ * What:   up to GMEM_MAX_REGIONS ranges of guest RAM, each backed by one mapping.
+ * Not:    MMIO (bus.h), rings (devices/virtio/vq.h).
+ * Trust:  every GPA and length may be hostile; a range is good only if it lies wholly
+ *         inside one region. Contents change under us at any time: copy, check, use.
+ * Thread: regions are added before any other thread exists; look-ups are lock-free after.
+ */
+#ifndef VMM_CORE_GMEM_H
+#define VMM_CORE_GMEM_H
+
+#include "vmm/base/err.h"
+#include "vmm/base/types.h"
+
+#define GMEM_MAX_REGIONS 8
+
+struct gmem;
+
+struct gmem_region {
+	gpa_t gpa;
+	uint64_t size; /* bytes */
+	void *hva;
+	int fd;        /* memfd where shared, else -1; owned by gmem */
+};
+
+int gmem_new(struct gmem **ret_m);
+void gmem_free(struct gmem *m); /* unmaps; NULL is fine */
+
+/*
+ * Maps @size bytes (multiple of the page) of zeroed memory at @gpa: private, MAP_NORESERVE,
+ * advised for transparent huge pages where it is large enough to pay, with a PROT_NONE
+ * guard page on each side; @shared: backed by a memfd, for other processes.
+ * -EINVAL: overlap, alignment, wrap; -ENOSPC: too many regions; -ENOMEM.
+ */
+int gmem_add(struct gmem *m, gpa_t gpa, uint64_t size, bool shared);
+
+unsigned gmem_nr_regions(const struct gmem *m);
+const struct gmem_region *gmem_region(const struct gmem *m, unsigned i);
+
+/* HVA of [@gpa, @gpa + @len), or NULL unless it lies wholly inside one region (a @len of 0 too). */
+void *gmem_ptr(const struct gmem *m, gpa_t gpa, uint64_t len);
+
+/* Copies; -EFAULT unless the guest range lies wholly inside one region. */
+int gmem_read(const struct gmem *m, gpa_t gpa, void *dst, size_t len);
+int gmem_write(const struct gmem *m, gpa_t gpa, const void *src, size_t len);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gsi - the VM's GSI space: who owns which GSI, and the whole routing table
+ *
+ * What:   GSI n is SPI n for every SPI, for ever; the rest are handed out for MSI messages.
+ *         Keeps a shadow of the full table; changes are staged and committed in batches by
+ *         one KVM_SET_GSI_ROUTING.
+ * Not:    eventfds (irqfd.h), masks and vectors (devices/pci/msix.h).
+ * Trust:  addresses and data of messages come from the guest; a message that cannot be
+ *         delivered is "not valid", never an error for the guest.
+ * Thread: any; one mutex, never held while waiting for another thread. Commits are made by
+ *         the loop, or at set-up before the guest runs.
+ * Source: KVM api.rst 4.52 (KVM_SET_GSI_ROUTING); Linux virt/kvm/irqchip.c.
+ *
+ * Without an MSI route there is no commit: the kernel's default table (GSI n = SPI n) is
+ * right. The first commit replaces it and therefore carries every SPI.
+ */
+#ifndef VMM_CORE_GSI_H
+#define VMM_CORE_GSI_H
+
+#include <stdio.h>
+
+#include "vmm/base/types.h"
+
+struct hyp;
+struct gsi_space;
+
+enum msi_model { MSI_NONE, MSI_ITS };
+
+struct gsi_cfg {
+	uint32_t nr_spis;       /* as fixed at the interrupt controller's INIT */
+	uint32_t max_routes;    /* hyp_max_routes() */
+	enum msi_model model;
+	gpa_t doorbell;         /* GITS_TRANSLATER's frame: any address in it may be written */
+	uint64_t doorbell_size; /* bytes */
+	bool need_devid;        /* hyp_needs_devid(), asked after the ITS was created */
+};
+
+/* -EINVAL: nr_spis above max_routes; -ENOMEM. @hyp is borrowed. */
+int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s);
+void gsi_space_free(struct gsi_space *s);
+/* Once, after the interrupt controller's INIT; before it every commit and attach is -EAGAIN. */
+void gsi_space_start(struct gsi_space *s);
+
+/* Batches: nestable; the outermost end commits what was staged. -EAGAIN, or hyp_set_routes()'s errors. */
+void gsi_begin(struct gsi_space *s);
+int gsi_end(struct gsi_space *s);
+/*
+ * Commits what is staged; 0 and no ioctl where nothing is. On failure the kernel keeps the
+ * last good table, what was staged stays staged (not live), and a later commit retries.
+ */
+int gsi_commit(struct gsi_space *s);
+
+struct msi_route;
+
+/*
+ * Takes a GSI for a device's vector. @label names it in dumps ("net0 rx0"; copied, cut at 31
+ * bytes). -ENOSPC: all taken; -EOPNOTSUPP: the model is MSI_NONE. The entry joins the table
+ * when a valid message is staged.
+ */
+int msi_route_new(struct gsi_space *s, uint32_t devid, const char *label, struct msi_route **ret_r);
+/* The caller has detached every irqfd. The entry leaves at the next commit; its GSI is not handed out before that. NULL is fine. */
+void msi_route_free(struct msi_route *r);
+void msi_route_set_label(struct msi_route *r, const char *label);
+/*
+ * Sets the message that the route shall carry; no ioctl. Same message again: nothing is
+ * staged. -EINVAL: not deliverable under the model (the entry is then dropped at the next
+ * commit and msi_route_valid() is false).
+ */
+int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data);
+bool msi_route_valid(const struct msi_route *r); /* a deliverable message is staged */
+bool msi_route_live(const struct msi_route *r);  /* valid and committed as it stands */
+uint32_t msi_route_gsi(const struct msi_route *r);
+/* For the dump only. */
+void msi_route_note_masked(struct msi_route *r, bool masked);
+/* Names an SPI in dumps ("uart", "console0"). */
+void gsi_label_spi(struct gsi_space *s, uint32_t spi, const char *label);
+
+/* irqfd's side: -EAGAIN before start, -EINVAL where @gsi is not live. Counts attachments for V3 and the dump. */
+int gsi_hold(struct gsi_space *s, uint32_t gsi);
+void gsi_release(struct gsi_space *s, uint32_t gsi);
+struct hyp *gsi_hyp(const struct gsi_space *s);
+
+struct gsi_stats {
+	uint64_t commits;         /* KVM_SET_GSI_ROUTING calls that succeeded */
+	uint64_t failed_commits;
+	uint64_t skipped_commits; /* batches that ended with nothing to change */
+	uint32_t spi_routes;
+	uint32_t msi_routes;      /* in the committed table */
+	uint32_t irqfds;          /* attached now */
+};
+void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats);
+/* Prints the table, a line a GSI that is named or used, then the counters. For SIGUSR1. */
+void gsi_dump(struct gsi_space *s, FILE *out);
+
+#endif

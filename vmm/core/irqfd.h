@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * irqfd - an eventfd that KVM turns into an interrupt on a GSI
+ *
+ * What:   owns one eventfd; attached, KVM consumes its signals and injects; detached, its
+ *         counter remembers them and the next attach injects once.
+ * Not:    routes (gsi.h): a GSI must be live before anything is attached to it.
+ * Thread: attach and detach on the loop or at set-up; irqfd_raise() any.
+ * Source: KVM api.rst 4.75 (KVM_IRQFD); Linux virt/kvm/eventfd.c.
+ */
+#ifndef VMM_CORE_IRQFD_H
+#define VMM_CORE_IRQFD_H
+
+#include "vmm/base/types.h"
+
+struct gsi_space;
+
+struct irqfd {
+	struct gsi_space *space;
+	int fd;
+	bool attached;
+	uint32_t gsi;
+};
+
+/* Makes the eventfd (EFD_NONBLOCK | EFD_CLOEXEC). -EMFILE, -ENOMEM. */
+int irqfd_init(struct irqfd *f, struct gsi_space *space);
+void irqfd_fini(struct irqfd *f); /* detaches, closes */
+/* Attached there already: 0. Attached elsewhere: moves. -EAGAIN before start, -EINVAL where @gsi is not live, KVM's errors. */
+int irqfd_attach(struct irqfd *f, uint32_t gsi);
+/* Idempotent. After return nothing is injected, and later signals stay in the counter. */
+void irqfd_detach(struct irqfd *f);
+/* Detached only: forgets what was signalled, and tells whether anything was. */
+bool irqfd_take(struct irqfd *f);
+/* Detached only: is a signal waiting? Consumes nothing. */
+bool irqfd_pending(const struct irqfd *f);
+/* Signals it, as a device would. Any thread. */
+void irqfd_raise(struct irqfd *f);
+
+#endif

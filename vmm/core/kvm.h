@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * kvm - the seam between this program and the kernel's KVM interface
+ *
+ * What:   one "hyp": /dev/kvm and a VM. Each function is one ioctl with plain arguments.
+ * Not:    policy. Who calls what, when, and in which order is decided above
+ *         (gsi, irqfd, doorbell, arch/). CPU and interrupt controller set-up use
+ *         hyp_vm_fd() in arch/.
+ * Trust:  arguments have been checked by the caller; the kernel checks again.
+ * Thread: any, as the kernel serialises; hyp_set_routes() only under the gsi space's lock.
+ * Source: Linux Documentation/virt/kvm/api.rst.
+ *
+ * Tests link tests/fake/kvm.c instead, which has the kernel's bad manners.
+ */
+#ifndef VMM_CORE_KVM_H
+#define VMM_CORE_KVM_H
+
+#include "vmm/base/err.h"
+#include "vmm/base/types.h"
+
+struct hyp;
+
+/*
+ * Opens /dev/kvm and checks the API version. 0 and the descriptor, which is the caller's
+ * until hyp_new() takes it. -ENOENT, -EACCES, -ENODEV (wrong version): all mean "no usable
+ * KVM on this host".
+ */
+int hyp_open_dev(int *ret_fd, struct err *err);
+
+/*
+ * Makes a VM whose guest physical addresses have @ipa_bits bits (KVM_CREATE_VM). Takes
+ * @kvm_fd in any case. -EINVAL if the host cannot do that many bits, -ENOMEM, -EMFILE.
+ */
+int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err);
+void hyp_free(struct hyp *h);
+
+int hyp_kvm_fd(const struct hyp *h); /* borrowed */
+int hyp_vm_fd(const struct hyp *h);  /* borrowed */
+
+/* The largest IPA size of this host in bits (KVM_CAP_ARM_VM_IPA_SIZE; 40 where it is absent). */
+unsigned hyp_max_ipa_bits(int kvm_fd);
+/* KVM_CAP_MAX_VCPUS. */
+unsigned hyp_max_vcpus(int kvm_fd);
+/* The value of any KVM_CAP_x on the VM; 0 where it is unknown. */
+int hyp_check(const struct hyp *h, long cap);
+/* KVM_CAP_IRQ_ROUTING: one more than the largest GSI. */
+unsigned hyp_max_routes(const struct hyp *h);
+/* KVM_CAP_MSI_DEVID: meaningful only after the ITS was created. */
+bool hyp_needs_devid(const struct hyp *h);
+
+/*
+ * Maps [@hva, @hva + @size) at @gpa as memory slot @slot (KVM_SET_USER_MEMORY_REGION);
+ * @readonly: guest writes come out as MMIO exits. @size 0 deletes the slot. All multiples
+ * of the host's page. -EEXIST overlap, -EINVAL alignment, -ENOMEM.
+ */
+int hyp_set_memory(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t size, void *hva, bool readonly);
+
+enum hyp_route_kind { HYP_ROUTE_NONE, HYP_ROUTE_SPI, HYP_ROUTE_MSI };
+
+struct hyp_route {
+	uint32_t gsi;
+	uint8_t kind;       /* enum hyp_route_kind */
+	bool valid_devid;   /* KVM_MSI_VALID_DEVID; MSI only */
+	uint32_t pin;       /* SPI number (INTID - 32); SPI only */
+	uint32_t data;      /* MSI only, as are the next two */
+	uint32_t devid;
+	uint64_t addr;
+};
+
+/*
+ * Replaces the whole table by @n routes (KVM_SET_GSI_ROUTING); entries of kind NONE are
+ * left out. All or nothing. -EINVAL: duplicate or too large GSI, too many; -ENOMEM.
+ * Allocates nothing in this process: the buffer is sized at hyp_new().
+ */
+int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n);
+
+/*
+ * KVM_IRQFD. Attaches eventfd @fd to @gsi; @resample_fd is an eventfd or -1.
+ * -EBUSY: the eventfd is attached already; -EAGAIN: the interrupt controller is not
+ * initialised; -EBADF, -EINVAL: not an eventfd. Detach of what is not attached is 0.
+ */
+int hyp_irqfd_attach(struct hyp *h, int fd, uint32_t gsi, int resample_fd);
+int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi);
+
+/*
+ * KVM_IOEVENTFD: a guest write of @len bytes (1, 2, 4, 8) at @gpa signals @fd; with
+ * @match >= 0 only if the value equals it. -EEXIST: the place is taken. Detach repeats the
+ * same arguments; -ENOENT where they differ.
+ */
+int hyp_ioeventfd_attach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match);
+int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match);
+
+/* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
+int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
+
+/* KVM_SIGNAL_MSI: 1 delivered, 0 the guest blocked it, negative errno. */
+int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, uint32_t devid, bool valid_devid);
+
+#endif

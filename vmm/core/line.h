@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * line - one SPI, as a wire
+ *
+ * What:   level lines held by KVM_IRQ_LINE (PL011, PL031); edge lines raised by an irqfd on
+ *         the SPI's own GSI (virtio-mmio).
+ * Thread: line_set() and line_pulse() any; attach on the loop or at set-up.
+ * Source: KVM api.rst 4.25 (KVM_IRQ_LINE), GICv3 architecture 1.2 (INTID types).
+ */
+#ifndef VMM_CORE_LINE_H
+#define VMM_CORE_LINE_H
+
+#include <stdatomic.h>
+
+#include "vmm/core/irqfd.h"
+
+struct hyp;
+
+/* A level line: the wire follows the device. */
+struct line {
+	struct hyp *hyp;
+	uint32_t spi; /* SPI number: INTID - 32 */
+	atomic_bool level;
+};
+
+void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char *label);
+/* No ioctl where the level stays. */
+void line_set(struct line *l, bool level);
+
+/* An edge line: an irqfd whose GSI is the SPI; more eventfds may join it by irqfd_attach(f, edge_line_gsi()). */
+struct edge_line {
+	struct irqfd irqfd;
+	uint32_t spi;
+};
+
+int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label);
+void edge_line_fini(struct edge_line *l);
+int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activation */
+void edge_line_detach(struct edge_line *l);  /* and forget what was signalled meanwhile */
+void edge_line_pulse(struct edge_line *l);   /* any thread */
+uint32_t edge_line_gsi(const struct edge_line *l);
+
+#endif

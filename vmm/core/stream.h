@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * stream - bytes between a guest's console device and the outside
+ *
+ * What:   a bounded output ring that the loop drains into a descriptor, and input from a
+ *         descriptor as far as the device has room.
+ * Not:    terminal modes and key sequences (vmm/app/terminal.h), what is shown of which
+ *         device (vmm/app/console_mux.h).
+ * Trust:  output bytes are the guest's and pass unchanged; input is the user's. A consumer
+ *         that is slow, stopped or gone never blocks a vCPU nor grows memory.
+ * Thread: stream_write() any; the rest on the loop.
+ */
+#ifndef VMM_CORE_STREAM_H
+#define VMM_CORE_STREAM_H
+
+#include "vmm/base/types.h"
+
+struct loop;
+struct stream;
+
+struct stream_cfg {
+	int in_fd;  /* -1: none. Borrowed. */
+	int out_fd; /* -1: output vanishes. Borrowed. Never set to O_NONBLOCK in place: the description may be shared. */
+	size_t ring_size; /* bytes of output kept, power of two; 0: 64 KiB */
+};
+
+int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret_s);
+void stream_free(struct stream *s);
+
+/* Takes as much of @len bytes as fits and returns that count; never blocks. */
+size_t stream_write(struct stream *s, const void *buf, size_t len);
+/* Room in the output ring, in bytes. */
+size_t stream_room(struct stream *s);
+/* Called on the loop when room appears after a short stream_write(). One listener. */
+void stream_on_room(struct stream *s, void (*room)(void *ctx), void *ctx);
+
+/*
+ * Input: @receive is given bytes on the loop and returns how many it took; after a short
+ * take, reading stops until stream_resume_input(). One receiver.
+ */
+void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_t *buf, size_t len), void *ctx);
+void stream_resume_input(struct stream *s); /* any thread */
+
+/* Writes out what is left, waiting at most @timeout_ns. At the end, with the loop stopped. */
+void stream_flush(struct stream *s, uint64_t timeout_ns);
+uint64_t stream_dropped(const struct stream *s); /* bytes that found no room */
+/* Copies the last bytes shown (at most @cap) into @buf; returns how many. For the result file. */
+size_t stream_tail(struct stream *s, char *buf, size_t cap);
+
+#endif

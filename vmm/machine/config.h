@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * config - what the user asked for, checked for form but not yet for possibility
+ *
+ * What:   plain data, filled by vmm/app/options.c, read by plan.c and build.c.
+ * Thread: set-up; const after.
+ */
+#ifndef VMM_MACHINE_CONFIG_H
+#define VMM_MACHINE_CONFIG_H
+
+#include "vmm/base/types.h"
+
+#define CONFIG_MAX_DEVICES 64
+#define CONFIG_MAX_CPUS 512
+
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET };
+enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
+enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3 };
+enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
+enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE };
+
+struct net_options {
+	const char *tap;      /* interface name, or NULL with fds */
+	int fds[16]; unsigned nr_fds; /* inherited descriptors */
+	enum tristate vhost;
+	unsigned queues;      /* pairs, 1 to 16 */
+	bool has_mac; uint8_t mac[6];
+	uint16_t mtu;         /* 0: not given */
+	bool irq_direct;      /* irq=direct, over mmio only */
+};
+
+struct dev_config {
+	enum dev_kind kind;
+	char id[16];          /* "net0", or what id= said; unique */
+	enum transport transport;
+	struct net_options net; /* DEV_NET */
+};
+
+struct config {
+	const char *kernel, *initrd; /* paths; initrd may be NULL */
+	char cmdline[2048];          /* complete: default and what was added */
+	unsigned cpus;
+	uint64_t memory;             /* bytes, multiple of 4 KiB (rounded up to the host's page at build) */
+	enum transport transport;
+	enum irqchip irqchip;
+	enum console_kind console;
+	const char *console_file;
+	struct dev_config devices[CONFIG_MAX_DEVICES]; /* in command line order; console and rng first */
+	unsigned nr_devices;
+	uint64_t timeout_ns;         /* 0: none */
+	const char *result_path; int result_fd; /* NULL and -1: none */
+	const char *dump_dtb;
+	bool dry_run;
+	/* log */
+	int log_level; const char *log_file; bool log_json;
+};
+
+#endif

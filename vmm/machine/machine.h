@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * machine - a VM: built from a plan, run, stopped
+ *
+ * What:   opens what the configuration names, makes the VM, its memory, interrupt controller
+ *         and devices, loads the kernel, runs vCPU threads beside the loop, ends.
+ * Not:    options, exit statuses, the terminal (vmm/app).
+ * Thread: the caller's thread becomes the loop's in machine_run().
+ */
+#ifndef VMM_MACHINE_MACHINE_H
+#define VMM_MACHINE_MACHINE_H
+
+#include <stdio.h>
+
+#include "devices/virtio/console.h"
+#include "vmm/base/err.h"
+#include "vmm/machine/config.h"
+
+struct machine;
+
+/* Why the VM ended. */
+enum stop_reason {
+	STOP_POWEROFF,   /* the guest powered off */
+	STOP_RESET,      /* the guest asked for a reset */
+	STOP_PANIC,      /* the guest reported a crash */
+	STOP_TIMEOUT,    /* --timeout ran out */
+	STOP_SIGNAL,     /* a signal ended it */
+	STOP_USER,       /* Ctrl-A x */
+	STOP_FAILED,     /* the monitor failed; text says why */
+};
+
+struct machine_result {
+	enum stop_reason reason;
+	int signo;               /* STOP_SIGNAL */
+	char text[200];          /* STOP_FAILED */
+	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
+	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
+};
+
+/* What the machine's console devices speak to; borrowed, from vmm/app. */
+struct machine_console {
+	struct console_sink uart, hvc;
+};
+
+/* First half, before the VM exists: opens kernel, initrd, taps, vhost, /dev/kvm. @no_kvm is set where KVM is the reason. */
+int machine_open(const struct config *c, struct loop *loop, struct machine **ret_m, bool *ret_no_kvm, struct err *err);
+/* Second half: VM, memory, vCPUs, GIC, devices, kernel, device tree. */
+int machine_build(struct machine *m, const struct machine_console *con, bool *ret_no_kvm, struct err *err);
+void machine_free(struct machine *m);
+
+/* The device tree as built: @ret_len bytes, borrowed. */
+const void *machine_dtb(const struct machine *m, size_t *ret_len);
+/* Starts the vCPUs and runs the loop until something ends the VM. */
+int machine_run(struct machine *m, struct machine_result *ret_r);
+/* Any thread (not a signal handler): the first call decides the reason. */
+void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
+
+/* Loop: input for the console devices; returns what was taken. */
+size_t machine_hvc_input(struct machine *m, const uint8_t *buf, size_t len);
+size_t machine_uart_input(struct machine *m, const uint8_t *buf, size_t len);
+void machine_hvc_room(struct machine *m);
+void machine_hvc_resize(struct machine *m, uint16_t cols, uint16_t rows);
+
+/* The GSI table, counters, devices: for SIGUSR1. Loop. */
+void machine_dump(struct machine *m, FILE *out);
+
+#endif

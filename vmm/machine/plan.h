@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * plan - where everything goes, decided before anything is made
+ *
+ * What:   a pure function from the configuration and what the host can do to addresses,
+ *         SPIs, PCI functions and the interrupt model. The same input gives the same plan.
+ * Not:    opening or creating anything.
+ * Thread: pure.
+ */
+#ifndef VMM_MACHINE_PLAN_H
+#define VMM_MACHINE_PLAN_H
+
+#include "vmm/base/err.h"
+#include "vmm/machine/config.h"
+
+struct host_facts {
+	unsigned max_ipa_bits, max_cpus;
+	uint64_t max_memory;  /* RAM plus swap, bytes */
+	bool gicv3, its;
+};
+
+struct plan_dev {
+	const struct dev_config *cfg;
+	bool pci;
+	uint16_t rid;         /* pci */
+	gpa_t gpa;            /* mmio */
+	uint32_t spi;         /* mmio */
+};
+
+struct plan {
+	unsigned ipa_bits;
+	gpa_t ram; uint64_t ram_size;
+	bool its;
+	bool its_missing;     /* auto fell back to GICv3 without ITS: to be said once */
+	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
+	bool has_pci;
+	struct plan_dev devs[CONFIG_MAX_DEVICES];
+	unsigned nr_devs;
+};
+
+/* The IPA size that @memory bytes of RAM need; known before the VM exists. -EFBIG beyond @max_ipa_bits. */
+int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
+/* Everything else. -EINVAL, -EOPNOTSUPP (with a sentence): too many CPUs or devices, an interrupt model or transport the host lacks. */
+int plan_make(const struct config *c, const struct host_facts *h, struct plan *ret_p, struct err *err);
+
+#endif
