@@ -1,0 +1,162 @@
+# microvm: one Makefile. 'make help' lists what there is.
+
+VERSION     := 0.1.0
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+COMPILER    ?= gcc
+B           ?= build
+
+.DEFAULT_GOAL := all
+MAKEFLAGS   += --no-builtin-rules
+SHELL       := /bin/bash
+.DELETE_ON_ERROR:
+
+HOST_ARCH   := $(shell uname -m)
+
+# ---- sources -------------------------------------------------------------------------------
+
+SRCS        := $(wildcard vmm/*/*.c arch/*/*.c devices/*/*.c)
+MAIN        := vmm/app/main.c
+# Need arm64's <linux/kvm.h>; the unit tests link fakes of their headers instead.
+ARM64_ONLY  := vmm/core/kvm.c arch/arm64/gic.c $(wildcard arch/arm64/vcpu*.c)
+FAKES       := $(wildcard tests/fake/*.c)
+UNIT        := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
+# Unit tests that speak to the real event loop: no fake of it is linked.
+UNIT_REAL_LOOP := loop stream
+# The pure ones, run for aarch64 too: qemu-user has no io_uring and no KVM.
+UNIT_ARM64  := $(filter-out loop stream tap vhost,$(UNIT))
+# Where threads meet.
+UNIT_TSAN   := $(filter loop stream gsi irqfd line msix irq_invariants bus log console_mux virtio_mmio virtio_pci,$(UNIT))
+
+# ---- compilers -----------------------------------------------------------------------------
+
+WARN        := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wwrite-strings -Wundef \
+	       -Wpointer-arith -Wformat=2 -Werror
+CPPFLAGS    += -I. -D_GNU_SOURCE -DMICROVM_VERSION='"$(VERSION)"'
+CSTD        := -std=gnu17 -g
+HARDEN      := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 \
+	       -ffunction-sections -fdata-sections
+CFLAGS      ?= -O2
+LDHARDEN    := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
+LIBS        := -lfdt -luring -lz -ljansson -pthread
+UNIT_LIBS   := -lcheck -lsubunit -lm -lrt $(LIBS)
+
+# What only 'clean' and 'help' can do without.
+ifneq ($(filter-out clean help,$(or $(MAKECMDGOALS),all)),)
+-include $(B)/toolchain.mk
+ifeq ($(and $(SYSROOT),$(wildcard $(SYSROOT)/usr/include/libfdt.h)),)
+$(B)/toolchain.mk: FORCE
+endif
+endif
+FORCE:
+
+# Prints what is missing and installs it; makes the arm64 libraries' sysroot where they are not at hand.
+$(B)/toolchain.mk: tools/deps tools/sysroot Makefile
+	@mkdir -p $(@D)
+	@tools/deps build
+	@root=$$(tools/sysroot) && echo "SYSROOT := $$root" > $@.tmp && mv $@.tmp $@
+
+ifeq ($(HOST_ARCH),aarch64)
+ARM_GCC     := gcc
+ARM_CLANG   := clang
+STRIP       := strip
+else
+ARM_GCC     := aarch64-linux-gnu-gcc --sysroot=$(SYSROOT)
+ARM_CLANG   := clang --target=aarch64-linux-gnu --sysroot=$(SYSROOT)
+STRIP       := aarch64-linux-gnu-strip
+endif
+ARM_CC      := $(if $(filter clang,$(COMPILER)),$(ARM_CLANG),$(ARM_GCC))
+ARM_CFLAGS  := $(CSTD) $(WARN) $(HARDEN) -mbranch-protection=standard
+UNIT_CC     ?= gcc
+
+# $(call tree,NAME,CC,FLAGS,SOURCES): objects of SOURCES under $(B)/NAME
+define tree
+$(patsubst %.c,$(B)/$(1)/%.o,$(4)): $(B)/$(1)/%.o: %.c $(B)/toolchain.mk
+	@mkdir -p $$(@D)
+	@echo "  CC      $(1) $$<"
+	@$(2) $(3) $(CPPFLAGS) -MMD -MP -c -o $$@ $$<
+-include $(patsubst %.c,$(B)/$(1)/%.d,$(4))
+endef
+
+# $(call archive,NAME,LIB,SOURCES)
+define archive
+$(B)/$(1)/$(2).a: $(patsubst %.c,$(B)/$(1)/%.o,$(3))
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+
+# ---- the program ---------------------------------------------------------------------------
+
+.PHONY: all
+all: microvm
+
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(SRCS)))
+$(eval $(call archive,$(COMPILER),libmicrovm,$(filter-out $(MAIN),$(SRCS))))
+
+$(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/libmicrovm.a
+	@echo "  LD      $@"
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^ $(LIBS)
+
+microvm: $(B)/$(COMPILER)/microvm
+	@$(STRIP) -o $@ $<
+	@echo "  STRIP   $@ ($$(stat -c %s $@) bytes)"
+
+.PHONY: install
+install: microvm
+	install -D -m 755 microvm $(DESTDIR)$(PREFIX)/bin/microvm
+	install -D -m 755 tools/boot-test $(DESTDIR)$(PREFIX)/bin/microvm-boot-test
+	install -D -m 644 vmm/microvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/microvm.1
+
+# ---- unit tests ----------------------------------------------------------------------------
+#
+# Flavours: asan (address and undefined behaviour), tsan (threads), cov (branch coverage),
+# arm64 (under qemu-user). 'make unit-asan T="vq vdev"' runs some of them.
+
+T           ?= $(UNIT)
+SAN         := -O1 -fno-omit-frame-pointer
+unit_flags_asan  := $(CSTD) $(WARN) $(SAN) -fsanitize=address,undefined -fno-sanitize-recover=all
+unit_flags_tsan  := $(CSTD) $(WARN) $(SAN) -fsanitize=thread
+unit_flags_cov   := $(CSTD) $(WARN) -O0 --coverage
+unit_flags_arm64 := $(ARM_CFLAGS) $(SAN)
+unit_cc_asan     := $(UNIT_CC)
+unit_cc_tsan     := $(UNIT_CC)
+unit_cc_cov      := gcc
+unit_cc_arm64    := $(ARM_GCC)
+unit_ld_asan     := -fsanitize=address,undefined
+unit_ld_tsan     := -fsanitize=thread
+unit_ld_cov      := --coverage
+unit_ld_arm64    := -static-pie
+unit_set_asan    := $(UNIT)
+unit_set_tsan    := $(UNIT_TSAN)
+unit_set_cov     := $(UNIT)
+unit_set_arm64   := $(UNIT_ARM64)
+unit_run_arm64   := $(if $(filter aarch64,$(HOST_ARCH)),,qemu-aarch64-static)
+
+UNIT_SRCS   := $(filter-out $(ARM64_ONLY) $(MAIN),$(SRCS))
+
+# $(call flavour,NAME)
+define flavour
+$(call tree,unit-$(1),$(unit_cc_$(1)),$(unit_flags_$(1)),$(UNIT_SRCS) $(FAKES) $(UNIT:%=tests/unit/test_%.c))
+$(call archive,unit-$(1),libmicrovm,$(UNIT_SRCS))
+$(call archive,unit-$(1),libfake,$(FAKES))
+$(call archive,unit-$(1),libfake-nonloop,$(filter-out tests/fake/loop.c,$(FAKES)))
+$(UNIT:%=$(B)/unit-$(1)/test_%): $(B)/unit-$(1)/test_%: $(B)/unit-$(1)/tests/unit/test_%.o \
+		$(B)/unit-$(1)/libfake.a $(B)/unit-$(1)/libfake-nonloop.a $(B)/unit-$(1)/libmicrovm.a
+	@$(unit_cc_$(1)) $(unit_ld_$(1)) -o $$@ $$< \
+		$$(if $$(filter $$*,$(UNIT_REAL_LOOP)),$(B)/unit-$(1)/libfake-nonloop.a,$(B)/unit-$(1)/libfake.a) \
+		$(B)/unit-$(1)/libmicrovm.a $(UNIT_LIBS)
+.PHONY: unit-$(1)
+unit-$(1): $$(patsubst %,$(B)/unit-$(1)/test_%,$$(filter $(T),$(unit_set_$(1)))) | deps-unit
+	@tests/unit/run "$(1)" "$(unit_run_$(1))" $$(filter $(B)/%,$$^)
+endef
+
+.PHONY: deps-unit
+deps-unit:
+	@tools/deps unit
+$(foreach f,asan tsan cov arm64,$(eval $(call flavour,$(f))))
+# The native libraries come first: a fresh machine has none of their headers.
+$(foreach f,asan tsan cov,$(patsubst %.c,$(B)/unit-$(f)/%.o,$(UNIT_SRCS) $(FAKES) $(UNIT:%=tests/unit/test_%.c))): | deps-unit
+
+.PHONY: clean
+clean:
+	rm -rf $(B) microvm
