@@ -77,7 +77,7 @@ struct vdev {
 	uint64_t acked;
 	uint32_t config_gen;
 	bool active;             /* activate() succeeded and no reset since */
-	bool vhost_polls_kick;   /* activate() set it: kicks of queues go to the kernel, not to us */
+	uint64_t vhost_queues;   /* activate() sets bit q: kicks of queue q go to the kernel, not to us */
 	struct vdev_queue queues[VDEV_MAX_QUEUES];
 
 	uint64_t faults;         /* guest faults since start */
