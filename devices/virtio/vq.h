@@ -32,8 +32,7 @@ struct vq {
 	uint16_t size;
 	uint16_t next_avail;   /* index of the next chain to take */
 	uint16_t next_used;
-	uint16_t signalled_used;
-	bool signalled_valid;
+	uint16_t signalled_used; /* next_used when we last asked whether to interrupt */
 	bool event_idx;
 	bool indirect;
 	bool started;
@@ -42,6 +41,8 @@ struct vq {
 	void *desc;            /* HVAs, valid while started */
 	void *avail;
 	void *used;
+	uint64_t taken[VQ_MAX_SIZE / 64]; /* bit h: chain h was popped and not pushed yet */
+	uint16_t order[VQ_MAX_SIZE];      /* heads in the order of popping, by next_avail; for vq_unpop() */
 };
 
 /* A chain taken from the ring: device-readable parts first, then device-writable ones. */
@@ -61,22 +62,26 @@ int vq_start(struct vq *q, const struct gmem *mem, const struct vq_regs *r, bool
 void vq_stop(struct vq *q);
 
 /*
- * 1 and the next chain; 0: none; -EPROTO: the ring is broken (bad index, loop, bad address,
- * zero or overflowing length, more parts than @c->cap, readable after writable), now and until reset.
+ * 1 and the next chain; 0: none, or not started; -EPROTO: the ring is broken (bad index, a head
+ * that is in use, loop, bad address, zero or overflowing length, more parts than @c->cap,
+ * readable after writable), now and until reset. At most @size chains are out at a time.
  */
 int vq_pop(struct vq *q, struct vq_chain *c);
-/* Gives back the last @n popped chains, as if never taken (receive without a packet). */
+/* Gives back the last @n popped chains, none of them pushed, as if never taken (receive without a packet). */
 void vq_unpop(struct vq *q, unsigned n);
-/* Puts a used element; @len: bytes written into the writable part. Not yet visible... */
+/*
+ * Puts a used element for a popped chain; @len: bytes written into the writable part, never
+ * more. Nothing happens where the ring is stopped or broken. Not yet visible...
+ */
 void vq_push(struct vq *q, uint16_t head, uint32_t len);
 /* ...until this publishes all that was pushed (release). */
 void vq_publish(struct vq *q);
-/* After vq_publish(): does the driver want an interrupt for it? (s2.7.7, s2.7.10) */
+/* After vq_publish(): does the driver want an interrupt for what it published? (s2.7.7, s2.7.10) */
 bool vq_wants_irq(struct vq *q);
 /* Ask for, or spare us, kicks. vq_enable_kick() returns true if chains came in meanwhile. */
 bool vq_enable_kick(struct vq *q);
 void vq_disable_kick(struct vq *q);
-/* Chains waiting to be popped; 0 where broken. */
+/* Chains waiting to be popped, at most @size; 0 where broken or stopped. */
 unsigned vq_pending(struct vq *q);
 
 #endif
