@@ -4,7 +4,7 @@
  *
  * What:   sources (virtqueues, the config change) are bound to vectors; each source has one
  *         eventfd. A vector is deliverable when ENABLE is set, MASKALL clear, its mask bit
- *         clear, its message valid. Deliverable: the eventfds of all sources bound to it are
+ *         clear, its message valid, and the function a bus master (an MSI is a memory write). Deliverable: the eventfds of all sources bound to it are
  *         attached to its GSI. Not deliverable: they are detached, and their counters are
  *         the pending bits; nothing is lost, nothing is injected.
  * Not:    configuration space (dev.h).
@@ -33,18 +33,22 @@ struct msix_cfg {
 	uint32_t devid;        /* pci_msi_devid() */
 };
 
-int msix_new(const struct msix_cfg *cfg, struct msix **ret_m); /* -ENOMEM, -EMFILE */
+/* As after power-on: disabled, every vector masked, every source at MSIX_NO_VECTOR. -ENOMEM, -EMFILE. */
+int msix_new(const struct msix_cfg *cfg, struct msix **ret_m);
 void msix_free(struct msix *m); /* detaches everything, frees the routes; NULL is fine */
-/* "rx0", "config": names source @source in dumps. */
+/* "rx0", "config": names source @source in dumps; cut at 15 bytes, as is the device's name. */
 void msix_name_source(struct msix *m, unsigned source, const char *name);
 
 /* @off: bytes from the table's start. Aligned 4 and 8 bytes; else all ones / ignored. */
 uint64_t msix_table_read(const struct msix *m, uint64_t off, unsigned len);
 void msix_table_write(struct msix *m, uint64_t off, unsigned len, uint64_t val);
+/* As above, read-only. A bit: a source bound to that vector waits; consumes nothing (one poll(2) a source). */
 uint64_t msix_pba_read(const struct msix *m, uint64_t off, unsigned len);
 /* Message Control as it stands in configuration space: bits 14 and 15 are taken from @ctrl. */
 void msix_ctrl_write(struct msix *m, uint16_t ctrl);
 uint16_t msix_ctrl(const struct msix *m);
+/* COMMAND.Bus Master, to be told at creation and after each change; taken as set until then. */
+void msix_set_bus_master(struct msix *m, bool on);
 
 /* Stores @vector for @source; one that does not exist is stored as MSIX_NO_VECTOR. Returns what was stored. */
 uint16_t msix_bind(struct msix *m, unsigned source, uint16_t vector);
@@ -57,7 +61,8 @@ bool msix_stale(const struct msix *m);
 /*
  * Loop thread. Detaches what may no longer deliver, commits staged messages in one batch,
  * attaches what may deliver now. On a failed commit the vectors concerned stay detached
- * (masked in effect), the error is returned and a later call retries.
+ * (masked in effect), the error is returned, msix_stale() stays true and a later call
+ * retries. gsi_commit()'s, msi_route_new()'s and irqfd_attach()'s errors.
  */
 int msix_sync(struct msix *m);
 

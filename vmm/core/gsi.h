@@ -31,13 +31,14 @@ struct gsi_cfg {
 	uint32_t nr_spis;       /* as fixed at the interrupt controller's INIT */
 	uint32_t max_routes;    /* hyp_max_routes() */
 	enum msi_model model;
-	gpa_t doorbell;         /* GITS_TRANSLATER's frame: any address in it may be written */
-	uint64_t doorbell_size; /* bytes */
+	gpa_t doorbell;         /* the ITS's translation frame: its base + 64 KiB */
+	uint64_t doorbell_size; /* bytes: 64 KiB, where the model is MSI_ITS */
 	bool need_devid;        /* hyp_needs_devid(), asked after the ITS was created */
 };
 
-/* -EINVAL: nr_spis above max_routes; -ENOMEM. @hyp is borrowed. */
+/* -EINVAL: nr_spis above max_routes, or not a translation frame; -ENOMEM. @hyp is borrowed. */
 int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s);
+/* Every irqfd is detached. Routes that are left go with it. NULL is fine. */
 void gsi_space_free(struct gsi_space *s);
 /* Once, after the interrupt controller's INIT; before it every commit and attach is -EAGAIN. */
 void gsi_space_start(struct gsi_space *s);
@@ -46,10 +47,19 @@ void gsi_space_start(struct gsi_space *s);
 void gsi_begin(struct gsi_space *s);
 int gsi_end(struct gsi_space *s);
 /*
- * Commits what is staged; 0 and no ioctl where nothing is. On failure the kernel keeps the
+ * Commits what is staged, also inside a batch; 0 and no ioctl where nothing is. A reason to
+ * commit is a deliverable message that is not live, or a freed route; a message that became
+ * undeliverable waits for such a reason. An entry that an irqfd is attached to stays in the
+ * table in any case. On failure the kernel keeps the
  * last good table, what was staged stays staged (not live), and a later commit retries.
  */
 int gsi_commit(struct gsi_space *s);
+
+/*
+ * Would a write of @data to @addr by device @devid make an interrupt? For MSI_ITS: @addr is
+ * GITS_TRANSLATER (GICv3 architecture, ITS register map), and both ids fit into 16 bits. Pure.
+ */
+bool gsi_msi_deliverable(const struct gsi_space *s, uint32_t devid, uint64_t addr, uint32_t data);
 
 struct msi_route;
 

@@ -5,7 +5,9 @@
  * What:   owns one eventfd; attached, KVM consumes its signals and injects; detached, its
  *         counter remembers them and the next attach injects once.
  * Not:    routes (gsi.h): a GSI must be live before anything is attached to it.
- * Thread: attach and detach on the loop or at set-up; irqfd_raise() any.
+ * Thread: attach and detach on the loop or at set-up; irqfd_raise() any. Two threads may not
+ *         change one irqfd at a time: its device's lock sees to that. System calls on vCPU
+ *         threads: read(2), write(2), poll(2) of the eventfd.
  * Source: KVM api.rst 4.75 (KVM_IRQFD); Linux virt/kvm/eventfd.c.
  */
 #ifndef VMM_CORE_IRQFD_H

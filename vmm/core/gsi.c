@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * gsi - theory of operation
+ *
+ * The kernel has one routing table a VM, and a write replaces it whole. So the whole truth is
+ * kept here, an entry a GSI, and each MSI entry knows two messages: "staged", what the
+ * device wants, and "live", what the kernel's table holds since the last commit that
+ * succeeded. Nothing but commit_locked() changes "live", and it does so after the kernel said
+ * yes: when the kernel says no, both sides still agree on the old table, and the difference
+ * that remains makes the next commit try again.
+ *
+ * Reasons for a commit are counted as they come and go, so that a batch which leads back to
+ * where it began costs nothing:
+ *   wanting   entries whose staged message is deliverable and not the live one;
+ *   leaving   entries that were freed and are still in the kernel's table.
+ * A message that became undeliverable is not a reason. Linux zeroes every message when it lets
+ * go of a device and writes the same ones when it takes it again; nothing is attached to such
+ * an entry meanwhile, so it may stay until somebody else has a reason to commit.
+ *
+ * An entry with an irqfd attached never leaves the table, whatever is staged: a signal that
+ * finds no route is consumed and lost. A freed GSI is handed out again only when the kernel's
+ * table no longer has it, so that a signal in flight cannot fire in another device.
+ *
+ * SPI entries are not stored: GSI n is SPI n, and each commit writes them all.
+ *
+ * Memory: the arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
+ * out lowest first, which keeps both these arrays and the kernel's short.
+ */
+#include "vmm/core/gsi.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/core/kvm.h"
+
+/* GICv3 architecture, ITS register map: the translation frame, and its one register. */
+#define ITS_TRANSLATION_FRAME_SIZE (64 * KIB)
+#define GITS_TRANSLATER 0x40
+/* KVM's ITS: GITS_TYPER.Devbits and ID_bits say 16 each. */
+#define ITS_MAX_ID 0xffff
+
+#define GSI_LABEL_SIZE 32
+
+struct message {
+	uint64_t addr;
+	uint32_t data;
+	bool valid; /* deliverable; else the other two mean nothing */
+};
+
+enum gsi_state {
+	GSI_FREE, /* all zero: also every SPI, which nobody can allocate or free */
+	GSI_TAKEN,
+	GSI_LEAVING, /* freed, and still in the kernel's table */
+};
+
+struct msi_route {
+	struct gsi_space *space;
+	struct message staged;
+	struct message live;
+	uint32_t devid;
+	uint32_t holds; /* irqfds attached; SPIs too */
+	uint8_t state;  /* enum gsi_state */
+	bool masked;
+	char label[GSI_LABEL_SIZE];
+};
+
+struct gsi_space {
+	struct gsi_cfg cfg;
+	struct hyp *hyp; /* borrowed */
+	pthread_mutex_t lock;
+	bool started;
+	unsigned depth;   /* of nested batches */
+	uint32_t top;     /* one more than the highest GSI ever taken */
+	uint32_t lowest;  /* no GSI below is free */
+	uint32_t wanting; /* reasons for a commit, see above */
+	uint32_t leaving;
+	struct gsi_stats stats;
+	struct msi_route *entries; /* by GSI */
+	struct hyp_route *scratch; /* the table as it is built */
+};
+
+/* Construction */
+
+static bool cfg_ok(const struct gsi_cfg *cfg)
+{
+	if (cfg->nr_spis > cfg->max_routes)
+		return false;
+	return cfg->model == MSI_NONE || cfg->doorbell_size == ITS_TRANSLATION_FRAME_SIZE;
+}
+
+int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s)
+{
+	struct gsi_space *s;
+
+	if (!cfg_ok(cfg))
+		return -EINVAL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	pthread_mutex_init(&s->lock, NULL);
+	s->cfg = *cfg;
+	s->hyp = hyp;
+	s->top = s->lowest = cfg->nr_spis;
+	s->stats.spi_routes = cfg->nr_spis;
+	/* One more, as calloc() may answer NULL for no elements. */
+	s->entries = calloc((size_t)cfg->max_routes + 1, sizeof(*s->entries));
+	s->scratch = calloc((size_t)cfg->max_routes + 1, sizeof(*s->scratch));
+	if (!s->entries || !s->scratch) {
+		gsi_space_free(s);
+		return -ENOMEM;
+	}
+	*ret_s = s;
+	return 0;
+}
+
+void gsi_space_free(struct gsi_space *s)
+{
+	if (!s)
+		return;
+	assert(!s->stats.irqfds);
+	free(s->scratch);
+	free(s->entries);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void gsi_space_start(struct gsi_space *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->started = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
+struct hyp *gsi_hyp(const struct gsi_space *s)
+{
+	return s->hyp;
+}
+
+/* Messages */
+
+static bool same_message(const struct message *a, const struct message *b)
+{
+	return a->valid == b->valid && (!a->valid || (a->addr == b->addr && a->data == b->data));
+}
+
+bool gsi_msi_deliverable(const struct gsi_space *s, uint32_t devid, uint64_t addr, uint32_t data)
+{
+	/*
+	 * KVM would take any address in the ITS's two frames; the architecture has one register
+	 * there that makes an interrupt.
+	 */
+	return s->cfg.model == MSI_ITS && addr == s->cfg.doorbell + GITS_TRANSLATER &&
+	       data <= ITS_MAX_ID && devid <= ITS_MAX_ID;
+}
+
+/* Is the staged message one that only a commit can make live? */
+static bool route_wants(const struct msi_route *r)
+{
+	return r->staged.valid && !same_message(&r->staged, &r->live);
+}
+
+static bool route_live_locked(const struct msi_route *r)
+{
+	return r->staged.valid && same_message(&r->staged, &r->live);
+}
+
+static void stage_locked(struct msi_route *r, const struct message *msg)
+{
+	r->space->wanting -= route_wants(r);
+	r->staged = *msg;
+	r->space->wanting += route_wants(r);
+}
+
+/* Commit */
+
+/* What the next table holds for @r; not valid: nothing. */
+static struct message next_message(const struct msi_route *r)
+{
+	if (r->staged.valid || !r->holds)
+		return r->staged;
+	return r->live; /* an irqfd hangs on it: it may not leave */
+}
+
+static unsigned build_table(struct gsi_space *s)
+{
+	unsigned n = 0;
+	uint32_t gsi;
+
+	for (gsi = 0; gsi < s->cfg.nr_spis; gsi++)
+		s->scratch[n++] = (struct hyp_route){ .gsi = gsi, .kind = HYP_ROUTE_SPI, .pin = gsi };
+	for (; gsi < s->top; gsi++) {
+		const struct message msg = next_message(&s->entries[gsi]);
+
+		if (msg.valid)
+			s->scratch[n++] = (struct hyp_route){
+				.gsi = gsi,
+				.kind = HYP_ROUTE_MSI,
+				.valid_devid = s->cfg.need_devid,
+				.addr = msg.addr,
+				.data = msg.data,
+				.devid = s->entries[gsi].devid,
+			};
+	}
+	return n;
+}
+
+static void forget_gsi(struct gsi_space *s, uint32_t gsi)
+{
+	s->entries[gsi] = (struct msi_route){ 0 };
+	if (gsi < s->lowest)
+		s->lowest = gsi;
+}
+
+/* The kernel took the table that build_table() made: so does the shadow. */
+static void table_taken(struct gsi_space *s, unsigned n)
+{
+	uint32_t gsi;
+
+	for (gsi = s->cfg.nr_spis; gsi < s->top; gsi++) {
+		struct msi_route *r = &s->entries[gsi];
+
+		r->live = next_message(r);
+		if (r->state == GSI_LEAVING)
+			forget_gsi(s, gsi);
+	}
+	s->wanting = 0;
+	s->leaving = 0;
+	s->stats.commits++;
+	s->stats.msi_routes = n - s->cfg.nr_spis;
+}
+
+static int commit_locked(struct gsi_space *s)
+{
+	unsigned n;
+	int err;
+
+	if (!s->wanting && !s->leaving) {
+		s->stats.skipped_commits++;
+		return 0;
+	}
+	/* Before its INIT the interrupt controller would take the table, and then overwrite it. */
+	if (!s->started)
+		return -EAGAIN;
+	n = build_table(s);
+	err = hyp_set_routes(s->hyp, s->scratch, n);
+	if (err)
+		s->stats.failed_commits++;
+	else
+		table_taken(s, n);
+	return err;
+}
+
+int gsi_commit(struct gsi_space *s)
+{
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	err = commit_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void gsi_begin(struct gsi_space *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->depth++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+int gsi_end(struct gsi_space *s)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	assert(s->depth);
+	if (!--s->depth)
+		err = commit_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+/* Routes */
+
+static void set_label(struct msi_route *r, const char *label)
+{
+	size_t len = strnlen(label, GSI_LABEL_SIZE - 1);
+
+	memcpy(r->label, label, len);
+	r->label[len] = '\0';
+}
+
+static int take_gsi(struct gsi_space *s, uint32_t *ret_gsi)
+{
+	uint32_t gsi;
+
+	for (gsi = s->lowest; gsi < s->cfg.max_routes; gsi++)
+		if (s->entries[gsi].state == GSI_FREE)
+			break;
+	s->lowest = gsi;
+	if (gsi == s->cfg.max_routes)
+		return -ENOSPC;
+	s->lowest++;
+	if (gsi >= s->top)
+		s->top = gsi + 1;
+	*ret_gsi = gsi;
+	return 0;
+}
+
+int msi_route_new(struct gsi_space *s, uint32_t devid, const char *label, struct msi_route **ret_r)
+{
+	struct msi_route *r;
+	uint32_t gsi;
+	int err;
+
+	if (s->cfg.model == MSI_NONE)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&s->lock);
+	err = take_gsi(s, &gsi);
+	if (!err) {
+		r = &s->entries[gsi];
+		r->space = s;
+		r->devid = devid;
+		r->state = GSI_TAKEN;
+		r->masked = true;
+		set_label(r, label);
+		*ret_r = r;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void msi_route_free(struct msi_route *r)
+{
+	struct gsi_space *s;
+
+	if (!r)
+		return;
+	s = r->space;
+	pthread_mutex_lock(&s->lock);
+	assert(r->state == GSI_TAKEN && !r->holds);
+	stage_locked(r, &(struct message){ 0 });
+	if (r->live.valid) {
+		r->state = GSI_LEAVING;
+		s->leaving++;
+	} else {
+		forget_gsi(s, msi_route_gsi(r));
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+void msi_route_set_label(struct msi_route *r, const char *label)
+{
+	pthread_mutex_lock(&r->space->lock);
+	set_label(r, label);
+	pthread_mutex_unlock(&r->space->lock);
+}
+
+void msi_route_note_masked(struct msi_route *r, bool masked)
+{
+	pthread_mutex_lock(&r->space->lock);
+	r->masked = masked;
+	pthread_mutex_unlock(&r->space->lock);
+}
+
+int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data)
+{
+	struct message msg = { .addr = addr, .data = data };
+
+	msg.valid = gsi_msi_deliverable(r->space, r->devid, addr, data);
+	pthread_mutex_lock(&r->space->lock);
+	stage_locked(r, &msg);
+	pthread_mutex_unlock(&r->space->lock);
+	return msg.valid ? 0 : -EINVAL;
+}
+
+bool msi_route_valid(const struct msi_route *r)
+{
+	bool valid;
+
+	pthread_mutex_lock(&r->space->lock);
+	valid = r->staged.valid;
+	pthread_mutex_unlock(&r->space->lock);
+	return valid;
+}
+
+bool msi_route_live(const struct msi_route *r)
+{
+	bool live;
+
+	pthread_mutex_lock(&r->space->lock);
+	live = route_live_locked(r);
+	pthread_mutex_unlock(&r->space->lock);
+	return live;
+}
+
+uint32_t msi_route_gsi(const struct msi_route *r)
+{
+	return (uint32_t)(r - r->space->entries);
+}
+
+void gsi_label_spi(struct gsi_space *s, uint32_t spi, const char *label)
+{
+	if (spi >= s->cfg.nr_spis)
+		return;
+	pthread_mutex_lock(&s->lock);
+	set_label(&s->entries[spi], label);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Attachments */
+
+static int hold_locked(struct gsi_space *s, uint32_t gsi)
+{
+	if (!s->started)
+		return -EAGAIN;
+	if (gsi >= s->cfg.nr_spis && (gsi >= s->top || !route_live_locked(&s->entries[gsi])))
+		return -EINVAL;
+	s->entries[gsi].holds++;
+	s->stats.irqfds++;
+	return 0;
+}
+
+int gsi_hold(struct gsi_space *s, uint32_t gsi)
+{
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	err = hold_locked(s, gsi);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void gsi_release(struct gsi_space *s, uint32_t gsi)
+{
+	pthread_mutex_lock(&s->lock);
+	assert(gsi < s->top && s->entries[gsi].holds);
+	s->entries[gsi].holds--;
+	s->stats.irqfds--;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* For people */
+
+void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats)
+{
+	pthread_mutex_lock(&s->lock);
+	*ret_stats = s->stats;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void dump_tail(const struct msi_route *r, FILE *out)
+{
+	if (r->holds)
+		fprintf(out, ", %u irqfd%s", r->holds, r->holds == 1 ? "" : "s");
+	fputc('\n', out);
+}
+
+static void dump_spi(const struct gsi_space *s, uint32_t gsi, FILE *out)
+{
+	const struct msi_route *r = &s->entries[gsi];
+
+	if (!r->label[0] && !r->holds)
+		return;
+	fprintf(out, "gsi %u -> SPI %u (INTID %u), %s", gsi, gsi, gsi + 32,
+		r->label[0] ? r->label : "unnamed");
+	dump_tail(r, out);
+}
+
+static const char *dump_note(const struct msi_route *r)
+{
+	if (r->state == GSI_LEAVING)
+		return ", freed, leaves at the next commit";
+	if (route_wants(r))
+		return ", staged";
+	return r->staged.valid || !r->live.valid ? "" : ", leaves at the next commit";
+}
+
+static void dump_msi(const struct gsi_space *s, uint32_t gsi, FILE *out)
+{
+	const struct msi_route *r = &s->entries[gsi];
+	const struct message *msg = r->staged.valid ? &r->staged : &r->live;
+
+	if (r->state == GSI_FREE)
+		return;
+	fprintf(out, "gsi %u -> ", gsi);
+	if (msg->valid)
+		fprintf(out, "MSI addr 0x%llx data %u devid 0x%x -> ITS",
+			(unsigned long long)msg->addr, msg->data, r->devid);
+	else
+		fprintf(out, "nothing, devid 0x%x", r->devid);
+	fprintf(out, ", %s, %s%s", r->label, r->masked ? "masked" : "unmasked", dump_note(r));
+	dump_tail(r, out);
+}
+
+void gsi_dump(struct gsi_space *s, FILE *out)
+{
+	uint32_t gsi;
+
+	pthread_mutex_lock(&s->lock);
+	for (gsi = 0; gsi < s->cfg.nr_spis; gsi++)
+		dump_spi(s, gsi, out);
+	for (; gsi < s->top; gsi++)
+		dump_msi(s, gsi, out);
+	fprintf(out, "commits %llu, skipped %llu, failed %llu, irqfds %u, spi routes %u, msi routes %u\n",
+		(unsigned long long)s->stats.commits,
+		(unsigned long long)s->stats.skipped_commits,
+		(unsigned long long)s->stats.failed_commits, s->stats.irqfds, s->stats.spi_routes,
+		s->stats.msi_routes);
+	pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * irqfd - theory of operation
+ *
+ * One eventfd, in one of two states. Attached: KVM takes the counter to zero inside each
+ * signal and injects; nobody else ever sees the descriptor readable. Detached: the counter
+ * collects, and is what the next attach finds; KVM then injects once.
+ *
+ * Nothing is lost in between. A signal before KVM unhooks the eventfd was injected, one
+ * after it is in the counter; KVM's detach waits for an injection that is under way, so
+ * none follows its return. The count that KVM zeroes at detach is what an attach found and
+ * has already injected.
+ *
+ * The GSI is held (gsi_hold()) before the attach and released after the detach, so that its
+ * route stands for as long as a signal can look for it.
+ */
+#include "vmm/core/irqfd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/core/gsi.h"
+#include "vmm/core/kvm.h"
+
+int irqfd_init(struct irqfd *f, struct gsi_space *space)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	*f = (struct irqfd){ .space = space, .fd = fd };
+	return 0;
+}
+
+void irqfd_fini(struct irqfd *f)
+{
+	irqfd_detach(f);
+	close_fd(&f->fd);
+}
+
+int irqfd_attach(struct irqfd *f, uint32_t gsi)
+{
+	int err;
+
+	if (f->attached && f->gsi == gsi)
+		return 0;
+	irqfd_detach(f);
+	err = gsi_hold(f->space, gsi);
+	if (err)
+		return err;
+	err = hyp_irqfd_attach(gsi_hyp(f->space), f->fd, gsi, -1);
+	if (err) {
+		gsi_release(f->space, gsi);
+		return err;
+	}
+	f->attached = true;
+	f->gsi = gsi;
+	return 0;
+}
+
+void irqfd_detach(struct irqfd *f)
+{
+	if (!f->attached)
+		return;
+	/* It fails only for what is not an eventfd, and this one is. */
+	(void)hyp_irqfd_detach(gsi_hyp(f->space), f->fd, f->gsi);
+	f->attached = false;
+	gsi_release(f->space, f->gsi);
+}
+
+bool irqfd_take(struct irqfd *f)
+{
+	uint64_t count;
+
+	assert(!f->attached);
+	return read(f->fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+}
+
+bool irqfd_pending(const struct irqfd *f)
+{
+	struct pollfd p = { .fd = f->fd, .events = POLLIN };
+
+	assert(!f->attached);
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+}
+
+void irqfd_raise(struct irqfd *f)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	/* EAGAIN, the only error, says that 2^64 - 2 signals wait already: one of them is enough. */
+	n = write(f->fd, &one, sizeof(one));
+	(void)n;
+}

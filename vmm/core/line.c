@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * line - theory of operation
+ *
+ * Level: the wire is KVM's, the wish is ours. Two threads may wish at the same time and
+ * reach KVM in the other order, so whoever set the wire looks again afterwards, and goes on
+ * until what it told KVM is what is wished. The last call is then always the right one.
+ *
+ * Edge: KVM's irqfd raises an SPI and never lowers it, which is a pulse to a distributor
+ * that was told "edge" and a storm to one that was told "level". The device tree says edge
+ * for these lines, and no two devices share one.
+ */
+#include "vmm/core/line.h"
+
+#include "vmm/core/gsi.h"
+#include "vmm/core/kvm.h"
+
+void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char *label)
+{
+	l->hyp = gsi_hyp(space);
+	l->spi = spi;
+	atomic_init(&l->level, false);
+	gsi_label_spi(space, spi, label);
+}
+
+void line_set(struct line *l, bool level)
+{
+	if (atomic_exchange(&l->level, level) == level)
+		return;
+	do {
+		level = atomic_load(&l->level);
+		(void)hyp_irq_line(l->hyp, l->spi, level);
+	} while (atomic_load(&l->level) != level);
+}
+
+int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label)
+{
+	int err;
+
+	err = irqfd_init(&l->irqfd, space);
+	if (err)
+		return err;
+	l->spi = spi;
+	gsi_label_spi(space, spi, label);
+	return 0;
+}
+
+void edge_line_fini(struct edge_line *l)
+{
+	irqfd_fini(&l->irqfd);
+}
+
+int edge_line_attach(struct edge_line *l)
+{
+	return irqfd_attach(&l->irqfd, l->spi);
+}
+
+void edge_line_detach(struct edge_line *l)
+{
+	irqfd_detach(&l->irqfd);
+	(void)irqfd_take(&l->irqfd);
+}
+
+void edge_line_pulse(struct edge_line *l)
+{
+	irqfd_raise(&l->irqfd);
+}
+
+uint32_t edge_line_gsi(const struct edge_line *l)
+{
+	return l->spi;
+}
