@@ -71,7 +71,10 @@ struct msix {
 
 static void copy_name(char *to, const char *name)
 {
-	snprintf(to, MSIX_NAME_SIZE, "%s", name);
+	size_t len = strnlen(name, MSIX_NAME_SIZE - 1);
+
+	memcpy(to, name, len);
+	to[len] = '\0';
 }
 
 static int init_sources(struct msix *m, unsigned n)

@@ -37,9 +37,9 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/core/kvm.h"
 
-/* GICv3 architecture, ITS register map: the translation frame, and its one register. */
-#define ITS_TRANSLATION_FRAME_SIZE (64 * KIB)
-#define GITS_TRANSLATER 0x40
+/* GICv3 architecture, ITS register map: two frames, and the one register of the second. */
+#define ITS_SIZE (128 * KIB)
+#define GITS_TRANSLATER 0x10040
 /* KVM's ITS: GITS_TYPER.Devbits and ID_bits say 16 each. */
 #define ITS_MAX_ID 0xffff
 
@@ -89,7 +89,7 @@ static bool cfg_ok(const struct gsi_cfg *cfg)
 {
 	if (cfg->nr_spis > cfg->max_routes)
 		return false;
-	return cfg->model == MSI_NONE || cfg->doorbell_size == ITS_TRANSLATION_FRAME_SIZE;
+	return cfg->model == MSI_NONE || cfg->doorbell_size == ITS_SIZE;
 }
 
 int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s)

@@ -31,12 +31,12 @@ struct gsi_cfg {
 	uint32_t nr_spis;       /* as fixed at the interrupt controller's INIT */
 	uint32_t max_routes;    /* hyp_max_routes() */
 	enum msi_model model;
-	gpa_t doorbell;         /* the ITS's translation frame: its base + 64 KiB */
-	uint64_t doorbell_size; /* bytes: 64 KiB, where the model is MSI_ITS */
+	gpa_t doorbell;         /* the ITS, where the model is MSI_ITS; GITS_TRANSLATER is in its second half */
+	uint64_t doorbell_size; /* bytes: 128 KiB */
 	bool need_devid;        /* hyp_needs_devid(), asked after the ITS was created */
 };
 
-/* -EINVAL: nr_spis above max_routes, or not a translation frame; -ENOMEM. @hyp is borrowed. */
+/* -EINVAL: nr_spis above max_routes, or not an ITS's size; -ENOMEM. @hyp is borrowed. */
 int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s);
 /* Every irqfd is detached. Routes that are left go with it. NULL is fine. */
 void gsi_space_free(struct gsi_space *s);
