@@ -15,6 +15,12 @@
 #include "vmm/base/err.h"
 #include "vmm/core/gmem.h"
 
+/* The translation granules of a kernel or of a CPU, as a mask. */
+#define IMAGE_PAGES_4K  1u
+#define IMAGE_PAGES_16K 2u
+#define IMAGE_PAGES_64K 4u
+#define IMAGE_PAGES_ALL 7u
+
 struct boot_files {
 	const char *kernel_name; /* for messages */
 	int kernel_fd;           /* regular file, open for reading; borrowed */
@@ -22,20 +28,26 @@ struct boot_files {
 	int initrd_fd;           /* -1: none */
 };
 
+/* Enough for 512 CPUs and 64 devices (checked by a test of fdt.c). */
+#define BOOT_DTB_MAX (128 * KIB)
+
 struct boot_layout {
 	gpa_t entry;                        /* where CPU 0 starts */
 	gpa_t kernel; uint64_t kernel_size; /* what the kernel claims (image_size), bytes */
 	gpa_t initrd; uint64_t initrd_size;
-	gpa_t dtb; uint64_t dtb_max;        /* room for the device tree: 2 MiB, 2 MiB aligned */
+	gpa_t dtb; uint64_t dtb_max;        /* room for the device tree: BOOT_DTB_MAX bytes that no 2 MiB boundary cuts */
 };
 
 /* Opens @path for reading: "PATH: cause" for what is missing, a directory, a FIFO, unreadable, empty. @what: "kernel", "initrd". */
 int image_open(const char *what, const char *path, int *ret_fd, struct err *err);
 /*
- * Loads kernel and initrd into @mem's first region and decides the places. -ENOEXEC: not an
- * arm64 Image (says what it is: "this is an x86 bzImage"), wrong endianness, page size that
- * the host lacks; -EFBIG: does not fit into memory; -EIO and others: reading.
+ * Loads kernel and initrd into @mem's first region, of which the guest may use the first
+ * @ram_size bytes, and decides the places. @page_sizes: what the CPU can do (IMAGE_PAGES_*).
+ * -ENOEXEC: not an arm64 Image (says what it is: "an x86 kernel (bzImage)"), truncated, wrong
+ * endianness, page size that the CPU lacks; -EFBIG: does not fit into memory; -EIO and others:
+ * reading. Whatever the error, no byte outside the region was written.
  */
-int boot_load(const struct boot_files *f, struct gmem *mem, struct boot_layout *ret_l, struct err *err);
+int boot_load(const struct boot_files *f, struct gmem *mem, uint64_t ram_size, unsigned page_sizes,
+	      struct boot_layout *ret_l, struct err *err);
 
 #endif

@@ -3,8 +3,8 @@
  * vcpu - one virtual CPU: features, registers at start, KVM_RUN and what its exits mean
  *
  * What:   creation with PSCI 0.2+, and SVE, pointer authentication and PMU where the host has
- *         them; steal time; running; decoding of every exit reason.
- * Not:    threads, and who answers MMIO (vmm/machine/cpus.c).
+ *         them; steal time; running.
+ * Not:    threads, and who answers MMIO (vmm/machine/cpus.c); what an exit means (exit.h).
  * Trust:  struct kvm_run is written by the kernel on behalf of the guest: lengths and
  *         reasons are checked; an unknown reason ends the VM with a sentence.
  * Thread: set-up; then vcpu_run() and vcpu_*_done() on the vCPU's own thread only.
@@ -13,8 +13,7 @@
 #ifndef ARCH_ARM64_VCPU_H
 #define ARCH_ARM64_VCPU_H
 
-#include <signal.h>
-
+#include "arch/arm64/exit.h"
 #include "vmm/base/err.h"
 #include "vmm/base/types.h"
 
@@ -26,6 +25,7 @@ struct vcpu_features {
 	uint32_t target;      /* KVM_ARM_PREFERRED_TARGET */
 	uint32_t bits;        /* KVM_ARM_VCPU_* as a mask, without POWER_OFF */
 	bool sve, pauth, pmu, steal_time;
+	size_t run_size;      /* bytes of a vCPU's run mapping */
 };
 
 struct vcpu {
@@ -37,32 +37,27 @@ struct vcpu {
 	uint64_t exits;       /* returns of KVM_RUN */
 };
 
+/*
+ * Asks the VM what its vCPUs can have, and has accesses that KVM cannot decode reported
+ * instead of failing KVM_RUN. Before the first vcpu_new(). All vCPUs get the same features:
+ * KVM does not insist on that on every kernel, and a guest would not survive it.
+ */
 int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct err *err);
 /* Creates, INITs (@index > 0: powered off until PSCI CPU_ON), finalises SVE, reads MPIDR. */
 int vcpu_new(const struct hyp *h, unsigned index, const struct vcpu_features *f, struct vcpu *ret_c, struct err *err);
+/* A zeroed struct is fine. */
 void vcpu_fini(struct vcpu *c);
-/* After the interrupt controller's INIT: PMU interrupt and INIT; steal time's address (@steal_gpa, 64 bytes, 0: none). */
+/*
+ * After the interrupt controller's INIT: PMU interrupt and INIT; steal time's address
+ * (@steal_gpa: VCPU_STEAL_SIZE bytes of guest memory, aligned to as much; 0: none).
+ */
+#define VCPU_STEAL_SIZE 64
 int vcpu_late_init(struct vcpu *c, const struct vcpu_features *f, gpa_t steal_gpa, struct err *err);
 /* Entry state of arm64 booting.rst: PC = @entry, X0 = @dtb. CPU 0 only. */
 int vcpu_set_entry(struct vcpu *c, gpa_t entry, gpa_t dtb, struct err *err);
 
-enum vcpu_exit_kind {
-	VCPU_AGAIN,        /* nothing to do: interrupted */
-	VCPU_MMIO_READ,    /* answer with vcpu_mmio_done() */
-	VCPU_MMIO_WRITE,
-	VCPU_POWEROFF,     /* PSCI SYSTEM_OFF */
-	VCPU_RESET,        /* PSCI SYSTEM_RESET or RESET2 */
-	VCPU_CRASH,        /* KVM_SYSTEM_EVENT_CRASH */
-	VCPU_FAILED,       /* KVM cannot go on: text says why */
-};
-
-struct vcpu_exit {
-	enum vcpu_exit_kind kind;
-	gpa_t gpa;
-	unsigned len;      /* 1, 2, 4 or 8 */
-	uint64_t val;      /* writes */
-	char text[160];    /* VCPU_FAILED */
-};
+/* The page sizes that a guest can use here, as a mask of IMAGE_PAGES_* (image.h); after vcpu_new(). */
+unsigned vcpu_page_sizes(const struct vcpu *c);
 
 /*
  * One KVM_RUN. An MMIO access that KVM cannot decode gets an external abort here and comes
