@@ -28,13 +28,20 @@ struct gic_cfg {
 	unsigned nr_cpus;        /* vCPUs that exist already */
 	unsigned nr_irqs;        /* INTIDs up to the last SPI: 64 to 992 in steps of 32 */
 	bool has_its;
+	unsigned ipa_bits;       /* of the VM */
 };
 
 struct gic {
-	int gic_fd, its_fd;      /* device descriptors, -1 where absent */
+	int gic_fd, its_fd;      /* device descriptors, never 0; -1 where absent */
 };
 
+/*
+ * Creates and initialises all of it; -EINVAL, with a sentence, for addresses that KVM would
+ * accept here and die of at the first KVM_RUN (overlap, beyond @ipa_bits). No vCPU can be
+ * created after it. The descriptors are the caller's, until gic_fini().
+ */
 int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, struct err *err);
+/* After a successful gic_new() or on a zeroed struct: closes what is open. */
 void gic_fini(struct gic *g);
 
 #endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One order works, and KVM tells of a wrong one late or not at all:
+ *
+ *   all vCPUs      creation is refused after CTRL_INIT
+ *   distributor    created, its address, the redistributors' address, NR_IRQS
+ *   ITS            created before CTRL_INIT and before any redistributor register is touched:
+ *                  a distributor that has run without an ITS says that there are no LPIs
+ *   CTRL_INIT      fixes the number of SPIs and installs the default GSI table; a table set
+ *                  before it would be lost silently, which is why routes come later (gsi.h)
+ *
+ * Addresses are checked here first: an overlap is found by KVM at the first KVM_RUN only, and
+ * kills the VM with an errno that names nothing.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "arch/arm64/gic.h"
+#include "arch/arm64/layout.h"
+#include "vmm/base/checked.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/core/kvm.h"
+
+#define MIN_IRQS 64
+#define MAX_IRQS 992 /* the largest that KVM takes: 1024 would reach the special INTIDs */
+
+static int create_device(const struct hyp *h, uint32_t type, uint32_t flags, int *ret_fd)
+{
+	struct kvm_create_device cd = { .type = type, .flags = flags };
+
+	if (ioctl(hyp_vm_fd(h), KVM_CREATE_DEVICE, &cd))
+		return -errno;
+	*ret_fd = (int)cd.fd;
+	return 0;
+}
+
+void gic_probe(const struct hyp *h, struct gic_caps *ret_caps)
+{
+	int unused;
+
+	ret_caps->v3 = !create_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, KVM_CREATE_DEVICE_TEST, &unused);
+	ret_caps->its = ret_caps->v3 &&
+			!create_device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, KVM_CREATE_DEVICE_TEST, &unused);
+}
+
+struct window {
+	const char *name;
+	gpa_t gpa;
+	uint64_t size;
+};
+
+static int check_window(const struct window *w, unsigned ipa_bits, struct err *err)
+{
+	if (!is_aligned(w->gpa, 64 * KIB))
+		return err_set(err, -EINVAL, "gic: %s at 0x%llx is not 64 KiB aligned", w->name,
+			       (unsigned long long)w->gpa);
+	if (!range_fits(w->gpa, w->size, BIT64(ipa_bits)))
+		return err_set(err, -EINVAL, "gic: %s at 0x%llx is beyond the VM's %u address bits", w->name,
+			       (unsigned long long)w->gpa, ipa_bits);
+	return 0;
+}
+
+static int check_cfg(const struct gic_cfg *cfg, struct err *err)
+{
+	const struct window w[] = {
+		{ "the distributor", cfg->gicd, LAYOUT_GICD_SIZE },
+		{ "the redistributors", cfg->gicr, cfg->nr_cpus * LAYOUT_GICR_STEP },
+		{ "the ITS", cfg->its, LAYOUT_ITS_SIZE },
+	};
+	unsigned n = cfg->has_its ? 3 : 2;
+
+	if (!cfg->nr_cpus || cfg->nr_cpus > LAYOUT_MAX_CPUS)
+		return err_set(err, -EINVAL, "gic: %u CPUs", cfg->nr_cpus);
+	if (cfg->nr_irqs < MIN_IRQS || cfg->nr_irqs > MAX_IRQS || cfg->nr_irqs % 32)
+		return err_set(err, -EINVAL, "gic: %u interrupts (64 to 992, in steps of 32)", cfg->nr_irqs);
+	for (unsigned i = 0; i < n; i++) {
+		int rc = check_window(&w[i], cfg->ipa_bits, err);
+
+		if (rc)
+			return rc;
+		for (unsigned j = 0; j < i; j++)
+			if (ranges_overlap(w[i].gpa, w[i].size, w[j].gpa, w[j].size))
+				return err_set(err, -EINVAL, "gic: %s and %s overlap", w[j].name, w[i].name);
+	}
+	return 0;
+}
+
+static int set_attr(int fd, const char *what, uint32_t group, uint64_t attr, void *data, struct err *err)
+{
+	struct kvm_device_attr a = { .group = group, .attr = attr, .addr = (uintptr_t)data };
+
+	if (ioctl(fd, KVM_SET_DEVICE_ATTR, &a))
+		return err_set(err, -errno, "gic: setting %s: %s", what, strerror(errno));
+	return 0;
+}
+
+static int set_up_gic(int fd, const struct gic_cfg *cfg, struct err *err)
+{
+	uint64_t gicd = cfg->gicd, gicr = cfg->gicr;
+	uint32_t nr_irqs = cfg->nr_irqs;
+	int rc;
+
+	rc = set_attr(fd, "the distributor's address", KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST,
+		      &gicd, err);
+	if (rc)
+		return rc;
+	rc = set_attr(fd, "the redistributors' address", KVM_DEV_ARM_VGIC_GRP_ADDR,
+		      KVM_VGIC_V3_ADDR_TYPE_REDIST, &gicr, err);
+	if (rc)
+		return rc;
+	return set_attr(fd, "the number of interrupts", KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &nr_irqs, err);
+}
+
+static int set_up_its(int fd, const struct gic_cfg *cfg, struct err *err)
+{
+	uint64_t its = cfg->its;
+	int rc;
+
+	rc = set_attr(fd, "the ITS's address", KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, &its, err);
+	if (rc)
+		return rc;
+	return set_attr(fd, "up the ITS", KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, err);
+}
+
+int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, struct err *err)
+{
+	_cleanup_close_ int gic_fd = -1;
+	_cleanup_close_ int its_fd = -1;
+	int rc;
+
+	rc = check_cfg(cfg, err);
+	if (rc)
+		return rc;
+	rc = create_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, 0, &gic_fd);
+	if (rc)
+		return err_set(err, rc, "gic: creating the GICv3: %s", strerror(-rc));
+	rc = set_up_gic(gic_fd, cfg, err);
+	if (rc)
+		return rc;
+	if (cfg->has_its) {
+		rc = create_device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, 0, &its_fd);
+		if (rc)
+			return err_set(err, rc, "gic: creating the ITS: %s", strerror(-rc));
+		rc = set_up_its(its_fd, cfg, err);
+		if (rc)
+			return rc;
+	}
+	rc = set_attr(gic_fd, "up the GICv3", KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, err);
+	if (rc)
+		return rc;
+	ret_g->gic_fd = steal_fd(&gic_fd);
+	ret_g->its_fd = steal_fd(&its_fd);
+	return 0;
+}
+
+void gic_fini(struct gic *g)
+{
+	if (g->its_fd > 0)
+		close_fd(&g->its_fd);
+	if (g->gic_fd > 0)
+		close_fd(&g->gic_fd);
+}
