@@ -39,11 +39,18 @@ int gmem_add(struct gmem *m, gpa_t gpa, uint64_t size, bool shared);
 unsigned gmem_nr_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned i);
 
-/* HVA of [@gpa, @gpa + @len), or NULL unless it lies wholly inside one region (a @len of 0 too). */
+/* HVA of [@gpa, @gpa + @len), or NULL unless it lies wholly inside one region (a @len of 0 too: its address must be inside). */
 void *gmem_ptr(const struct gmem *m, gpa_t gpa, uint64_t len);
 
 /* Copies; -EFAULT unless the guest range lies wholly inside one region. */
 int gmem_read(const struct gmem *m, gpa_t gpa, void *dst, size_t len);
 int gmem_write(const struct gmem *m, gpa_t gpa, const void *src, size_t len);
+
+/*
+ * Advises small pages for the 2 MiB blocks around [@gpa, @gpa + @len), before they are first
+ * touched. For the loader of a small payload (well below 2 MiB): the first write to a block
+ * would otherwise zero a whole huge page. Advice only; what is no RAM is ignored.
+ */
+void gmem_keep_small(const struct gmem *m, gpa_t gpa, uint64_t len);
 
 #endif

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/core/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "vmm/base/cleanup.h"
+
+/* api.rst 4.1: type 0 means 40 bits, and is all there is without KVM_CAP_ARM_VM_IPA_SIZE. */
+#define DEFAULT_IPA_BITS 40
+#define INTID_FIRST_SPI 32
+
+struct hyp {
+	int kvm_fd;
+	int vm_fd;
+	unsigned max_routes;
+	/* A table of max_routes entries; address space only until a table is written. */
+	struct kvm_irq_routing *routes;
+	size_t routes_size;
+};
+
+static int check_ext(int fd, long cap)
+{
+	int r = ioctl(fd, KVM_CHECK_EXTENSION, cap);
+
+	return r > 0 ? r : 0;
+}
+
+static const char *open_remedy(int code)
+{
+	switch (code) {
+	case -EACCES:
+	case -EPERM:
+		return " (run as root, or join the group that owns it, often 'kvm')";
+	case -ENOENT:
+	case -ENXIO:
+	case -ENODEV:
+		return " (this machine offers no KVM: is virtualisation on, and the kvm module there?)";
+	default:
+		return "";
+	}
+}
+
+int hyp_open_dev(int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int version;
+
+	if (fd < 0) {
+		int r = -errno;
+
+		return err_set(err, r, "/dev/kvm: %s%s", strerror(-r), open_remedy(r));
+	}
+	version = ioctl(fd, KVM_GET_API_VERSION, 0L);
+	if (version != KVM_API_VERSION)
+		return err_set(err, -ENODEV, "/dev/kvm: API version %d, not %d", version,
+			       KVM_API_VERSION);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+unsigned hyp_max_ipa_bits(int kvm_fd)
+{
+	int bits = check_ext(kvm_fd, KVM_CAP_ARM_VM_IPA_SIZE);
+
+	return bits ? (unsigned)bits : DEFAULT_IPA_BITS;
+}
+
+unsigned hyp_max_vcpus(int kvm_fd)
+{
+	int n = check_ext(kvm_fd, KVM_CAP_MAX_VCPUS);
+
+	/* api.rst 4.4: without it, what NR_VCPUS recommends, and without that 4 */
+	if (!n)
+		n = check_ext(kvm_fd, KVM_CAP_NR_VCPUS);
+	return n ? (unsigned)n : 4;
+}
+
+static int create_vm(int kvm_fd, unsigned ipa_bits, struct err *err)
+{
+	int max = check_ext(kvm_fd, KVM_CAP_ARM_VM_IPA_SIZE);
+	unsigned long type = 0;
+	int fd;
+
+	if (ipa_bits > (max ? (unsigned)max : DEFAULT_IPA_BITS))
+		return err_set(err, -EINVAL, "KVM: guest addresses of %u bits are needed, this host can do %d",
+			       ipa_bits, max ? max : DEFAULT_IPA_BITS);
+	if (max)
+		type = KVM_VM_TYPE_ARM_IPA_SIZE(ipa_bits);
+	do {
+		fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+	} while (fd < 0 && errno == EINTR);
+	if (fd < 0)
+		return err_set(err, -errno, "KVM: creating the VM: %s", strerror(errno));
+	return fd;
+}
+
+/* A load or store without syndrome then comes out of KVM_RUN as an exit rather than as an error. */
+static void enable_nisv(int vm_fd)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_NISV_TO_USER };
+
+	/* Not offered: KVM_RUN fails with ENOSYS instead, which vcpu.c knows too. */
+	(void)ioctl(vm_fd, KVM_ENABLE_CAP, &cap);
+}
+
+static int map_routes(struct hyp *h)
+{
+	size_t size = sizeof(*h->routes) + h->max_routes * sizeof(h->routes->entries[0]);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	h->routes = p;
+	h->routes_size = size;
+	return 0;
+}
+
+int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
+{
+	struct hyp *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h) {
+		close(kvm_fd);
+		return err_set(err, -ENOMEM, "KVM: out of memory");
+	}
+	h->kvm_fd = kvm_fd;
+	h->vm_fd = r = create_vm(kvm_fd, ipa_bits, err);
+	if (r < 0)
+		goto fail;
+	enable_nisv(h->vm_fd);
+	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
+	r = map_routes(h);
+	if (r < 0) {
+		err_set(err, r, "KVM: routing table: %s", strerror(-r));
+		goto fail;
+	}
+	*ret_h = h;
+	return 0;
+fail:
+	hyp_free(h);
+	return r;
+}
+
+void hyp_free(struct hyp *h)
+{
+	if (!h)
+		return;
+	if (h->routes)
+		munmap(h->routes, h->routes_size);
+	close_fd(&h->vm_fd);
+	close_fd(&h->kvm_fd);
+	free(h);
+}
+
+int hyp_kvm_fd(const struct hyp *h)
+{
+	return h->kvm_fd;
+}
+
+int hyp_vm_fd(const struct hyp *h)
+{
+	return h->vm_fd;
+}
+
+int hyp_check(const struct hyp *h, long cap)
+{
+	return check_ext(h->vm_fd, cap);
+}
+
+unsigned hyp_max_routes(const struct hyp *h)
+{
+	return h->max_routes;
+}
+
+bool hyp_needs_devid(const struct hyp *h)
+{
+	return check_ext(h->vm_fd, KVM_CAP_MSI_DEVID) > 0;
+}
+
+static int vm_ioctl(const struct hyp *h, unsigned long request, void *arg)
+{
+	int r = ioctl(h->vm_fd, request, arg);
+
+	return r < 0 ? -errno : r;
+}
+
+int hyp_set_memory(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t size, void *hva, bool readonly)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.flags = readonly ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)hva,
+	};
+
+	return vm_ioctl(h, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static void fill_route(const struct hyp_route *r, struct kvm_irq_routing_entry *e)
+{
+	*e = (struct kvm_irq_routing_entry){ .gsi = r->gsi };
+	if (r->kind == HYP_ROUTE_SPI) {
+		e->type = KVM_IRQ_ROUTING_IRQCHIP;
+		e->u.irqchip.irqchip = 0;
+		e->u.irqchip.pin = r->pin;
+		return;
+	}
+	e->type = KVM_IRQ_ROUTING_MSI;
+	e->flags = r->valid_devid ? KVM_MSI_VALID_DEVID : 0;
+	e->u.msi.address_lo = (uint32_t)r->addr;
+	e->u.msi.address_hi = (uint32_t)(r->addr >> 32);
+	e->u.msi.data = r->data;
+	e->u.msi.devid = r->valid_devid ? r->devid : 0;
+}
+
+int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (routes[i].kind == HYP_ROUTE_NONE)
+			continue;
+		if (nr == h->max_routes)
+			return -EINVAL;
+		fill_route(&routes[i], &h->routes->entries[nr++]);
+	}
+	h->routes->nr = nr;
+	h->routes->flags = 0;
+	return vm_ioctl(h, KVM_SET_GSI_ROUTING, h->routes);
+}
+
+int hyp_irqfd_attach(struct hyp *h, int fd, uint32_t gsi, int resample_fd)
+{
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = gsi };
+
+	if (resample_fd >= 0) {
+		irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
+		irqfd.resamplefd = (uint32_t)resample_fd;
+	}
+	return vm_ioctl(h, KVM_IRQFD, &irqfd);
+}
+
+int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)fd, .gsi = gsi, .flags = KVM_IRQFD_FLAG_DEASSIGN,
+	};
+
+	return vm_ioctl(h, KVM_IRQFD, &irqfd);
+}
+
+static int ioeventfd(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match, uint32_t flags)
+{
+	struct kvm_ioeventfd io = {
+		.datamatch = match >= 0 ? (uint64_t)match : 0,
+		.addr = gpa,
+		.len = len,
+		.fd = fd,
+		.flags = flags | (match >= 0 ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0),
+	};
+
+	return vm_ioctl(h, KVM_IOEVENTFD, &io);
+}
+
+int hyp_ioeventfd_attach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match)
+{
+	return ioeventfd(h, fd, gpa, len, match, 0);
+}
+
+int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match)
+{
+	return ioeventfd(h, fd, gpa, len, match, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
+{
+	struct kvm_irq_level line = {
+		.irq = (uint32_t)KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT |
+		       (spi + INTID_FIRST_SPI),
+		.level = level,
+	};
+
+	return vm_ioctl(h, KVM_IRQ_LINE, &line);
+}
+
+int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, uint32_t devid, bool valid_devid)
+{
+	struct kvm_msi msi = {
+		.address_lo = (uint32_t)addr,
+		.address_hi = (uint32_t)(addr >> 32),
+		.data = data,
+		.flags = valid_devid ? KVM_MSI_VALID_DEVID : 0,
+		.devid = valid_devid ? devid : 0,
+	};
+	int r = vm_ioctl(h, KVM_SIGNAL_MSI, &msi);
+
+	return r > 0 ? 1 : r;
+}
