@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Written front to back with libfdt's sequential calls. Each of them, once one has failed,
+ * leaves the blob in an error state that fdt_finish() reports; so the calls are made without
+ * looking, and the first error is kept by struct out.
+ *
+ * Phandles are constants: the tree is small, and every one that is used is defined in the same
+ * configuration (a test walks the result for dangling ones).
+ *
+ * What saves the guest time: arm,primecell-periphid spares it the eight identification reads
+ * of each PrimeCell, each of which would be an exit.
+ */
+#include <errno.h>
+#include <libfdt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arch/arm64/fdt.h"
+#include "arch/arm64/layout.h"
+
+enum { PHANDLE_GIC = 1, PHANDLE_ITS = 2, PHANDLE_CLOCK = 3 };
+
+/* arm,gic-v3.yaml: the three cells of an interrupt. */
+enum { GIC_SPI = 0, GIC_PPI = 1 };
+enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
+
+/* pci.txt of IEEE 1275: space code of 32-bit, non-prefetchable memory. */
+#define PCI_SPACE_MEM32 0x02000000u
+
+#define UART_PATH "/serial@9000000" /* LAYOUT_UART; a test looks it up */
+#define CLOCK_HZ 24000000u
+#define PL011_PERIPHID 0x00341011u
+#define PL031_PERIPHID 0x00041031u
+
+struct out {
+	void *fdt;
+	int rc; /* the first libfdt error, or 0 */
+};
+
+static void note(struct out *o, int rc)
+{
+	if (!o->rc)
+		o->rc = rc;
+}
+
+static void begin(struct out *o, const char *name)
+{
+	note(o, fdt_begin_node(o->fdt, name));
+}
+
+static void begin_at(struct out *o, const char *name, gpa_t addr)
+{
+	char buf[64];
+
+	snprintf(buf, sizeof(buf), "%s@%llx", name, (unsigned long long)addr);
+	begin(o, buf);
+}
+
+static void end(struct out *o)
+{
+	note(o, fdt_end_node(o->fdt));
+}
+
+static void flag(struct out *o, const char *name)
+{
+	note(o, fdt_property(o->fdt, name, NULL, 0));
+}
+
+static void str(struct out *o, const char *name, const char *val)
+{
+	note(o, fdt_property_string(o->fdt, name, val));
+}
+
+static void u32(struct out *o, const char *name, uint32_t val)
+{
+	note(o, fdt_property_u32(o->fdt, name, val));
+}
+
+static void u64(struct out *o, const char *name, uint64_t val)
+{
+	note(o, fdt_property_u64(o->fdt, name, val));
+}
+
+static void bytes(struct out *o, const char *name, const void *val, size_t len)
+{
+	note(o, fdt_property(o->fdt, name, val, (int)len));
+}
+
+/* @n cells, at most 16. */
+static void cells(struct out *o, const char *name, const uint32_t *val, unsigned n)
+{
+	fdt32_t be[16];
+
+	for (unsigned i = 0; i < n; i++)
+		be[i] = cpu_to_fdt32(val[i]);
+	bytes(o, name, be, n * sizeof(be[0]));
+}
+
+/* reg of @n (address, size) pairs of two cells each, at most 2 pairs. */
+static void reg(struct out *o, const uint64_t *pairs, unsigned n)
+{
+	fdt64_t be[4];
+
+	for (unsigned i = 0; i < 2 * n; i++)
+		be[i] = cpu_to_fdt64(pairs[i]);
+	bytes(o, "reg", be, 2 * n * sizeof(be[0]));
+}
+
+static void reg1(struct out *o, gpa_t addr, uint64_t size)
+{
+	reg(o, (const uint64_t[]){ addr, size }, 1);
+}
+
+static void interrupt(struct out *o, uint32_t kind, uint32_t nr, uint32_t trigger)
+{
+	cells(o, "interrupts", (const uint32_t[]){ kind, nr, trigger }, 3);
+}
+
+static void chosen(struct out *o, const struct fdt_desc *d)
+{
+	begin(o, "chosen");
+	str(o, "bootargs", d->cmdline ? d->cmdline : "");
+	str(o, "stdout-path", "serial0");
+	if (d->initrd_size) {
+		u64(o, "linux,initrd-start", d->initrd);
+		u64(o, "linux,initrd-end", d->initrd + d->initrd_size);
+	}
+	if (d->rng_seed && d->rng_seed_len)
+		bytes(o, "rng-seed", d->rng_seed, d->rng_seed_len);
+	if (d->kaslr_seed)
+		u64(o, "kaslr-seed", d->kaslr_seed);
+	end(o);
+	begin(o, "aliases");
+	str(o, "serial0", UART_PATH);
+	end(o);
+}
+
+static void memory(struct out *o, const struct fdt_desc *d)
+{
+	begin_at(o, "memory", d->ram);
+	str(o, "device_type", "memory");
+	reg1(o, d->ram, d->ram_size);
+	end(o);
+}
+
+/* One address cell, or two where a CPU has Aff3 (arm/cpus.yaml). */
+static void cpus(struct out *o, const struct fdt_desc *d)
+{
+	unsigned ncells = 1;
+
+	for (unsigned i = 0; i < d->nr_cpus; i++)
+		if (d->mpidr[i] >> 32)
+			ncells = 2;
+	begin(o, "cpus");
+	u32(o, "#address-cells", ncells);
+	u32(o, "#size-cells", 0);
+	for (unsigned i = 0; i < d->nr_cpus; i++) {
+		begin_at(o, "cpu", d->mpidr[i]);
+		str(o, "device_type", "cpu");
+		str(o, "compatible", "arm,armv8");
+		str(o, "enable-method", "psci");
+		if (ncells == 2)
+			u64(o, "reg", d->mpidr[i]);
+		else
+			u32(o, "reg", (uint32_t)d->mpidr[i]);
+		end(o);
+	}
+	end(o);
+}
+
+static void psci(struct out *o)
+{
+	static const char compat[] = "arm,psci-1.0\0arm,psci-0.2";
+
+	begin(o, "psci");
+	bytes(o, "compatible", compat, sizeof(compat));
+	str(o, "method", "hvc");
+	end(o);
+}
+
+static void timer(struct out *o)
+{
+	const uint32_t irqs[] = {
+		GIC_PPI, LAYOUT_PPI_TIMER_SECURE, LEVEL_HIGH, GIC_PPI, LAYOUT_PPI_TIMER_PHYS, LEVEL_HIGH,
+		GIC_PPI, LAYOUT_PPI_TIMER_VIRT, LEVEL_HIGH,   GIC_PPI, LAYOUT_PPI_TIMER_HYP, LEVEL_HIGH,
+	};
+
+	begin(o, "timer");
+	str(o, "compatible", "arm,armv8-timer");
+	cells(o, "interrupts", irqs, ARRAY_LEN(irqs));
+	flag(o, "always-on");
+	end(o);
+}
+
+static void pmu(struct out *o)
+{
+	begin(o, "pmu");
+	str(o, "compatible", "arm,armv8-pmuv3");
+	interrupt(o, GIC_PPI, LAYOUT_PPI_PMU, LEVEL_HIGH);
+	end(o);
+}
+
+static void gic(struct out *o, const struct fdt_desc *d)
+{
+	const uint64_t regs[] = {
+		d->gicd, LAYOUT_GICD_SIZE, d->gicr, d->nr_cpus * LAYOUT_GICR_STEP,
+	};
+
+	begin_at(o, "interrupt-controller", d->gicd);
+	str(o, "compatible", "arm,gic-v3");
+	u32(o, "phandle", PHANDLE_GIC);
+	flag(o, "interrupt-controller");
+	u32(o, "#interrupt-cells", 3);
+	u32(o, "#address-cells", 2);
+	u32(o, "#size-cells", 2);
+	flag(o, "ranges");
+	reg(o, regs, 2);
+	interrupt(o, GIC_PPI, LAYOUT_PPI_GIC, LEVEL_HIGH);
+	if (d->has_its) {
+		begin_at(o, "msi-controller", d->its);
+		str(o, "compatible", "arm,gic-v3-its");
+		u32(o, "phandle", PHANDLE_ITS);
+		flag(o, "msi-controller");
+		u32(o, "#msi-cells", 1);
+		reg1(o, d->its, LAYOUT_ITS_SIZE);
+		end(o);
+	}
+	end(o);
+}
+
+static void apb_clock(struct out *o)
+{
+	begin(o, "clock-24000000");
+	str(o, "compatible", "fixed-clock");
+	u32(o, "phandle", PHANDLE_CLOCK);
+	u32(o, "#clock-cells", 0);
+	u32(o, "clock-frequency", CLOCK_HZ);
+	str(o, "clock-output-names", "clk24mhz");
+	end(o);
+}
+
+static void uart(struct out *o)
+{
+	static const char compat[] = "arm,pl011\0arm,primecell";
+	static const char names[] = "uartclk\0apb_pclk";
+
+	begin_at(o, "serial", LAYOUT_UART);
+	bytes(o, "compatible", compat, sizeof(compat));
+	u32(o, "arm,primecell-periphid", PL011_PERIPHID);
+	reg1(o, LAYOUT_UART, 4 * KIB);
+	interrupt(o, GIC_SPI, LAYOUT_SPI_UART, LEVEL_HIGH);
+	cells(o, "clocks", (const uint32_t[]){ PHANDLE_CLOCK, PHANDLE_CLOCK }, 2);
+	bytes(o, "clock-names", names, sizeof(names));
+	end(o);
+}
+
+static void rtc(struct out *o)
+{
+	static const char compat[] = "arm,pl031\0arm,primecell";
+
+	begin_at(o, "rtc", LAYOUT_RTC);
+	bytes(o, "compatible", compat, sizeof(compat));
+	u32(o, "arm,primecell-periphid", PL031_PERIPHID);
+	reg1(o, LAYOUT_RTC, 4 * KIB);
+	interrupt(o, GIC_SPI, LAYOUT_SPI_RTC, LEVEL_HIGH);
+	u32(o, "clocks", PHANDLE_CLOCK);
+	str(o, "clock-names", "apb_pclk");
+	end(o);
+}
+
+static void vmmio(struct out *o, const struct fdt_vmmio *v)
+{
+	begin_at(o, "virtio", v->gpa);
+	str(o, "compatible", "virtio,mmio");
+	reg1(o, v->gpa, LAYOUT_VMMIO_SIZE);
+	interrupt(o, GIC_SPI, v->spi, EDGE_RISING);
+	flag(o, "dma-coherent");
+	end(o);
+}
+
+/*
+ * Without dma-coherent Linux does cache maintenance by virtual address and, on hosts without
+ * FWB, corrupts rings. No interrupt-map: functions have MSI-X and no pin. msi-map is there
+ * where an ITS is, for the 256 functions of bus 0.
+ */
+static void pci(struct out *o, const struct fdt_desc *d)
+{
+	const uint32_t ranges[] = {
+		PCI_SPACE_MEM32, (uint32_t)(d->pci_mem >> 32), (uint32_t)d->pci_mem,
+		(uint32_t)(d->pci_mem >> 32), (uint32_t)d->pci_mem,
+		(uint32_t)(d->pci_mem_size >> 32), (uint32_t)d->pci_mem_size,
+	};
+
+	begin_at(o, "pcie", d->ecam);
+	str(o, "compatible", "pci-host-ecam-generic");
+	str(o, "device_type", "pci");
+	u32(o, "#address-cells", 3);
+	u32(o, "#size-cells", 2);
+	reg1(o, d->ecam, LAYOUT_ECAM_SIZE);
+	cells(o, "bus-range", (const uint32_t[]){ 0, 0 }, 2);
+	u32(o, "linux,pci-domain", 0);
+	cells(o, "ranges", ranges, ARRAY_LEN(ranges));
+	flag(o, "dma-coherent");
+	if (d->has_its)
+		cells(o, "msi-map", (const uint32_t[]){ 0, PHANDLE_ITS, d->msi_devid_base, 0x100 }, 4);
+	end(o);
+}
+
+static void root(struct out *o, const struct fdt_desc *d)
+{
+	begin(o, "");
+	u32(o, "#address-cells", 2);
+	u32(o, "#size-cells", 2);
+	u32(o, "interrupt-parent", PHANDLE_GIC);
+	str(o, "compatible", "linux,dummy-virt");
+	str(o, "model", "microvm");
+	chosen(o, d);
+	memory(o, d);
+	cpus(o, d);
+	psci(o);
+	timer(o);
+	if (d->pmu)
+		pmu(o);
+	gic(o, d);
+	apb_clock(o);
+	uart(o);
+	rtc(o);
+	for (unsigned i = 0; i < d->nr_vmmio; i++)
+		vmmio(o, &d->vmmio[i]);
+	if (d->has_pci)
+		pci(o, d);
+	end(o);
+}
+
+int fdt_build(const struct fdt_desc *d, void *buf, size_t cap, size_t *ret_len)
+{
+	struct out o = { .fdt = buf };
+
+	if (!d->nr_cpus || !d->ram_size || cap > INT32_MAX)
+		return -EINVAL;
+	note(&o, fdt_create(buf, (int)cap));
+	note(&o, fdt_finish_reservemap(buf));
+	root(&o, d);
+	note(&o, fdt_finish(buf));
+	if (o.rc)
+		return o.rc == -FDT_ERR_NOSPACE ? -ENOSPC : -EINVAL;
+	*ret_len = fdt_totalsize(buf);
+	return 0;
+}
