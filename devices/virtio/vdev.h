@@ -34,15 +34,27 @@ struct vdev_irq {
 	 * the reset after this activation. Loop.
 	 */
 	int (*call_fd)(void *t, unsigned q, int *ret_fd);
+	/*
+	 * Loop, within a reset, may be NULL. The device signals no more: doorbells go away, and
+	 * whatever it signalled before is forgotten, so that nothing of this life shows in the
+	 * next. The driver still reads the old status.
+	 */
+	void (*reset)(void *t);
 };
 
 struct vdev_ops {
 	const char *kind; /* "net" */
 	/* Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET. */
 	int (*activate)(struct vdev *v);
-	/* Loop. Stops everything: no access to guest memory, no interrupt after return. Also called where activate failed. */
+	/*
+	 * Loop. Stops everything: no access to guest memory, no interrupt after return. Also called
+	 * where activate failed (at once) and then not again at the driver's reset.
+	 */
 	void (*reset)(struct vdev *v);
-	/* Loop. The driver kicked queue @q (only for queues whose kicks the vdev polls). */
+	/*
+	 * Loop. The driver kicked queue @q, or may have: once after activate() for each ready queue,
+	 * since kicks before DRIVER_OK are lost. Only for queues that vhost_queues leaves to us.
+	 */
 	void (*kick)(struct vdev *v, unsigned q);
 	/* vCPU or loop, under the lock. [@off, @off + @len) lies inside config_len. NULL write: read-only. */
 	void (*config_read)(struct vdev *v, unsigned off, void *buf, unsigned len);
@@ -76,7 +88,8 @@ struct vdev {
 	uint8_t status;
 	uint64_t acked;
 	uint32_t config_gen;
-	bool active;             /* activate() succeeded and no reset since */
+	bool resetting;          /* 0 was written and the loop has not done it yet */
+	bool active;             /* activate() succeeded and no reset since; written on the loop */
 	uint64_t vhost_queues;   /* activate() sets bit q: kicks of queue q go to the kernel, not to us */
 	struct vdev_queue queues[VDEV_MAX_QUEUES];
 
@@ -95,30 +108,47 @@ struct vdev_cfg {
 	struct gmem *mem;
 };
 
-/* For devices. Makes the kick eventfds and polls; -EMFILE, -ENOMEM, -ENOSPC. vdev_fini() undoes it. */
+/*
+ * For devices; before the loop's seal. @v: zeroed memory. Makes the kick eventfds and polls;
+ * -EINVAL (too many queues, queue size), -EMFILE, -ENOMEM, -ENOSPC. vdev_fini() undoes it.
+ */
 int vdev_init(struct vdev *v, const struct vdev_cfg *cfg);
 void vdev_fini(struct vdev *v);
-/* For the machine. Calls ops->reset if active, then ops->free. NULL is fine. */
+/*
+ * For the machine, when the vCPUs and the loop have stopped and before loop_free(). Resets the
+ * device if it is active, then ops->free. NULL is fine.
+ */
 void vdev_free(struct vdev *v);
 
-/* For transports. */
+/* For transports. NULL: no interrupts (any more). */
 void vdev_set_irq(struct vdev *v, const struct vdev_irq *irq, void *ctx);
 
 enum vdev_todo { VDEV_NOTHING, VDEV_ACTIVATE, VDEV_RESET };
 
 uint8_t vdev_status(struct vdev *v);
-/* Writes device_status. Bits may be added in the order of s3.1.1, or all cleared by 0; the rest is ignored. */
+/*
+ * Writes device_status. Bits may be added in the order of s3.1.1, or all cleared by 0; a write
+ * that would clear some is ignored, and so are bits out of order. FEATURES_OK stays off where
+ * the features are not acceptable; after FAILED or NEEDS_RESET only a reset helps.
+ */
 enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
-/* Loop (through loop_call): does what vdev_set_status() asked for. After RESET status reads 0. */
+/*
+ * Loop (through loop_call): does what vdev_set_status() asked for. RESET: ops->reset, the
+ * transport's reset, then status reads 0. ACTIVATE: ops->activate, kicks; what came in
+ * between (a reset, another activation) makes it do nothing. Errors are ops->activate's, and
+ * the driver sees NEEDS_RESET.
+ */
 int vdev_act(struct vdev *v, enum vdev_todo todo);
 uint32_t vdev_features(struct vdev *v, uint32_t sel);                /* offered, 32 bits a selector; 0 beyond 1 */
 uint32_t vdev_acked(struct vdev *v, uint32_t sel);
 void vdev_ack_features(struct vdev *v, uint32_t sel, uint32_t bits); /* ignored after FEATURES_OK */
-/* Registers of queue @q, or NULL if there is no such queue. Changes only through vdev_queue_set_*(). */
-const struct vq_regs *vdev_queue(struct vdev *v, unsigned q);
+/* Copies the registers of queue @q; false, and all zero, if there is no such queue. */
+bool vdev_queue(struct vdev *v, unsigned q, struct vq_regs *ret_regs);
+/* Ignored from DRIVER_OK to reset, for a queue that is ready or does not exist, and for a size of no use (s2.7). */
 void vdev_queue_set_size(struct vdev *v, unsigned q, uint16_t size);
 enum vdev_area { VDEV_DESC, VDEV_AVAIL, VDEV_USED };
-void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool high, uint32_t half);
+void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool high, uint32_t bits);
+/* Ignored from DRIVER_OK to reset. */
 void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
 int vdev_kick_fd(const struct vdev *v, unsigned q);
 /* A kick that came as an exit rather than through the doorbell. Any thread; an unknown queue is ignored. */
@@ -132,9 +162,12 @@ uint32_t vdev_config_gen(struct vdev *v);
 bool vdev_has(const struct vdev *v, unsigned feature_bit); /* acked */
 /* Publishes what was pushed to queue @q and interrupts if the driver wants it. Loop. */
 void vdev_queue_flush(struct vdev *v, unsigned q);
-/* A guest fault in queue @q (or -1): NEEDS_RESET, config interrupt, count, limited log. Loop. */
+/* A guest fault in queue @q (or -1): queue broken, NEEDS_RESET, config interrupt, count, limited log. Loop. */
 void vdev_fault(struct vdev *v, int q, const char *why);
-/* config space changed: bumps the generation, interrupts if DRIVER_OK. Loop. */
+/*
+ * Config space changed (its fields are written under v->lock, which is not held here): bumps
+ * the generation, interrupts if DRIVER_OK. Loop.
+ */
 void vdev_config_changed(struct vdev *v);
 
 #endif
