@@ -29,15 +29,22 @@ struct pci_bar {
 	void *ctx;
 	gpa_t gpa;              /* where it is mapped now */
 	bool mapped;
+	struct pci_bar *next;   /* the host's list of what is mapped */
 };
 
 struct pci_dev_ops {
 	/*
 	 * After a configuration write to [@off, @off + @len) took effect; not under the lock, on
 	 * the writer's thread. Sees capability writes (MSI-X control) and BAR or COMMAND changes.
+	 * Also called, for the BARs, where another function made room and a BAR of this one came
+	 * to be mapped. May be NULL.
 	 */
 	void (*cfg_written)(struct pci_dev *d, unsigned off, unsigned len);
-	/* Before a configuration read of [@off, @off + @len): may refresh cfg[] (PCI_CFG window). May be NULL. */
+	/*
+	 * Before a configuration read of [@off, @off + @len), not under the lock: may refresh cfg[]
+	 * by pci_dev_poke() (PCI_CFG window). May be NULL. All else that a read returns stands in
+	 * cfg[] already.
+	 */
 	void (*cfg_read)(struct pci_dev *d, unsigned off, unsigned len);
 };
 
@@ -59,10 +66,11 @@ struct pci_ids {
 	uint32_t class_code; /* 24 bits: base class, subclass, interface */
 };
 
+/* @ops: borrowed, or NULL. */
 void pci_dev_init(struct pci_dev *d, const struct pci_ids *ids, const struct pci_dev_ops *ops);
-/* Unmaps its BARs. */
+/* Unmaps its BARs and leaves the host. */
 void pci_dev_fini(struct pci_dev *d);
-/* A 32-bit non-prefetchable memory BAR. @bar 0 to 5. Before pci_host_add(). */
+/* A 32-bit non-prefetchable memory BAR. @bar 0 to 5; @size a power of two >= 16. Before pci_host_add(). */
 void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx);
 /*
  * Appends a capability: id, next, then @len bytes of @body (without these two); @wmask of the
@@ -70,13 +78,21 @@ void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struc
  */
 int pci_dev_add_cap(struct pci_dev *d, uint8_t id, const void *body, size_t len, const uint8_t *wmask);
 
-/* @off below 4096; @len 1, 2 or 4, naturally aligned (anything else reads all ones and writes nothing). */
+/* @off below 4096; @len 1, 2 or 4, naturally aligned (anything else reads all ones and writes nothing). Any vCPU, no lock held. */
 uint32_t pci_dev_cfg_read(struct pci_dev *d, unsigned off, unsigned len);
 void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t val);
 
-uint16_t pci_dev_get16(const struct pci_dev *d, unsigned off);
-uint32_t pci_dev_get32(const struct pci_dev *d, unsigned off);
+/* For the function's owner, any thread; these take the lock. [@off, ...) lies inside PCI_CFG_SIZE. */
+uint16_t pci_dev_get16(struct pci_dev *d, unsigned off);
+uint32_t pci_dev_get32(struct pci_dev *d, unsigned off);
+void pci_dev_peek(struct pci_dev *d, unsigned off, void *buf, size_t len);
+void pci_dev_poke(struct pci_dev *d, unsigned off, const void *buf, size_t len); /* whatever the write mask says */
 /* COMMAND.Bus Master: without it a function may not send MSIs or touch memory. */
-bool pci_dev_bus_master(const struct pci_dev *d);
+bool pci_dev_bus_master(struct pci_dev *d);
+/* Is @bar mapped, and where? */
+bool pci_dev_bar_gpa(struct pci_dev *d, unsigned bar, gpa_t *ret_gpa);
+
+/* host.c's side: maps what can be mapped now, as another function made room. */
+void pci_dev_retry_bars(struct pci_dev *d);
 
 #endif

@@ -14,7 +14,7 @@
 #include "devices/pci/dev.h"
 
 struct pci_host_cfg {
-	gpa_t ecam;        /* 1 MiB */
+	gpa_t ecam;        /* PCI_ECAM_SIZE bytes */
 	gpa_t mem_base;    /* window for BARs; bus address = GPA */
 	uint64_t mem_size; /* bytes */
 };
@@ -23,13 +23,19 @@ struct pci_host_cfg {
 #define PCI_MAX_FUNCTIONS 256
 
 int pci_host_new(struct bus *bus, const struct pci_host_cfg *cfg, struct pci_host **ret_h);
-void pci_host_free(struct pci_host *h);
+void pci_host_free(struct pci_host *h); /* after its functions; NULL is fine */
 /* @rid below 256 (bus 0). Sets the multi-function bit of function 0 where needed. -EEXIST, -EINVAL. */
 int pci_host_add(struct pci_host *h, struct pci_dev *d, uint16_t rid);
 
-/* dev.c's side: claims [gpa, gpa + size) for a BAR: -EINVAL outside the window, -EEXIST on another BAR. */
+/*
+ * dev.c's side, under the function's lock. Maps @bar at [gpa, gpa + size): -EINVAL outside the
+ * window, -EEXIST on another BAR, -ENOSPC where the bus is full; then it stays unmapped.
+ */
 int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa);
 void pci_host_unmap_bar(struct pci_host *h, struct pci_bar *bar);
+/* No lock held: a BAR of @d went away, others may want its place. */
+void pci_host_bar_left(struct pci_host *h, struct pci_dev *d);
+void pci_host_del(struct pci_host *h, struct pci_dev *d);
 
 /*
  * The device id that the interrupt translation service sees for function @rid. The one place
