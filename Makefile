@@ -60,10 +60,12 @@ ifeq ($(HOST_ARCH),aarch64)
 ARM_GCC     := gcc
 ARM_CLANG   := clang
 STRIP       := strip
+ARM_OBJCOPY := objcopy
 else
 ARM_GCC     := aarch64-linux-gnu-gcc --sysroot=$(SYSROOT)
 ARM_CLANG   := clang --target=aarch64-linux-gnu --sysroot=$(SYSROOT)
 STRIP       := aarch64-linux-gnu-strip
+ARM_OBJCOPY := aarch64-linux-gnu-objcopy
 endif
 ARM_CC      := $(if $(filter clang,$(COMPILER)),$(ARM_CLANG),$(ARM_GCC))
 ARM_CFLAGS  := $(CSTD) $(WARN) $(HARDEN) -mbranch-protection=standard
@@ -102,9 +104,9 @@ microvm: $(B)/$(COMPILER)/microvm
 	@echo "  STRIP   $@ ($$(stat -c %s $@) bytes)"
 
 .PHONY: install
-install: microvm
+install: microvm $(B)/boot-test
 	install -D -m 755 microvm $(DESTDIR)$(PREFIX)/bin/microvm
-	install -D -m 755 tools/boot-test $(DESTDIR)$(PREFIX)/bin/microvm-boot-test
+	install -D -m 755 $(B)/boot-test $(DESTDIR)$(PREFIX)/bin/microvm-boot-test
 	install -D -m 644 vmm/microvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/microvm.1
 
 # ---- unit tests ----------------------------------------------------------------------------
@@ -156,6 +158,46 @@ deps-unit:
 $(foreach f,asan tsan cov arm64,$(eval $(call flavour,$(f))))
 # The native libraries come first: a fresh machine has none of their headers.
 $(foreach f,asan tsan cov,$(patsubst %.c,$(B)/unit-$(f)/%.o,$(UNIT_SRCS) $(FAKES) $(UNIT:%=tests/unit/test_%.c))): | deps-unit
+
+# ---- on real KVM ---------------------------------------------------------------------------
+
+BT_SRCS     := $(wildcard tools/boot-test/*.c)
+VM_TOOLS    := with-tap without-io-uring
+BENCH_TOOLS := floor runs
+
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))
+
+$(B)/boot-test: $(BT_SRCS:%.c=$(B)/$(COMPILER)/%.o)
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^
+$(VM_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/vm/%.o
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^ -lseccomp
+$(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
+	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
+$(B)/null.Image: tests/guest/null.S $(B)/toolchain.mk
+	@$(ARM_GCC) -c -o $(B)/null.o $<
+	@$(ARM_OBJCOPY) -O binary $(B)/null.o $@
+
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image
+
+.PHONY: deps-host kernel run shell test-vm test-vm-long
+deps-host: | $(B)/toolchain.mk
+	@tools/deps kernel host
+kernel: | deps-host
+	@tools/guest-kernel
+VM          ?=
+test-vm: $(VM_FILES) | deps-host
+	@tests/vm/suite $(B) --set quick $(VM)
+test-vm-long: $(VM_FILES) | deps-host
+	@VM_TIMEOUT=7200s tests/vm/suite $(B) --set long $(VM)
+run: $(VM_FILES) | deps-host
+	@tools/demo $(B)
+shell: $(VM_FILES) | deps-host
+	@tools/demo $(B) --shell
+
+.PHONY: bench
+BENCH       ?= counted wall
+bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/null.Image | deps-host
+	@tests/bench/suite $(B) $(BENCH)
 
 .PHONY: clean
 clean:

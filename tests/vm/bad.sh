@@ -1,0 +1,125 @@
+# shellcheck shell=sh
+# Bad input: each gives one line and the documented status, and touches nothing.
+
+bad_kernel_files()
+{
+	mkdir work
+	: >work/empty
+	mkfifo work/fifo
+	printf 'MZ\220\000' >work/short
+	dd if=/dev/urandom of=work/noise bs=4096 count=4 2>/dev/null
+	{ printf '\177ELF\002\001\001'; head -c 5000 /dev/zero; } >work/elf
+	{ head -c 510 /dev/zero; printf 'U\252'; printf 'HdrS' ; head -c 9000 /dev/zero; } >work/bz
+	dd if=/dev/zero of=work/bz bs=1 seek=512 count=2 conv=notrunc 2>/dev/null
+	printf 'HdrS' | dd of=work/bz bs=1 seek=514 conv=notrunc 2>/dev/null
+	# flags: bit 0 big endian; bits 1-2: 1 4K, 2 16K, 3 64K
+	cp null.Image work/be && printf '\013' | dd of=work/be bs=1 seek=24 conv=notrunc 2>/dev/null
+	expect_error 125 'nothere' $M --kernel work/nothere
+	expect_error 125 'empty' $M --kernel work/empty
+	expect_error 125 'directory' $M --kernel work
+	expect_error 125 'fifo' $M --kernel work/fifo
+	expect_error 125 'short' $M --kernel work/short
+	expect_error 125 'noise' $M --kernel work/noise
+	expect_error 125 'ELF' $M --kernel work/elf
+	expect_error 125 'x86' $M --kernel work/bz
+	expect_error 125 'endian' $M --kernel work/be
+}
+
+bad_kernel_truncated()
+{
+	mkdir work
+	size=$(stat -c %s Image)
+	for k in 1 2 3 16 100 500 1000 $((size / 4096 - 1)); do
+		[ $((k * 4096)) -lt "$size" ] || continue
+		head -c $((k * 4096)) Image >work/part
+		expect_error 125 'part' $M --kernel work/part
+	done
+}
+
+bad_initrd()
+{
+	mkdir work
+	truncate -s 300M work/big
+	expect_error 125 'big' $M --kernel Image --initrd work/big
+	truncate -s 300M work/kernel
+	dd if=null.Image of=work/kernel conv=notrunc 2>/dev/null
+	expect_error 125 'kernel' $M --kernel work/kernel
+}
+
+bad_memory()
+{
+	expect_error 125 'memory' $M --kernel Image --memory 0
+	expect_error 125 'memory' $M --kernel Image --memory banana
+	expect_error 125 'memory' $M --kernel Image --memory -1
+	expect_error 125 'memory' $M --kernel Image --memory 4000G
+	expect_error 125 'memory' $M --kernel Image --memory 99999999999999999999
+	expect_error 125 'memory' $M --kernel Image --memory 1M
+}
+
+bad_cpus()
+{
+	expect_error 125 'cpus' $M --kernel Image --cpus 0
+	expect_error 125 'cpus' $M --kernel Image --cpus 1000000
+	expect_error 125 'cpus' $M --kernel Image --cpus two
+}
+
+bad_taps()
+{
+	expect_error 125 'tap9' $M --kernel Image --net tap9
+	[ ! -e /sys/class/net/tap9 ] || fail "a tap was made"
+	expect_error 125 'lo' $M --kernel Image --net lo
+	make_tap tap0
+	expect_error 125 'queues' $M --kernel Image --net tap0,queues=2
+	./with-tap tap0 7 sh -c 'sleep 3' &
+	usleep 500000
+	expect_error 125 'tap0.*busy' $M --kernel Image --net tap0
+	wait
+	/sbin/ip tuntap add tap1 mode tap vnet_hdr multi_queue
+	expect_error 125 'multi_queue|queues' $M --kernel Image --net tap1
+	expect_error 125 'fd' $M --kernel Image --net fd=99
+	expect_error 125 'fd|tap' $M --kernel Image --net fd=0
+	/sbin/ip tuntap | grep tap0
+}
+
+bad_options()
+{
+	expect_error 125 'kernel' $M
+	expect_error 125 'nonsense' $M --kernel Image --nonsense
+	expect_error 125 'colour' $M --kernel Image --net tap0,colour=red
+	expect_error 125 'vhost' $M --kernel Image --net tap0,vhost=maybe
+	expect_error 125 'cpus' $M --kernel Image --cpus 1 --cpus 2
+	expect_error 125 'disk' $M --kernel Image --disk a.img
+	expect_error 125 'id' $M --kernel Image --net tap0,id=a --net tap1,id=a
+	expect_error 125 'config' $M --config nothere.json
+}
+
+bad_no_kvm()
+{
+	mv /dev/kvm /dev/kvm.away
+	( expect_error 126 '/dev/kvm' $M --kernel Image )
+	status=$?
+	./boot-test -- --kernel Image
+	[ $? = 77 ] || status=1
+	mv /dev/kvm.away /dev/kvm
+	return $status
+}
+
+bad_no_vhost()
+{
+	make_tap tap0
+	mv /dev/vhost-net /dev/vhost-net.away
+	( expect_error 125 'vhost' $M --kernel Image --net tap0,vhost=on
+	  timeout 20 $M --kernel null.Image --net tap0 || fail "auto does not fall back" )
+	status=$?
+	mv /dev/vhost-net.away /dev/vhost-net
+	return $status
+}
+
+bad_no_io_uring()
+{
+	./without-io-uring $M --kernel Image >out 2>err
+	got=$?
+	cat err
+	[ $got = 125 ] || fail "status $got"
+	[ "$(wc -l <err)" = 1 ] && grep -q io_uring err || fail "$(cat err)"
+}

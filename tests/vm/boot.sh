@@ -1,0 +1,108 @@
+# shellcheck shell=sh
+# Starting and ending.
+
+boot_null()
+{
+	$M --kernel null.Image || fail "status $?"
+}
+
+# boot_smp N
+boot_smp()
+{
+	$BOOT --expect 'guest: smp status 0' --until-exit --verbose -- --kernel Image --initrd initrd.test \
+		--cpus "$1" --cmdline "quiet t=smp,$1" || exit 1
+}
+
+boot_gz()
+{
+	gzip -1 -c Image >Image.gz
+	$BOOT --expect 'init: up' --until-exit -- --kernel Image.gz --initrd initrd.tiny --cmdline quiet
+	status=$?
+	rm -f Image.gz
+	return $status
+}
+
+# Debian's kernel speaks on the UART first and replays its log on hvc0: each line is shown once.
+boot_stock_console()
+{
+	timeout 100 $M --kernel Image.stock --initrd initrd.stock --cmdline 't=clean' >out 2>err || fail "status $?: $(cat err)"
+	grep -q 'Booting Linux on physical CPU' out || fail "no early lines: $(head -n 3 out)"
+	twice=$(tr -d '\r' <out | grep -E '^\[ +[0-9]+\.[0-9]+\] .{20}' | sort | uniq -d)
+	[ -z "$twice" ] || fail "shown twice: $twice"
+	grep -q 'guest: clean status 0' out || fail "the guest's own lines are missing: $(tail -n 5 out)"
+}
+
+# end_status CMDLINE STATUS
+end_status()
+{
+	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline "quiet $1" >out
+	got=$?
+	[ $got = "$2" ] || fail "status $got, not $2: $(tail -n 3 out)"
+}
+
+end_timeout()
+{
+	start=$(uptime_ms)
+	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=hang" --timeout 3s --result result.json >out
+	got=$? ms=$(($(uptime_ms) - start))
+	[ $got = 124 ] || fail "status $got"
+	[ $ms -ge 2900 ] && [ $ms -lt 9000 ] || fail "took $ms ms"
+	[ "$(result reason result.json)" = timeout ] || fail "$(cat result.json)"
+}
+
+end_sigterm()
+{
+	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=hang" >out 2>err &
+	pid=$!
+	wait_for out 'init: up'
+	kill -TERM $pid
+	wait $pid
+	got=$?
+	[ $got = 143 ] || fail "status $got"
+}
+
+end_result()
+{
+	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline quiet --result result.json >out || fail "status $?"
+	cat result.json
+	[ "$(result reason result.json)" = poweroff ] || fail "reason"
+	[ "$(result status result.json)" = 0 ] || fail "status"
+	[ "$(wc -l <result.json)" = 1 ] || fail "not one line"
+	grep -q 'init: up' result.json || fail "no console lines"
+}
+
+dtb_checks()
+{
+	command -v dtc >/dev/null || skip "dtc is not on this machine"
+	for o in "--cpus 1" "--cpus 8 --net tap0" "--cpus 2 --irqchip gicv3" "--cpus 64 --transport mmio --net tap0"; do
+		[ -e /sys/class/net/tap0 ] || make_tap tap0
+		rm -f a.dtb
+		# shellcheck disable=SC2086 # several words
+		$M --kernel Image --dry-run --dump-dtb a.dtb $o || fail "status $? with $o"
+		dtc -I dtb -O dts -o /dev/null a.dtb 2>warnings || fail "dtc refuses the tree with $o"
+		[ ! -s warnings ] || fail "dtc with $o: $(cat warnings)"
+	done
+}
+
+dry_run()
+{
+	timeout 20 $M --kernel Image --dry-run >out 2>err || fail "status $?: $(cat err)"
+	[ ! -s out ] || fail "printed: $(cat out)"
+}
+
+# A guest that sleeps: our process takes no time. Two seconds of them, at most 20 ms.
+idle_cpu()
+{
+	make_tap tap0
+	$M --kernel Image --initrd initrd.tiny --net tap0 --cmdline "quiet tiny=sleep:60" >out 2>err &
+	pid=$!
+	wait_for out 'init: up'
+	sleep 2
+	before=$(awk '{print $14 + $15}' /proc/$pid/stat)
+	sleep 2
+	after=$(awk '{print $14 + $15}' /proc/$pid/stat)
+	kill -TERM $pid
+	wait $pid
+	echo "figure: idle guest: $(((after - before) * 10)) ms of CPU in 2 s"
+	[ $((after - before)) -le 10 ] || fail "$(((after - before) * 10)) ms of CPU in 2 s"
+}

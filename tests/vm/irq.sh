@@ -1,0 +1,117 @@
+# shellcheck shell=sh
+# The way of an interrupt, seen from outside: the SIGUSR1 table.
+
+# start_guest LOG-FILE CMDLINE OPTIONS...: in the background; $pid
+start_guest()
+{
+	log=$1 cmdline=$2
+	shift 2
+	$M --kernel Image --cmdline "quiet $cmdline" --log "$log" --log-level info "$@" >out 2>err &
+	pid=$!
+}
+
+end_guest()
+{
+	kill -TERM $pid 2>/dev/null
+	wait $pid
+}
+
+commits()
+{
+	sed -n 's/.*commits \([0-9]*\).*/\1/p' "$1" | tail -n 1
+}
+
+# The last dump in a log, without what comes before it.
+last_dump()
+{
+	awk '/gsi 0 / { n = 0 } { line[n++] = $0 } END { for (i = 0; i < n; i++) print line[i] }' "$1"
+}
+
+irq_one_commit()
+{
+	make_tap tap0
+	start_guest log "ip4=$GUEST_IP/24 tiny=sleep:60" --initrd initrd.tiny --net tap0,transport=pci
+	wait_for out 'init: up'
+	dump $pid log
+	end_guest
+	cat log
+	[ "$(commits log)" = 1 ] || fail "commits: $(commits log)"
+	echo "figure: KVM_SET_GSI_ROUTING for one virtio-net-pci probe: $(commits log)"
+}
+
+irq_every_spi()
+{
+	make_tap tap0
+	start_guest log "tiny=sleep:60" --initrd initrd.tiny --net tap0,transport=pci
+	wait_for out 'init: up'
+	dump $pid log
+	end_guest
+	spis=$(grep -o 'spi routes [0-9]*' log | tail -n 1 | tr -cd 0-9)
+	[ "$spis" -ge 32 ] && [ $((spis % 32)) = 0 ] || fail "spi routes: $spis"
+}
+
+irq_dump()
+{
+	make_tap tap0
+	start_guest log "tiny=sleep:60" --initrd initrd.tiny --net tap0,transport=pci
+	wait_for out 'init: up'
+	dump $pid log
+	end_guest
+	cat log
+	for what in 'net0 rx0.*unmasked' 'net0 tx0.*unmasked' 'net0 config' 'uart' 'rtc' 'devid'; do
+		grep -Eq "$what" log || fail "no '$what' in the dump"
+	done
+}
+
+counts()
+{
+	fds=$(ls /proc/$pid/fd | wc -l)
+	irqfds=$(grep -o 'irqfds [0-9]*' log | tail -n 1)
+	routes=$(grep -o 'msi routes [0-9]*' log | tail -n 1)
+	echo "$fds fds, $irqfds, $routes"
+}
+
+# irq_rebind N: the driver is unbound and bound N times under traffic; nothing is used up
+irq_rebind()
+{
+	make_tap tap0
+	mkfifo console.in
+	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net tap0,transport=pci <console.in
+	exec 9>console.in
+	rm -f console.in
+	wait_for out 'tests are in /t'
+	dump $pid log
+	before=$(counts)
+	echo "sh /t/rebind.sh $1 $HOST_IP; echo rebind-status \$?-" >&9
+	i=0
+	until grep -q 'rebind-status [0-9]*-' out; do
+		i=$((i + 1))
+		[ $i -lt 3000 ] || fail "no end: $(tail -n 5 out)"
+		usleep 500000
+	done
+	dump $pid log
+	after=$(counts)
+	exec 9>&-
+	end_guest
+	tail -n 12 out
+	grep -q 'rebind-status 0-' out || fail "the guest's test failed"
+	[ "$before" = "$after" ] || fail "before: $before; after: $after"
+	echo "figure: $1 unbinds and binds: $after, $(commits log) commits"
+}
+
+irq_kexec()
+{
+	make_tap tap0
+	timeout 200 $M --kernel Image --initrd initrd.kexec --memory 512M --net tap0,transport=pci --log log --log-level info \
+		--cmdline "quiet ip4=$GUEST_IP/24 t=kexec,2,$HOST_IP" >out 2>err || fail "status $?: $(tail -n 10 out) $(cat err)"
+	tail -n 20 out
+	grep -q 'guest: kexec status 0' out || fail "the guest did not pass"
+}
+
+irq_plain_gicv3()
+{
+	make_tap tap0
+	$BOOT --expect 'guest: net status 0' --until-exit --verbose -- --kernel Image --initrd initrd.test \
+		--irqchip gicv3 --net tap0 --cmdline "quiet ip4=$GUEST_IP/24 t=net,$HOST_IP,0" || exit 1
+	expect_error 125 'transport=pci|ITS' $M --kernel Image --irqchip gicv3 --net tap0,transport=pci
+}

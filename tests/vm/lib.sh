@@ -1,0 +1,115 @@
+# shellcheck shell=sh
+# What the cases share. A case is a shell function: status 0 is a pass, 77 a skip (say why last).
+
+HOST_IP=192.168.77.1
+GUEST_IP=192.168.77.2
+M=./microvm
+BOOT="./boot-test --timeout 120s"
+
+uptime_ms()
+{
+	read -r up _ </proc/uptime
+	echo $((${up%.*} * 1000 + 1${up#*.} * 10 - 1000))
+}
+
+fail()
+{
+	echo "failed: $*"
+	exit 1
+}
+
+skip()
+{
+	echo "$*"
+	exit 77
+}
+
+# kernel NAME: its Image. initrd NAME: what goes with it.
+kernel()
+{
+	case $1 in stock) echo ./Image.stock ;; *) echo ./Image ;; esac
+}
+
+initrd()
+{
+	case $1 in stock) echo ./initrd.stock ;; small) echo ./initrd.test ;; *) echo "./initrd.$1" ;; esac
+}
+
+# make_tap NAME [multi_queue]: a tap with our address, up, and an iperf3 server
+make_tap()
+{
+	/sbin/ip tuntap add "$1" mode tap vnet_hdr ${2:+"$2"} || fail "no tap $1"
+	/sbin/ip addr add $HOST_IP/24 dev "$1"
+	/sbin/ip link set "$1" up
+	iperf3 -s -D -B $HOST_IP --pidfile /tmp/iperf3.pid >/dev/null 2>&1
+}
+
+clean_up()
+{
+	[ -e /tmp/iperf3.pid ] && kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
+	rm -rf /tmp/iperf3.pid work
+	for t in tap0 tap1; do
+		[ -e /sys/class/net/$t ] && /sbin/ip link del $t
+	done
+	return 0
+}
+
+# The host kernel's log: nothing alarming may join it during a case.
+mark_klog()
+{
+	klog_lines=$(dmesg | wc -l)
+}
+
+klog_is_clean()
+{
+	bad=$(dmesg | tail -n +$((klog_lines + 1)) | grep -E 'WARNING|BUG|Oops|nobody cared|Call trace|RCU.*stall|hung task')
+	[ -z "$bad" ] && return 0
+	echo "the host kernel says:" >>case.log
+	echo "$bad" >>case.log
+	return 1
+}
+
+# expect_error STATUS PATTERN COMMAND...: ends with STATUS and says one line that matches
+expect_error()
+{
+	want=$1 pattern=$2
+	shift 2
+	timeout 20 "$@" >out 2>err
+	got=$?
+	[ $got = "$want" ] || fail "status $got, not $want: $* said: $(cat err)"
+	[ "$(wc -l <err)" = 1 ] || fail "not one line: $*: $(cat err)"
+	grep -Eq "$pattern" err || fail "no '$pattern' in: $(cat err)"
+	[ ! -s out ] || fail "standard output is the console's: $(head -c 200 out)"
+	sed 's/^/said: /' err
+}
+
+# result KEY FILE: a value of the one-line JSON object
+result()
+{
+	sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$2"
+}
+
+# wait_for FILE PATTERN: up to 60 s
+wait_for()
+{
+	i=0
+	until grep -Eq "$2" "$1" 2>/dev/null; do
+		i=$((i + 1))
+		[ $i -lt 600 ] || fail "no '$2' in $1: $(tail -n 5 "$1")"
+		usleep 100000
+	done
+}
+
+# dump PID LOG: asks a running monitor for its table and waits for it
+dump()
+{
+	before=$(grep -c 'commits' "$2")
+	kill -USR1 "$1"
+	i=0
+	while [ "$(grep -c 'commits' "$2")" = "$before" ]; do
+		i=$((i + 1))
+		[ $i -lt 100 ] || fail "no dump in $2"
+		usleep 50000
+	done
+	usleep 200000
+}

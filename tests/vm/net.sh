@@ -1,0 +1,53 @@
+# shellcheck shell=sh
+# The network, end to end: a Linux guest pings the host, runs iperf3 both ways, and has counted
+# its interrupts. The guest's own checks are tests/guest/net.sh.
+
+# run_net KERNEL CPUS MICROVM-OPTIONS...
+run_net()
+{
+	k=$1 cpus=$2
+	shift 2
+	$BOOT --expect 'guest: net status 0' --until-exit --fail-on 'guest: net status [1-9]|nobody cared|Kernel panic' \
+		--verbose -- --kernel "$(kernel "$k")" --initrd "$(initrd "$k")" --cpus "$cpus" \
+		--cmdline "quiet ip4=$GUEST_IP/24 t=net,$HOST_IP,${NET_SECONDS:-1}" "$@" || exit 1
+}
+
+# net KERNEL TRANSPORT VHOST IRQ CPUS
+net()
+{
+	irq=
+	[ "$2" = mmio ] && irq=",irq=$4"
+	make_tap tap0
+	run_net "$1" "$5" --net "tap0,vhost=$3,transport=$2$irq"
+}
+
+# net_queues VHOST PAIRS
+net_queues()
+{
+	make_tap tap0 multi_queue
+	run_net small "$2" --net "tap0,vhost=$1,queues=$2" | tee log
+	grep -q 'status 0' log || fail "the guest did not pass"
+}
+
+# The first use, word for word.
+net_defaults()
+{
+	make_tap tap0
+	$BOOT --expect 'guest: net status 0' --until-exit --verbose -- --kernel Image --net tap0 \
+		--initrd initrd.test --cmdline "ip4=$GUEST_IP/24 t=net,$HOST_IP,1" || exit 1
+}
+
+net_fd()
+{
+	make_tap tap0
+	./with-tap tap0 7 $BOOT --expect 'guest: net status 0' --until-exit -- --kernel Image \
+		--initrd initrd.test --net fd=7 --cmdline "quiet ip4=$GUEST_IP/24 t=net,$HOST_IP,0" || exit 1
+}
+
+net_mtu()
+{
+	make_tap tap0
+	/sbin/ip link set tap0 mtu 9000
+	$BOOT --expect 'mtu 4000' -- --kernel Image --initrd initrd.test --net tap0,mtu=4000,mac=52:54:00:aa:bb:cc \
+		--cmdline "quiet ip4=$GUEST_IP/24 t=link" --until-exit || exit 1
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Building a machine, in the order of birth: every path and descriptor is opened first
+ * (machine_open()), then the VM and all that belongs to it is made (machine_build()). The
+ * interrupt controller wants its own order: all vCPUs, distributor, ITS, INIT, and only
+ * after it PMU, GSI table and irqfds.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "arch/arm64/fdt.h"
+#include "arch/arm64/layout.h"
+#include "devices/pci/host.h"
+#include "devices/rtc/pl031.h"
+#include "devices/serial/pl011.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/base/log.h"
+#include "vmm/core/bus.h"
+#include "vmm/core/gsi.h"
+#include "vmm/core/kvm.h"
+#include "vmm/machine/cpus.h"
+#include "vmm/machine/internal.h"
+
+#define RAM_SLOT 0 /* KVM memory slot */
+
+static struct machine *machine_alloc(const struct config *c, struct loop *loop)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->cfg = c;
+	m->loop = loop;
+	m->kvm_fd = m->kernel_fd = m->initrd_fd = -1;
+	m->gic.gic_fd = m->gic.its_fd = -1;
+	for (unsigned i = 0; i < CONFIG_MAX_DEVICES; i++)
+		for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
+			m->devs[i].vhost_fds[k] = -1;
+	pthread_mutex_init(&m->stop_lock, NULL);
+	return m;
+}
+
+int machine_open(const struct config *c, struct loop *loop, struct machine **ret_m, bool *ret_no_kvm,
+		 struct err *err)
+{
+	struct machine *m = machine_alloc(c, loop);
+	int r;
+
+	*ret_no_kvm = false;
+	if (!m)
+		return err_set(err, -ENOMEM, "machine: out of memory");
+	r = image_open("kernel", c->kernel, &m->kernel_fd, err);
+	if (!r && c->initrd)
+		r = image_open("initrd", c->initrd, &m->initrd_fd, err);
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = mdev_open(m, i, err);
+	if (!r) {
+		r = hyp_open_dev(&m->kvm_fd, err);
+		*ret_no_kvm = r != 0;
+	}
+	if (r) {
+		machine_free(m);
+		return r;
+	}
+	*ret_m = m;
+	return 0;
+}
+
+static int host_facts(struct machine *m, struct host_facts *ret_f)
+{
+	struct sysinfo si;
+	struct gic_caps caps;
+
+	if (sysinfo(&si))
+		return -errno;
+	*ret_f = (struct host_facts){
+		.max_ipa_bits = hyp_max_ipa_bits(m->kvm_fd >= 0 ? m->kvm_fd : hyp_kvm_fd(m->hyp)),
+		.max_cpus = hyp_max_vcpus(m->kvm_fd >= 0 ? m->kvm_fd : hyp_kvm_fd(m->hyp)),
+		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
+	};
+	if (m->hyp) {
+		gic_probe(m->hyp, &caps);
+		ret_f->gicv3 = caps.v3;
+		ret_f->its = caps.its;
+	}
+	return 0;
+}
+
+static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
+{
+	struct host_facts facts;
+	unsigned bits;
+	int r = plan_ipa_bits(m->cfg->memory, hyp_max_ipa_bits(m->kvm_fd), &bits, err);
+
+	if (r)
+		return r;
+	r = hyp_new(steal_fd(&m->kvm_fd), bits, &m->hyp, err);
+	if (r) {
+		*ret_no_kvm = true;
+		return r;
+	}
+	r = host_facts(m, &facts);
+	if (r)
+		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
+	r = plan_make(m->cfg, &facts, &m->plan, err);
+	if (!r && m->plan.its_missing)
+		log_warn("interrupts: this host has no ITS; devices use virtio-mmio on a plain GICv3");
+	return r;
+}
+
+static int make_memory(struct machine *m, struct err *err)
+{
+	uint64_t size = align_up(m->plan.ram_size, (uint64_t)sysconf(_SC_PAGESIZE));
+	const struct gmem_region *ram;
+	int r = gmem_new(&m->mem);
+
+	if (!r)
+		r = gmem_add(m->mem, m->plan.ram, size, false);
+	if (!r) {
+		ram = gmem_region(m->mem, 0);
+		r = hyp_set_memory(m->hyp, RAM_SLOT, ram->gpa, ram->size, ram->hva, false);
+	}
+	return r ? err_set(err, r, "memory: %llu MiB: %s", (unsigned long long)(size / MIB), strerror(-r)) : 0;
+}
+
+static int make_interrupts(struct machine *m, struct err *err)
+{
+	struct gic_cfg gic = {
+		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS,
+		.nr_cpus = m->cfg->cpus, .nr_irqs = m->plan.nr_irqs, .has_its = m->plan.its,
+	};
+	struct gsi_cfg gsi = {
+		.nr_spis = m->plan.nr_irqs - 32,
+		.max_routes = hyp_max_routes(m->hyp),
+		.model = m->plan.its ? MSI_ITS : MSI_NONE,
+		.doorbell = LAYOUT_ITS, .doorbell_size = LAYOUT_ITS_SIZE,
+	};
+	int r = gic_new(m->hyp, &gic, &m->gic, err);
+
+	if (r)
+		return r;
+	gsi.need_devid = hyp_needs_devid(m->hyp);
+	r = gsi_space_new(&gsi, m->hyp, &m->space);
+	if (r)
+		return err_set(err, r, "interrupts: GSI table: %s", strerror(-r));
+	gsi_space_start(m->space);
+	return 0;
+}
+
+static int make_platform(struct machine *m)
+{
+	struct pci_host_cfg pci = {
+		.ecam = LAYOUT_ECAM, .mem_base = LAYOUT_PCI_MEM, .mem_size = LAYOUT_PCI_MEM_SIZE,
+	};
+	int r;
+
+	line_init(&m->uart_line, m->space, LAYOUT_SPI_UART, "uart");
+	line_init(&m->rtc_line, m->space, LAYOUT_SPI_RTC, "rtc");
+	r = pl011_new(m->bus, LAYOUT_UART, &m->uart_line, &m->con.uart, &m->uart);
+	if (!r)
+		r = pl031_new(m->bus, m->loop, LAYOUT_RTC, &m->rtc_line, &m->rtc);
+	if (!r && m->plan.has_pci)
+		r = pci_host_new(m->bus, &pci, &m->pci);
+	return r;
+}
+
+static int make_devices(struct machine *m, struct err *err)
+{
+	int r = make_platform(m);
+
+	if (r)
+		return err_set(err, r, "platform devices: %s", strerror(-r));
+	for (unsigned i = 0; i < m->plan.nr_devs && !r; i++)
+		r = mdev_make(m, i, err);
+	return r;
+}
+
+static int make_dtb(struct machine *m, struct err *err)
+{
+	struct fdt_vmmio vmmio[CONFIG_MAX_DEVICES];
+	uint64_t mpidr[CONFIG_MAX_CPUS];
+	struct { uint8_t rng[64]; uint64_t kaslr; } seed;
+	struct fdt_desc d = {
+		.cmdline = m->cfg->cmdline,
+		.initrd = m->boot.initrd, .initrd_size = m->boot.initrd_size,
+		.ram = m->plan.ram, .ram_size = m->plan.ram_size,
+		.mpidr = mpidr, .nr_cpus = m->cfg->cpus,
+		.pmu = cpus_features(m->cpus)->pmu,
+		.has_its = m->plan.its,
+		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS,
+		.has_pci = m->plan.has_pci, .msi_devid_base = pci_msi_devid(0),
+		.ecam = LAYOUT_ECAM, .pci_mem = LAYOUT_PCI_MEM, .pci_mem_size = LAYOUT_PCI_MEM_SIZE,
+		.vmmio = vmmio,
+		.rng_seed = seed.rng, .rng_seed_len = sizeof(seed.rng),
+	};
+	int r;
+
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return err_set(err, -EIO, "device tree: getrandom: %s", strerror(errno));
+	d.kaslr_seed = seed.kaslr;
+	for (unsigned i = 0; i < m->cfg->cpus; i++)
+		mpidr[i] = cpus_get(m->cpus, i)->mpidr;
+	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
+		const struct plan_dev *p = &m->plan.devs[i];
+
+		if (!p->pci)
+			vmmio[d.nr_vmmio++] = (struct fdt_vmmio){ .gpa = p->gpa, .spi = p->spi };
+	}
+	r = fdt_build(&d, gmem_ptr(m->mem, m->boot.dtb, m->boot.dtb_max), m->boot.dtb_max, &m->dtb_len);
+	return r ? err_set(err, r, "device tree: %s", strerror(-r)) : 0;
+}
+
+static int load(struct machine *m, struct err *err)
+{
+	struct boot_files files = {
+		.kernel_name = m->cfg->kernel, .kernel_fd = m->kernel_fd,
+		.initrd_name = m->cfg->initrd, .initrd_fd = m->initrd_fd,
+	};
+	int r = boot_load(&files, m->mem, &m->boot, err);
+
+	if (r)
+		return r;
+	close_fd(&m->kernel_fd);
+	close_fd(&m->initrd_fd);
+	r = make_dtb(m, err);
+	if (r)
+		return r;
+	return cpus_set_entry(m->cpus, m->boot.entry, m->boot.dtb, err);
+}
+
+int machine_build(struct machine *m, const struct machine_console *con, bool *ret_no_kvm, struct err *err)
+{
+	int r;
+
+	*ret_no_kvm = false;
+	m->con = *con;
+	r = make_vm(m, ret_no_kvm, err);
+	if (!r)
+		r = make_memory(m, err);
+	if (!r)
+		r = cpus_new(m->hyp, m->cfg->cpus, &m->cpus, err);
+	if (!r)
+		r = make_interrupts(m, err);
+	if (!r)
+		r = cpus_late_init(m->cpus, 0, err);
+	if (!r && bus_new(&m->bus))
+		r = err_set(err, -ENOMEM, "bus: out of memory");
+	if (!r)
+		r = make_devices(m, err);
+	if (!r)
+		r = load(m, err);
+	if (!r && machine_prepare(m))
+		r = err_set(err, -ENOMEM, "--timeout: no timer");
+	return r;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	cpus_free(m->cpus);
+	for (unsigned i = 0; i < CONFIG_MAX_DEVICES; i++)
+		mdev_free(&m->devs[i]);
+	pl011_free(m->uart);
+	pl031_free(m->rtc);
+	pci_host_free(m->pci);
+	bus_free(m->bus);
+	gsi_space_free(m->space);
+	gic_fini(&m->gic);
+	hyp_free(m->hyp);
+	gmem_free(m->mem);
+	if (m->has_timeout)
+		loop_timer_fini(&m->timeout);
+	close_fd(&m->kvm_fd);
+	close_fd(&m->kernel_fd);
+	close_fd(&m->initrd_fd);
+	pthread_mutex_destroy(&m->stop_lock);
+	free(m);
+}

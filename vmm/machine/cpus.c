@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Theory of operation
+ *
+ * A vCPU thread does nothing but KVM_RUN and what its exits ask for. Who wants it out sets
+ * its immediate_exit byte and then sends SIGNAL_KICK: the byte ends a KVM_RUN that is about
+ * to start, the signal one that is under way. The handler is empty; what counts is EINTR.
+ */
+#include "vmm/machine/cpus.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/core/bus.h"
+#include "vmm/core/kvm.h"
+#include "vmm/machine/internal.h"
+
+#define SIGNAL_KICK SIGRTMIN
+#define CPU_STACK_SIZE (128 * 1024) /* bytes; the deepest MMIO handler needs a few KiB */
+
+struct cpu {
+	struct vcpu vcpu;
+	struct cpus *all;
+	pthread_t thread;
+	bool started;
+};
+
+struct cpus {
+	struct machine *machine;
+	struct bus *bus;
+	struct vcpu_features features;
+	atomic_bool stopping;
+	unsigned nr;
+	struct cpu cpu[];
+};
+
+static void empty_handler(int signo)
+{
+	(void)signo;
+}
+
+int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err)
+{
+	struct cpus *c = calloc(1, sizeof(*c) + n * sizeof(c->cpu[0]));
+	int r;
+
+	if (!c)
+		return err_set(err, -ENOMEM, "cpus: out of memory");
+	r = vcpu_probe_features(h, &c->features, err);
+	for (unsigned i = 0; i < n && !r; i++) {
+		c->cpu[i].all = c;
+		r = vcpu_new(h, i, &c->features, &c->cpu[i].vcpu, err);
+		if (!r)
+			c->nr++;
+	}
+	if (r) {
+		cpus_free(c);
+		return r;
+	}
+	*ret_c = c;
+	return 0;
+}
+
+void cpus_free(struct cpus *c)
+{
+	if (!c)
+		return;
+	cpus_stop(c);
+	for (unsigned i = 0; i < c->nr; i++)
+		vcpu_fini(&c->cpu[i].vcpu);
+	free(c);
+}
+
+int cpus_late_init(struct cpus *c, gpa_t steal_gpa, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < c->nr && !r; i++)
+		r = vcpu_late_init(&c->cpu[i].vcpu, &c->features,
+				   steal_gpa ? steal_gpa + i * VCPU_STEAL_SIZE : 0, err);
+	return r;
+}
+
+int cpus_set_entry(struct cpus *c, gpa_t entry, gpa_t dtb, struct err *err)
+{
+	return vcpu_set_entry(&c->cpu[0].vcpu, entry, dtb, err);
+}
+
+const struct vcpu_features *cpus_features(const struct cpus *c)
+{
+	return &c->features;
+}
+
+struct vcpu *cpus_get(struct cpus *c, unsigned i)
+{
+	return &c->cpu[i].vcpu;
+}
+
+unsigned cpus_count(const struct cpus *c)
+{
+	return c->nr;
+}
+
+/* True while the vCPU shall go on. */
+static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exit *x)
+{
+	switch (x->kind) {
+	case VCPU_AGAIN:
+		break;
+	case VCPU_MMIO_READ:
+		vcpu_mmio_done(&cpu->vcpu, bus_read(all->bus, x->gpa, x->len));
+		break;
+	case VCPU_MMIO_WRITE:
+		bus_write(all->bus, x->gpa, x->len, x->val);
+		break;
+	case VCPU_POWEROFF:
+		machine_stop(all->machine, STOP_POWEROFF, 0, NULL);
+		return false;
+	case VCPU_RESET:
+		machine_stop(all->machine, STOP_RESET, 0, NULL);
+		return false;
+	case VCPU_CRASH:
+		machine_stop(all->machine, STOP_PANIC, 0, NULL);
+		return false;
+	case VCPU_FAILED:
+		machine_stop(all->machine, STOP_FAILED, 0, x->text);
+		return false;
+	}
+	return true;
+}
+
+static void *cpu_thread(void *arg)
+{
+	struct cpu *cpu = arg;
+	struct cpus *all = cpu->all;
+	struct vcpu_exit x;
+
+	if (cpu->vcpu.index == 0)
+		machine_note_running(all->machine);
+	while (!atomic_load_explicit(&all->stopping, memory_order_relaxed)) {
+		vcpu_run(&cpu->vcpu, &x);
+		if (!handle_exit(all, cpu, &x))
+			break;
+	}
+	return NULL;
+}
+
+static int start_thread(struct cpu *cpu, const pthread_attr_t *attr)
+{
+	int r = pthread_create(&cpu->thread, attr, cpu_thread, cpu);
+
+	cpu->started = !r;
+	return -r;
+}
+
+int cpus_start(struct cpus *c, struct machine *m, struct bus *bus)
+{
+	struct sigaction sa = { .sa_handler = empty_handler };
+	pthread_attr_t attr;
+	int r;
+
+	c->machine = m;
+	c->bus = bus;
+	if (sigaction(SIGNAL_KICK, &sa, NULL))
+		return -errno;
+	r = -pthread_attr_init(&attr);
+	if (r)
+		return r;
+	pthread_attr_setstacksize(&attr, CPU_STACK_SIZE);
+	/* The secondaries first: they sleep in KVM_RUN until the guest's CPU_ON. */
+	for (unsigned i = c->nr; i-- > 0 && !r;)
+		r = start_thread(&c->cpu[i], &attr);
+	pthread_attr_destroy(&attr);
+	if (r)
+		cpus_stop(c);
+	return r;
+}
+
+void cpus_stop(struct cpus *c)
+{
+	atomic_store(&c->stopping, true);
+	for (unsigned i = 0; i < c->nr; i++) {
+		if (!c->cpu[i].started)
+			continue;
+		vcpu_kick(&c->cpu[i].vcpu);
+		pthread_kill(c->cpu[i].thread, SIGNAL_KICK);
+	}
+	for (unsigned i = 0; i < c->nr; i++) {
+		if (c->cpu[i].started)
+			pthread_join(c->cpu[i].thread, NULL);
+		c->cpu[i].started = false;
+	}
+}
+
+uint64_t cpus_exits(const struct cpus *c)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < c->nr; i++)
+		sum += c->cpu[i].vcpu.exits;
+	return sum;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * cpus - the vCPU threads
+ *
+ * What:   one thread a vCPU around vcpu_run(): MMIO goes to the bus, an end of the VM to
+ *         machine_stop().
+ * Not:    what an exit means (arch/arm64/vcpu.h).
+ * Trust:  the guest decides what its threads run into; nothing it does ends them early.
+ * Thread: start and stop on the loop's thread.
+ */
+#ifndef VMM_MACHINE_CPUS_H
+#define VMM_MACHINE_CPUS_H
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "arch/arm64/vcpu.h"
+#include "vmm/base/err.h"
+
+struct bus;
+struct cpus;
+struct hyp;
+struct machine;
+
+/* Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt controller. */
+int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err);
+/* Stops the threads where they run, then closes the vCPUs; NULL is fine. */
+void cpus_free(struct cpus *c);
+
+/* After the interrupt controller's INIT. @steal_gpa: 64 bytes a vCPU, 0: none. */
+int cpus_late_init(struct cpus *c, gpa_t steal_gpa, struct err *err);
+int cpus_set_entry(struct cpus *c, gpa_t entry, gpa_t dtb, struct err *err);
+const struct vcpu_features *cpus_features(const struct cpus *c);
+struct vcpu *cpus_get(struct cpus *c, unsigned i);
+unsigned cpus_count(const struct cpus *c);
+
+/* Starts the threads. -EAGAIN, -ENOMEM: then none runs. */
+int cpus_start(struct cpus *c, struct machine *m, struct bus *bus);
+/* Kicks every thread out of the guest and joins it. Idempotent. The loop must answer no more calls (loop_stop()). */
+void cpus_stop(struct cpus *c);
+
+/* KVM_RUN returns of all vCPUs; exact once stopped. */
+uint64_t cpus_exits(const struct cpus *c);
+
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The static table of devices: how each kind is opened and made. A new kind is a row here,
+ * an option in vmm/app, and a file in devices/.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "devices/vhost/vhost.h"
+#include "devices/virtio/rng.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/base/log.h"
+#include "vmm/machine/internal.h"
+
+static int open_tap(const struct net_options *o, struct tap **ret_t, struct err *err)
+{
+	if (o->nr_fds)
+		return tap_from_fds(o->fds, o->nr_fds, ret_t, err);
+	return tap_open(o->tap, o->queues, ret_t, err);
+}
+
+/* One descriptor a queue pair; all or none. */
+static int open_vhost(struct mdev *d, unsigned pairs)
+{
+	for (unsigned i = 0; i < pairs; i++) {
+		int r = vh_open("/dev/vhost-net", &d->vhost_fds[i]);
+
+		if (!r)
+			continue;
+		while (i-- > 0)
+			close_fd(&d->vhost_fds[i]);
+		return r;
+	}
+	return 0;
+}
+
+static int net_open(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	struct mdev *d = &m->devs[i];
+	int r = open_tap(&c->net, &d->tap, err);
+
+	if (r || c->net.vhost == TRI_OFF)
+		return r;
+	r = open_vhost(d, d->tap->nr_fds);
+	if (!r)
+		return 0;
+	if (c->net.vhost == TRI_ON)
+		return err_set(err, r, "%s: open '/dev/vhost-net': %s (load the module vhost_net, or use vhost=off)",
+			       c->id, strerror(-r));
+	log_info("%s: open '/dev/vhost-net': %s; packets take the slower way through this process",
+		 c->id, strerror(-r));
+	return 0;
+}
+
+static int net_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	struct mdev *d = &m->devs[i];
+	struct net_cfg cfg = {
+		.name = c->id,
+		.loop = m->loop,
+		.mem = m->mem,
+		.tap = steal_ptr(d->tap),
+		.mtu = c->net.mtu,
+	};
+
+	memcpy(cfg.mac, c->net.mac, sizeof(cfg.mac));
+	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
+		cfg.vhost_fds[k] = steal_fd(&d->vhost_fds[k]);
+	return net_new(&cfg, &d->vdev, err);
+}
+
+static int console_make(struct machine *m, unsigned i, struct err *err)
+{
+	struct console_cfg cfg = {
+		.name = m->cfg->devices[i].id,
+		.loop = m->loop,
+		.mem = m->mem,
+		.sink = &m->con.hvc,
+	};
+	int r = console_new(&cfg, &m->devs[i].vdev);
+
+	if (r)
+		return err_set(err, r, "%s: %s", cfg.name, strerror(-r));
+	m->hvc = m->devs[i].vdev;
+	return 0;
+}
+
+static int rng_make(struct machine *m, unsigned i, struct err *err)
+{
+	const char *id = m->cfg->devices[i].id;
+	int r = rng_new(id, m->loop, m->mem, &m->devs[i].vdev);
+
+	return r ? err_set(err, r, "%s: %s", id, strerror(-r)) : 0;
+}
+
+static const struct {
+	int (*open)(struct machine *m, unsigned i, struct err *err); /* NULL: nothing to open */
+	int (*make)(struct machine *m, unsigned i, struct err *err);
+} kinds[] = {
+	[DEV_CONSOLE] = { NULL, console_make },
+	[DEV_RNG] = { NULL, rng_make },
+	[DEV_NET] = { net_open, net_make },
+};
+
+int mdev_open(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+
+	return kinds[c->kind].open ? kinds[c->kind].open(m, i, err) : 0;
+}
+
+static int make_transport(struct machine *m, unsigned i)
+{
+	const struct plan_dev *p = &m->plan.devs[i];
+	struct mdev *d = &m->devs[i];
+
+	if (p->pci) {
+		struct virtio_pci_cfg cfg = {
+			.vdev = d->vdev, .host = m->pci, .hyp = m->hyp, .space = m->space, .rid = p->rid,
+		};
+
+		return virtio_pci_new(&cfg, &d->pci);
+	}
+	struct virtio_mmio_cfg cfg = {
+		.vdev = d->vdev, .bus = m->bus, .hyp = m->hyp, .space = m->space,
+		.gpa = p->gpa, .spi = p->spi,
+		.irq = p->cfg->net.irq_direct ? VMMIO_DIRECT : VMMIO_HOP,
+	};
+
+	return virtio_mmio_new(&cfg, &d->mmio);
+}
+
+int mdev_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	int r = kinds[c->kind].make(m, i, err);
+
+	if (r)
+		return r;
+	r = make_transport(m, i);
+	return r ? err_set(err, r, "%s: virtio transport: %s", c->id, strerror(-r)) : 0;
+}
+
+void mdev_free(struct mdev *d)
+{
+	/* The device stops first: its back end still speaks through the transport. */
+	if (d->vdev)
+		vdev_act(d->vdev, VDEV_RESET);
+	virtio_pci_free(d->pci);
+	virtio_mmio_free(d->mmio);
+	vdev_free(d->vdev);
+	tap_close(d->tap);
+	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
+		close_fd(&d->vhost_fds[k]);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * internal - what the files of vmm/machine share of struct machine
+ *
+ * Not: for anybody outside this folder.
+ */
+#ifndef VMM_MACHINE_INTERNAL_H
+#define VMM_MACHINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "arch/arm64/gic.h"
+#include "arch/arm64/image.h"
+#include "devices/vhost/tap.h"
+#include "devices/virtio/net.h"
+#include "devices/virtio/virtio_mmio.h"
+#include "devices/virtio/virtio_pci.h"
+#include "vmm/core/line.h"
+#include "vmm/core/loop.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/plan.h"
+
+struct cpus;
+
+/* One configured device: what was opened for it, and what was made of it. */
+struct mdev {
+	struct tap *tap;
+	int vhost_fds[NET_MAX_PAIRS];
+	struct vdev *vdev;
+	struct virtio_mmio *mmio;
+	struct virtio_pci *pci;
+};
+
+struct machine {
+	const struct config *cfg;
+	struct loop *loop;
+	int kvm_fd, kernel_fd, initrd_fd;
+	struct plan plan;
+
+	struct hyp *hyp;
+	struct gmem *mem;
+	struct bus *bus;
+	struct cpus *cpus;
+	struct gic gic;
+	struct gsi_space *space;
+	struct pci_host *pci;
+	struct line uart_line, rtc_line;
+	struct pl011 *uart;
+	struct pl031 *rtc;
+	struct machine_console con;
+	struct mdev devs[CONFIG_MAX_DEVICES];
+	struct vdev *hvc;        /* the console among them, or NULL */
+
+	struct boot_layout boot;
+	size_t dtb_len;          /* bytes, at boot.dtb */
+
+	struct loop_timer timeout;
+	bool has_timeout;
+
+	pthread_mutex_t stop_lock;
+	bool stopped;            /* the reason is settled */
+	struct machine_result result;
+};
+
+/* vmm/machine/devices.c. Opening (before the VM exists), making (after), and giving back, of device @i. */
+int mdev_open(struct machine *m, unsigned i, struct err *err);
+int mdev_make(struct machine *m, unsigned i, struct err *err);
+void mdev_free(struct mdev *d);
+
+/* vmm/machine/machine.c. Makes the timers; before the loop is sealed. */
+int machine_prepare(struct machine *m);
+/* vmm/machine/machine.c. vCPU 0's thread, before its first KVM_RUN. */
+void machine_note_running(struct machine *m);
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Running and ending. Whoever calls machine_stop() first decides why the VM ended; the loop
+ * then returns, the vCPU threads are kicked out of the guest and joined, and the result is
+ * complete. Building is in build.c.
+ */
+#include "vmm/machine/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "devices/serial/pl011.h"
+#include "vmm/base/clock.h"
+#include "vmm/core/gsi.h"
+#include "vmm/machine/cpus.h"
+#include "vmm/machine/internal.h"
+
+void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text)
+{
+	bool first;
+
+	pthread_mutex_lock(&m->stop_lock);
+	first = !m->stopped;
+	m->stopped = true;
+	if (first) {
+		m->result.reason = reason;
+		m->result.signo = signo;
+		snprintf(m->result.text, sizeof(m->result.text), "%s", text ? text : "");
+	}
+	pthread_mutex_unlock(&m->stop_lock);
+	if (first)
+		loop_stop(m->loop);
+}
+
+void machine_note_running(struct machine *m)
+{
+	m->result.run_ns = clock_now_ns();
+}
+
+static void timeout_fired(void *ctx)
+{
+	machine_stop(ctx, STOP_TIMEOUT, 0, NULL);
+}
+
+int machine_prepare(struct machine *m)
+{
+	if (!m->cfg->timeout_ns)
+		return 0;
+	m->has_timeout = true;
+	return loop_timer_init(m->loop, &m->timeout, timeout_fired, m);
+}
+
+int machine_run(struct machine *m, struct machine_result *ret_r)
+{
+	int r;
+
+	m->result.start_ns = clock_now_ns();
+	if (m->has_timeout)
+		loop_timer_set(&m->timeout, m->cfg->timeout_ns);
+	r = cpus_start(m->cpus, m, m->bus);
+	if (r)
+		return r;
+	r = loop_run(m->loop);
+	if (r) {
+		char text[100];
+
+		snprintf(text, sizeof(text), "event loop: %s", strerror(-r));
+		machine_stop(m, STOP_FAILED, 0, text);
+	}
+	cpus_stop(m->cpus);
+	m->result.exits = cpus_exits(m->cpus);
+	m->result.end_ns = clock_now_ns();
+	*ret_r = m->result;
+	return 0;
+}
+
+const void *machine_dtb(const struct machine *m, size_t *ret_len)
+{
+	*ret_len = m->dtb_len;
+	return gmem_ptr(m->mem, m->boot.dtb, m->dtb_len);
+}
+
+size_t machine_hvc_input(struct machine *m, const uint8_t *buf, size_t len)
+{
+	return m->hvc ? console_input(m->hvc, buf, len) : 0;
+}
+
+size_t machine_uart_input(struct machine *m, const uint8_t *buf, size_t len)
+{
+	return pl011_input(m->uart, buf, len);
+}
+
+void machine_hvc_room(struct machine *m)
+{
+	if (m->hvc)
+		console_output_room(m->hvc);
+}
+
+void machine_hvc_resize(struct machine *m, uint16_t cols, uint16_t rows)
+{
+	if (m->hvc)
+		console_resize(m->hvc, cols, rows);
+}
+
+void machine_dump(struct machine *m, FILE *out)
+{
+	gsi_dump(m->space, out);
+	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
+		const struct plan_dev *p = &m->plan.devs[i];
+		struct vdev *v = m->devs[i].vdev;
+
+		fprintf(out, "device %s: %s at %s %#llx, status %#x, features %#llx, faults %llu\n",
+			v->name, v->ops->kind, p->pci ? "pci function" : "mmio",
+			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,
+			vdev_status(v), (unsigned long long)v->acked,
+			(unsigned long long)v->faults);
+	}
+	fprintf(out, "cpus %u, KVM_RUN exits %llu\n", cpus_count(m->cpus),
+		(unsigned long long)cpus_exits(m->cpus));
+}
