@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A plain Image is read straight to its place: a look at the first 4 KiB says where that is. A
+ * gzipped one is inflated: the first 4 KiB into a buffer, for the same look, the rest straight
+ * into guest memory, never beyond its end. The place of kernel depends on its header alone, so
+ * what only the inflated length decides (device tree, initrd) is placed again afterwards.
+ *
+ * Files are read, not mapped: one that shrinks meanwhile is a short read.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "arch/arm64/header.h"
+#include "arch/arm64/image.h"
+#include "arch/arm64/place.h"
+#include "vmm/base/cleanup.h"
+
+#define READ_MAX (1 * GIB)  /* of one read: read(2) stops below 2 GiB anyway */
+#define GZ_BUFFER (128 * KIB)
+#define WINDOW_GZIP (15 + 16) /* zlib: the largest window, gzip framing with its checksum */
+
+static const char *file_problem(const struct stat *st)
+{
+	switch (st->st_mode & S_IFMT) {
+	case S_IFREG:
+		return st->st_size ? NULL : "is empty";
+	case S_IFDIR:
+		return "is a directory";
+	case S_IFIFO:
+		return "is a FIFO, and a regular file is needed";
+	default:
+		return "is a device, and a regular file is needed";
+	}
+}
+
+/* O_NONBLOCK: opening a FIFO would wait for a writer. */
+int image_open(const char *what, const char *path, int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	const char *problem;
+	struct stat st;
+
+	if (fd < 0 && errno == ENXIO)
+		return err_set(err, -EINVAL, "%s: '%s' is a socket or device, and a regular file is needed", what,
+			       path);
+	if (fd < 0 || fstat(fd, &st))
+		return err_set(err, -errno, "%s: open '%s': %s", what, path, strerror(errno));
+	problem = file_problem(&st);
+	if (problem)
+		return err_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: '%s' %s", what, path, problem);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* As much of [@off, @off + @len) as there is: less only at the end of the file. */
+static int read_at(int fd, void *buf, uint64_t len, uint64_t off, uint64_t *ret_len)
+{
+	uint64_t done = 0;
+
+	while (done < len) {
+		uint64_t want = len - done < READ_MAX ? len - done : READ_MAX;
+		ssize_t n = pread(fd, (uint8_t *)buf + done, want, (off_t)(off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		done += (uint64_t)n;
+	}
+	*ret_len = done;
+	return 0;
+}
+
+static int read_error(const char *what, const char *name, int rc, struct err *err)
+{
+	return err_set(err, rc, "%s: reading '%s': %s", what, name, strerror(-rc));
+}
+
+/* All of @len bytes, else an error. */
+static int read_all(const char *what, const char *name, int fd, void *buf, uint64_t len, struct err *err)
+{
+	uint64_t got;
+	int rc = read_at(fd, buf, len, 0, &got);
+
+	if (rc)
+		return read_error(what, name, rc, err);
+	if (got < len)
+		return err_set(err, -EIO, "%s: '%s' became shorter while it was read", what, name);
+	return 0;
+}
+
+/* Everything that loading one pair of files needs to know. */
+struct load {
+	const struct boot_files *f;
+	struct gmem *mem;
+	gpa_t ram;
+	uint64_t ram_size;
+	unsigned page_sizes;
+	uint64_t kernel_file, initrd_file; /* bytes */
+	struct image_header head;
+	struct boot_layout layout;
+	struct err *err;
+};
+
+static unsigned long long mib(uint64_t bytes)
+{
+	return (bytes >> 20) + !!(bytes & (MIB - 1));
+}
+
+static int place(struct load *l, uint64_t kernel_size)
+{
+	const struct place_need need = {
+		.ram = l->ram, .ram_size = l->ram_size, .text_offset = l->head.text_offset,
+		.kernel_size = kernel_size, .initrd_size = l->initrd_file,
+	};
+	int rc = place_all(&need, &l->layout);
+
+	if (rc == -E2BIG && l->initrd_file)
+		return err_set(l->err, -EFBIG,
+			       "initrd: '%s' (%llu MiB) does not fit behind the kernel (%llu MiB) in %llu MiB of memory "
+			       "(give more with --memory)",
+			       l->f->initrd_name, mib(l->initrd_file), mib(kernel_size), mib(l->ram_size));
+	if (rc)
+		return err_set(l->err, -EFBIG,
+			       "kernel: '%s' takes %llu MiB, which %llu MiB of memory cannot hold "
+			       "(give more with --memory)",
+			       l->f->kernel_name, mib(kernel_size), mib(l->ram_size));
+	return 0;
+}
+
+/* What the kernel occupies once it runs. Old headers do not say: as much again for its BSS. */
+static uint64_t claimed_size(const struct load *l, uint64_t file_size)
+{
+	uint64_t size = l->head.image_size ? l->head.image_size : 2 * file_size;
+
+	return size > file_size ? size : file_size;
+}
+
+static int not_a_kernel(const struct load *l, const uint8_t *buf, size_t len, bool gzipped)
+{
+	char text[160];
+
+	header_describe(buf, len, text, sizeof(text));
+	return err_set(l->err, -ENOEXEC, "kernel: '%s' is %s%s", l->f->kernel_name, gzipped ? "a gzip of what is " : "",
+		       text);
+}
+
+static const char *pages_name(unsigned pages)
+{
+	return pages == IMAGE_PAGES_64K ? "64 KiB" : pages == IMAGE_PAGES_16K ? "16 KiB" : "4 KiB";
+}
+
+static int check_header(const struct load *l)
+{
+	const struct image_header *h = &l->head;
+
+	if (h->big_endian)
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is big-endian, and only little-endian kernels run here",
+			       l->f->kernel_name);
+	if (h->text_offset >= 2 * MIB)
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is corrupt: its header asks for the offset 0x%llx",
+			       l->f->kernel_name, (unsigned long long)h->text_offset);
+	if (h->pages && !(h->pages & l->page_sizes))
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is built for pages of %s, which this host's CPU cannot do",
+			       l->f->kernel_name, pages_name(h->pages));
+	return 0;
+}
+
+static int check_whole(const struct load *l, uint64_t size)
+{
+	if (size >= l->head.file_size)
+		return 0;
+	return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: %llu bytes of %llu", l->f->kernel_name,
+		       (unsigned long long)size, (unsigned long long)l->head.file_size);
+}
+
+static int load_plain(struct load *l, const uint8_t *peek, uint64_t peek_len)
+{
+	void *to;
+	int rc;
+
+	if (header_parse(peek, peek_len, &l->head))
+		return not_a_kernel(l, peek, peek_len, false);
+	rc = check_header(l);
+	if (!rc)
+		rc = check_whole(l, l->kernel_file);
+	if (!rc)
+		rc = place(l, claimed_size(l, l->kernel_file));
+	if (rc)
+		return rc;
+	to = gmem_ptr(l->mem, l->layout.kernel, l->kernel_file);
+	if (!to)
+		return err_set(l->err, -EFAULT, "kernel: no memory at its place");
+	return read_all("kernel", l->f->kernel_name, l->f->kernel_fd, to, l->kernel_file, l->err);
+}
+
+struct gunzip {
+	z_stream z;
+	uint8_t *in;
+	int fd;
+	uint64_t pos;  /* in the file */
+	bool at_eof;   /* of the file */
+	bool finished; /* the gzip member has ended, its checksum was right */
+};
+
+static int gunzip_init(struct gunzip *g, int fd)
+{
+	*g = (struct gunzip){ .fd = fd, .in = malloc(GZ_BUFFER) };
+	if (!g->in)
+		return -ENOMEM;
+	if (inflateInit2(&g->z, WINDOW_GZIP) != Z_OK) {
+		free(g->in);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void gunzip_fini(struct gunzip *g)
+{
+	inflateEnd(&g->z);
+	free(g->in);
+}
+
+static int gunzip_refill(struct gunzip *g)
+{
+	uint64_t got;
+	int rc = read_at(g->fd, g->in, GZ_BUFFER, g->pos, &got);
+
+	if (rc)
+		return rc;
+	g->pos += got;
+	g->at_eof = !got;
+	g->z.next_in = g->in;
+	g->z.avail_in = (uInt)got;
+	return 0;
+}
+
+/* One call of inflate() for at most @len bytes. */
+static int gunzip_step(struct gunzip *g, uint8_t *out, uint64_t len, uint64_t *ret_len)
+{
+	int rc = g->z.avail_in || g->at_eof ? 0 : gunzip_refill(g);
+	uInt want = (uInt)(len < READ_MAX ? len : READ_MAX);
+
+	if (rc)
+		return rc;
+	g->z.next_out = out;
+	g->z.avail_out = want;
+	rc = inflate(&g->z, Z_NO_FLUSH);
+	*ret_len = want - g->z.avail_out;
+	g->finished = rc == Z_STREAM_END;
+	if (rc == Z_BUF_ERROR && g->at_eof)
+		return -ENODATA;
+	if (rc == Z_MEM_ERROR)
+		return -ENOMEM;
+	return rc == Z_OK || rc == Z_STREAM_END || rc == Z_BUF_ERROR ? 0 : -EBADMSG;
+}
+
+/* Up to @len bytes; less only where the data ends. -ENODATA: the file ends too soon; -EBADMSG: corrupt. */
+static int gunzip_read(struct gunzip *g, uint8_t *out, uint64_t len, uint64_t *ret_len)
+{
+	uint64_t done = 0, n;
+
+	while (done < len && !g->finished) {
+		int rc = gunzip_step(g, out + done, len - done, &n);
+
+		if (rc)
+			return rc;
+		done += n;
+	}
+	*ret_len = done;
+	return 0;
+}
+
+static int gunzip_error(const struct load *l, int rc)
+{
+	const char *name = l->f->kernel_name;
+
+	if (rc == -ENODATA)
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: its gzip data has no end", name);
+	if (rc == -EBADMSG)
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is corrupt: its gzip data cannot be inflated", name);
+	return read_error("kernel", name, rc, l->err);
+}
+
+/* Everything behind the first @have bytes, which are at the kernel's place already. */
+static int inflate_rest(struct load *l, struct gunzip *g, uint64_t have, uint64_t *ret_size)
+{
+	uint64_t room = l->ram + l->ram_size - l->layout.kernel, n, extra;
+	uint8_t *to = gmem_ptr(l->mem, l->layout.kernel, room), beyond;
+	int rc;
+
+	if (!to)
+		return err_set(l->err, -EFAULT, "kernel: no memory at its place");
+	rc = gunzip_read(g, to + have, room - have, &n);
+	if (rc)
+		return gunzip_error(l, rc);
+	rc = gunzip_read(g, &beyond, 1, &extra);
+	if (rc)
+		return gunzip_error(l, rc);
+	if (extra)
+		return err_set(l->err, -EFBIG,
+			       "kernel: '%s' inflates to more than %llu MiB of memory can hold (give more with --memory)",
+			       l->f->kernel_name, mib(l->ram_size));
+	*ret_size = have + n;
+	return 0;
+}
+
+static int load_inflated(struct load *l, struct gunzip *g)
+{
+	uint8_t peek[HEADER_PEEK];
+	uint64_t len, size = 0;
+	int rc = gunzip_read(g, peek, sizeof(peek), &len);
+
+	if (rc)
+		return gunzip_error(l, rc);
+	if (header_parse(peek, len, &l->head))
+		return not_a_kernel(l, peek, len, true);
+	rc = check_header(l);
+	if (!rc)
+		rc = place(l, claimed_size(l, len));
+	if (rc)
+		return rc;
+	rc = gmem_write(l->mem, l->layout.kernel, peek, len);
+	if (rc)
+		return err_set(l->err, rc, "kernel: no memory at its place");
+	rc = inflate_rest(l, g, len, &size);
+	if (!rc)
+		rc = check_whole(l, size);
+	return rc ? rc : place(l, claimed_size(l, size));
+}
+
+static int load_gzip(struct load *l)
+{
+	struct gunzip g;
+	int rc = gunzip_init(&g, l->f->kernel_fd);
+
+	if (rc)
+		return gunzip_error(l, rc);
+	rc = load_inflated(l, &g);
+	gunzip_fini(&g);
+	return rc;
+}
+
+static int load_kernel(struct load *l)
+{
+	uint8_t peek[HEADER_PEEK];
+	uint64_t len;
+	int rc = read_at(l->f->kernel_fd, peek, sizeof(peek), 0, &len);
+
+	if (rc)
+		return read_error("kernel", l->f->kernel_name, rc, l->err);
+	return header_is_gzip(peek, len) ? load_gzip(l) : load_plain(l, peek, len);
+}
+
+static int load_initrd(struct load *l)
+{
+	void *to;
+
+	if (!l->initrd_file)
+		return 0;
+	to = gmem_ptr(l->mem, l->layout.initrd, l->initrd_file);
+	if (!to)
+		return err_set(l->err, -EFAULT, "initrd: no memory at its place");
+	return read_all("initrd", l->f->initrd_name, l->f->initrd_fd, to, l->initrd_file, l->err);
+}
+
+static int file_size(const char *what, const char *name, int fd, uint64_t *ret_size, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return read_error(what, name, -errno, err);
+	*ret_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int boot_load(const struct boot_files *f, struct gmem *mem, uint64_t ram_size, unsigned page_sizes,
+	      struct boot_layout *ret_l, struct err *err)
+{
+	const struct gmem_region *r = gmem_region(mem, 0);
+	struct load l = {
+		.f = f, .mem = mem, .ram = r->gpa, .page_sizes = page_sizes, .err = err,
+		.ram_size = ram_size < r->size ? ram_size : r->size,
+	};
+	int rc = file_size("kernel", f->kernel_name, f->kernel_fd, &l.kernel_file, err);
+
+	if (!rc && f->initrd_fd >= 0)
+		rc = file_size("initrd", f->initrd_name, f->initrd_fd, &l.initrd_file, err);
+	if (!rc)
+		rc = load_kernel(&l);
+	if (!rc)
+		rc = load_initrd(&l);
+	if (!rc)
+		*ret_l = l.layout;
+	return rc;
+}
