@@ -7,6 +7,7 @@
  *   env       its environment, likewise
  *   modules   paths of the kernel modules to load, one a line, in order
  *   setup     a shell script to run first (optional)
+ *   stdin     where it exists, there is input for the command (optional)
  *   tty       "ROWS COLUMNS": the command gets the terminal hvc0 (optional)
  *   klog      where it exists, the kernel's log is sent home at the end
  *   out       where it exists, what is in /out is sent home as a tar archive at the end
@@ -19,6 +20,7 @@
  * Should this process die, the kernel panics, and the machine side sees an end without a status.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -38,13 +40,14 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* The ports, by the numbers that arm64-host gives them */
-#define PORT_STDIN "/dev/vport0p1"
-#define PORT_STDOUT "/dev/vport0p2"
-#define PORT_STDERR "/dev/vport0p3"
-#define PORT_STATUS "/dev/vport0p4"
-#define PORT_KLOG "/dev/vport0p5"
-#define PORT_OUT "/dev/vport0p6"
+/* The ports, by the names that arm64-host gives them */
+#define PORT_STDIN "host.stdin"
+#define PORT_STDOUT "host.stdout"
+#define PORT_STDERR "host.stderr"
+#define PORT_STATUS "host.status"
+#define PORT_KLOG "host.klog"
+#define PORT_OUT "host.out"
+#define PORTS "/sys/class/virtio-ports"
 #define TERMINAL "/dev/hvc0"
 
 #define MAX_WORDS 4096
@@ -59,6 +62,15 @@ static void __attribute__((noreturn)) give_up(const char *what)
 	sync();
 	reboot(RB_POWER_OFF);
 	_exit(1);
+}
+
+/* SysRq b: the orderly way down takes a second here, and all that mattered is home. With -no-reboot it ends QEMU. */
+static void reset_at_once(void)
+{
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "b", 1) == 1)
+		pause();
 }
 
 /*
@@ -136,17 +148,60 @@ static void loopback_up(void)
 		close(s);
 }
 
-/* The ports appear a moment after their driver was loaded */
-static int open_port(const char *path, int flags)
+/* Finds the device of the port with this name: its number depends on what else the machine has */
+static int find_port(const char *name, char *ret_path, size_t size)
 {
-	for (int tries = 0; tries < 2000; tries++) {
-		int fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	char file[512], found[64];
+	struct dirent *entry;
+	DIR *dir = opendir(PORTS);
+	int rc = -ENOENT;
 
-		if (fd >= 0 || (errno != ENOENT && errno != ENODEV))
-			return fd;
+	while (rc && dir && (entry = readdir(dir))) {
+		FILE *f;
+
+		snprintf(file, sizeof(file), PORTS "/%s/name", entry->d_name);
+		f = fopen(file, "re");
+		if (f && fscanf(f, "%63s", found) == 1 && !strcmp(found, name)) {
+			snprintf(ret_path, size, "/dev/%s", entry->d_name);
+			rc = 0;
+		}
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return rc;
+}
+
+/* Ports and their names appear a moment after their driver was loaded */
+static int open_port(const char *name, int flags)
+{
+	char path[300];
+
+	for (int tries = 0; tries < 1000; tries++) {
+		int fd;
+
+		if (!find_port(name, path, sizeof(path))) {
+			fd = open(path, flags | O_CLOEXEC);
+			if (fd >= 0)
+				return fd;
+		}
 		usleep(5000);
 	}
 	return -1;
+}
+
+/* The same for a device file */
+static int open_terminal(void)
+{
+	int fd = -1;
+
+	for (int tries = 0; fd < 0 && tries < 1000; tries++) {
+		fd = open(TERMINAL, O_RDWR | O_CLOEXEC | O_NOCTTY);
+		if (fd < 0)
+			usleep(5000);
+	}
+	return fd;
 }
 
 /* Cuts a file of NUL-ended words into a NULL-ended list; both live until the end */
@@ -303,15 +358,18 @@ static int pump_until_end(pid_t pid, struct pollfd pipes[2], const int ports[2])
 	return status;
 }
 
+static int open_input(void)
+{
+	return access("/host/stdin", F_OK) ? open("/dev/null", O_RDONLY | O_CLOEXEC) : open_port(PORT_STDIN, O_RDONLY);
+}
+
 static int run_piped(char **argv, char **env)
 {
-	int in = open_port(PORT_STDIN, O_RDONLY), out[2], err[2], fds[3];
+	int in = open_input(), out[2], err[2], fds[3];
 	const int ports[2] = { open_port(PORT_STDOUT, O_WRONLY), open_port(PORT_STDERR, O_WRONLY) };
 	struct pollfd pipes[2];
 	pid_t pid;
 
-	if (in < 0)
-		in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (in < 0 || ports[0] < 0 || ports[1] < 0 || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) ||
 	    pipe2(child_event, O_CLOEXEC | O_NONBLOCK))
 		give_up("no way to hand the command's output on");
@@ -332,7 +390,7 @@ static int run_piped(char **argv, char **env)
 
 static int run_on_terminal(char **argv, char **env, const struct winsize *size)
 {
-	int tty = open_port(TERMINAL, O_RDWR);
+	int tty = open_terminal();
 	int fds[3] = { tty, tty, tty };
 
 	if (tty < 0)
@@ -409,6 +467,7 @@ int main(void)
 	port = open_port(PORT_STATUS, O_WRONLY);
 	write_all(port, text, (size_t)snprintf(text, sizeof(text), "exit %d\n", status));
 	sync();
+	reset_at_once();
 	reboot(RB_POWER_OFF);
 	return 0;
 }
