@@ -56,6 +56,11 @@ static void report_undecodable_accesses(const struct hyp *h)
 	(void)ioctl(hyp_vm_fd(h), KVM_ENABLE_CAP, &cap);
 }
 
+bool vcpu_offers_steal_time(const struct hyp *h)
+{
+	return hyp_check(h, KVM_CAP_STEAL_TIME) > 0;
+}
+
 int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct err *err)
 {
 	struct kvm_vcpu_init init = { 0 };
@@ -84,7 +89,7 @@ int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct
 	f.pmu = hyp_check(h, KVM_CAP_ARM_PMU_V3) > 0;
 	if (f.pmu)
 		add_feature(&f, KVM_ARM_VCPU_PMU_V3);
-	f.steal_time = hyp_check(h, KVM_CAP_STEAL_TIME) > 0;
+	f.steal_time = vcpu_offers_steal_time(h);
 	report_undecodable_accesses(h);
 	*ret_f = f;
 	return 0;

@@ -37,6 +37,8 @@ struct vcpu {
 	uint64_t exits;       /* returns of KVM_RUN */
 };
 
+/* True if the host counts stolen time for guests (KVM_CAP_STEAL_TIME). */
+bool vcpu_offers_steal_time(const struct hyp *h);
 /*
  * Asks the VM what its vCPUs can have, and has accesses that KVM cannot decode reported
  * instead of failing KVM_RUN. Before the first vcpu_new(). All vCPUs get the same features:

@@ -17,6 +17,7 @@ struct host_facts {
 	unsigned max_ipa_bits, max_cpus;
 	uint64_t max_memory;  /* RAM plus swap, bytes */
 	bool gicv3, its;
+	bool steal_time;
 };
 
 struct plan_dev {
@@ -29,7 +30,9 @@ struct plan_dev {
 
 struct plan {
 	unsigned ipa_bits;
-	gpa_t ram; uint64_t ram_size;
+	gpa_t ram; uint64_t ram_size; /* what the VM maps */
+	uint64_t ram_usable;  /* what of it, from the start, the guest's system may use */
+	gpa_t steal; uint64_t steal_size; /* at the end of RAM, outside ram_usable; 0: no steal time */
 	bool its;
 	bool its_missing;     /* auto fell back to GICv3 without ITS: to be said once */
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
@@ -37,6 +40,9 @@ struct plan {
 	struct plan_dev devs[CONFIG_MAX_DEVICES];
 	unsigned nr_devs;
 };
+
+/* All the steal time records of a VM: one 64-byte record a CPU, in one page of the largest size that guests have. */
+#define PLAN_STEAL_SIZE (64 * KIB)
 
 /* The IPA size that @memory bytes of RAM need; known before the VM exists. -EFBIG beyond @max_ipa_bits. */
 int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);

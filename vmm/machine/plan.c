@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices get their places in the order of the command line: the n-th virtio-mmio device the
+ * n-th window and SPI, the n-th PCI device the n-th function. A device that is added at the
+ * end of the line moves none of the others.
+ *
+ * Steal time needs memory that KVM can write and the guest's system leaves alone. It comes out
+ * of the end of RAM, so that it costs no memory slot; the device tree does not mention it.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "arch/arm64/layout.h"
+#include "vmm/machine/plan.h"
+
+#define MIN_IPA_BITS 32    /* the least that KVM makes */
+#define SPI_BASE 32        /* INTID of SPI 0 */
+#define MIN_IRQS 64
+#define MAX_IRQS 992
+#define PAGE (4 * KIB)
+#define STEAL_RECORD 64    /* bytes a CPU: Arm DEN0057, s3.2.2 */
+#define MIN_RAM_FOR_STEAL (4 * MIB)
+#define PCI_SLOTS 32       /* of a bus; 0 stays free, as host bridges sit there elsewhere */
+#define PCI_FUNCTIONS 8    /* of a slot */
+
+static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
+static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
+static_assert(LAYOUT_MAX_CPUS * STEAL_RECORD <= PLAN_STEAL_SIZE, "steal time records fit");
+static_assert(SPI_BASE + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
+static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
+static_assert(LAYOUT_VMMIO + CONFIG_MAX_DEVICES * LAYOUT_VMMIO_STEP <= LAYOUT_GICD, "a window for every device");
+
+static unsigned long long mib(uint64_t bytes)
+{
+	return bytes >> 20;
+}
+
+int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err)
+{
+	unsigned max = max_ipa_bits < 63 ? max_ipa_bits : 63;
+	uint64_t limit = BIT64(max), top;
+	unsigned bits = MIN_IPA_BITS;
+
+	if (limit <= LAYOUT_RAM || memory > limit - LAYOUT_RAM)
+		return err_set(err, -EFBIG,
+			       "memory: %llu MiB is more than this host's guest addresses of %u bits can hold "
+			       "(--memory: at most %lluM)",
+			       mib(memory), max_ipa_bits, limit <= LAYOUT_RAM ? 0 : mib(limit - LAYOUT_RAM));
+	top = LAYOUT_RAM + memory;
+	while (BIT64(bits) < top)
+		bits++;
+	*ret_bits = bits;
+	return 0;
+}
+
+static int plan_memory(const struct config *c, const struct host_facts *h, struct plan *p, struct err *err)
+{
+	if (!c->memory)
+		return err_set(err, -EINVAL, "memory: 0 is too little (--memory 256M, for instance)");
+	if (c->memory % PAGE)
+		return err_set(err, -EINVAL, "memory: %llu bytes is not a multiple of 4 KiB (--memory)",
+			       (unsigned long long)c->memory);
+	if (c->memory > h->max_memory)
+		return err_set(err, -EFBIG,
+			       "memory: %llu MiB is more than this host's memory and swap together (--memory: at most %lluM)",
+			       mib(c->memory), mib(h->max_memory));
+	p->ram = LAYOUT_RAM;
+	p->ram_size = p->ram_usable = c->memory;
+	if (h->steal_time && c->memory >= MIN_RAM_FOR_STEAL) {
+		p->steal_size = PLAN_STEAL_SIZE;
+		p->steal = align_down(p->ram + p->ram_size, PLAN_STEAL_SIZE) - PLAN_STEAL_SIZE;
+		p->ram_usable = p->steal - p->ram;
+	}
+	return plan_ipa_bits(c->memory, h->max_ipa_bits, &p->ipa_bits, err);
+}
+
+static int plan_cpus(const struct config *c, const struct host_facts *h, struct err *err)
+{
+	unsigned max = h->max_cpus < LAYOUT_MAX_CPUS ? h->max_cpus : LAYOUT_MAX_CPUS;
+
+	if (!c->cpus)
+		return err_set(err, -EINVAL, "cpus: 0 is too few (--cpus: 1 to %u)", max);
+	if (c->cpus > max)
+		return err_set(err, -EINVAL, "cpus: %u is more than %s can have (--cpus: at most %u)", c->cpus,
+			       max < LAYOUT_MAX_CPUS ? "a VM on this host" : "a VM", max);
+	return 0;
+}
+
+static int plan_irqchip(const struct config *c, const struct host_facts *h, struct plan *p, struct err *err)
+{
+	if (!h->gicv3)
+		return err_set(err, -EOPNOTSUPP, "irqchip: this host's KVM has no GICv3, and GICv2 is not supported");
+	if (c->irqchip == IRQCHIP_GICV3_ITS && !h->its)
+		return err_set(err, -EOPNOTSUPP,
+			       "irqchip: this host's KVM has no ITS (--irqchip auto or gicv3 does without)");
+	p->its = h->its && c->irqchip != IRQCHIP_GICV3;
+	p->its_missing = c->irqchip == IRQCHIP_AUTO && !h->its;
+	return 0;
+}
+
+/*
+ * A network card has queues enough to be worth vectors of its own; console and rng are quiet,
+ * and over MMIO the guest probes them with fewer exits.
+ */
+static enum transport auto_transport(enum dev_kind kind, bool its)
+{
+	return kind == DEV_NET && its ? TRANSPORT_PCI : TRANSPORT_MMIO;
+}
+
+static int choose_transport(const struct config *c, const struct dev_config *d, bool its, enum transport *ret_t,
+			    struct err *err)
+{
+	enum transport t = d->transport != TRANSPORT_AUTO ? d->transport : c->transport;
+
+	if (t == TRANSPORT_AUTO)
+		t = auto_transport(d->kind, its);
+	if (t == TRANSPORT_PCI && !its)
+		return err_set(err, -EOPNOTSUPP,
+			       "%s: transport=pci needs an ITS for its interrupts, and this VM has none (transport=mmio)",
+			       d->id);
+	if (t == TRANSPORT_PCI && d->kind == DEV_NET && d->net.irq_direct)
+		return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio, and this device is on pci", d->id);
+	*ret_t = t;
+	return 0;
+}
+
+/* Slots 1 to 31 first, then second functions, and so on. */
+static uint16_t nth_rid(unsigned n)
+{
+	unsigned slot = 1 + n % (PCI_SLOTS - 1);
+
+	return (uint16_t)(slot * PCI_FUNCTIONS + n / (PCI_SLOTS - 1));
+}
+
+static int plan_devices(const struct config *c, struct plan *p, struct err *err)
+{
+	unsigned nr_pci = 0, nr_mmio = 0;
+
+	if (c->nr_devices > CONFIG_MAX_DEVICES)
+		return err_set(err, -EINVAL, "devices: %u are too many (at most %u)", c->nr_devices, CONFIG_MAX_DEVICES);
+	for (unsigned i = 0; i < c->nr_devices; i++) {
+		struct plan_dev *d = &p->devs[i];
+		enum transport t;
+		int rc = choose_transport(c, &c->devices[i], p->its, &t, err);
+
+		if (rc)
+			return rc;
+		d->cfg = &c->devices[i];
+		d->pci = t == TRANSPORT_PCI;
+		if (d->pci) {
+			d->rid = nth_rid(nr_pci++);
+		} else {
+			d->gpa = LAYOUT_VMMIO + nr_mmio * LAYOUT_VMMIO_STEP;
+			d->spi = LAYOUT_SPI_VMMIO + nr_mmio++;
+		}
+	}
+	p->nr_devs = c->nr_devices;
+	p->has_pci = nr_pci > 0;
+	p->nr_irqs = (unsigned)align_up(SPI_BASE + LAYOUT_SPI_VMMIO + nr_mmio, 32);
+	if (p->nr_irqs < MIN_IRQS)
+		p->nr_irqs = MIN_IRQS;
+	return 0;
+}
+
+int plan_make(const struct config *c, const struct host_facts *h, struct plan *ret_p, struct err *err)
+{
+	struct plan p = { 0 };
+	int rc;
+
+	rc = plan_cpus(c, h, err);
+	if (!rc)
+		rc = plan_memory(c, h, &p, err);
+	if (!rc)
+		rc = plan_irqchip(c, h, &p, err);
+	if (!rc)
+		rc = plan_devices(c, &p, err);
+	if (!rc)
+		*ret_p = p;
+	return rc;
+}
