@@ -32,10 +32,11 @@ struct bus {
 
 int bus_new(struct bus **ret_b)
 {
-	struct bus *b = calloc(1, sizeof(*b));
+	struct bus *b = malloc(sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;
+	b->nr = 0;
 	pthread_mutex_init(&b->lock, NULL);
 	*ret_b = b;
 	return 0;

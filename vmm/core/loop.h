@@ -2,17 +2,22 @@
 /*
  * loop - the event loop, on one io_uring
  *
- * What:   readiness (multishot poll), asynchronous read and write, timers, and calls that
- *         other threads hand over.
+ * What:   readiness (poll), asynchronous read and write, timers, and calls that other threads
+ *         hand over.
  * Not:    blocking work. What runs here returns at once; control calls to KVM and vhost are
  *         the one named exception.
- * Trust:  completions carry our own pointers; nothing here is guest-controlled but the
- *         buffers that a device passes.
- * Thread: everything on the loop's thread, but loop_call(), loop_stop() and what says so.
+ * Trust:  completions name a slot and a generation of ours; nothing here is guest-controlled
+ *         but the buffers that a device passes.
+ * Thread: everything on the loop's thread (the one that sealed it), but loop_call(),
+ *         loop_stop() and what says so.
  * Life:   loop_new(); sources are set up (their descriptors go into the ring's table of
  *         registered files); loop_seal() forbids all but a few opcodes and any further
- *         registration; loop_run(). After the seal nothing allocates.
+ *         registration; loop_run(). After the seal nothing allocates. A source may be armed,
+ *         and a transfer started, before the seal or loop_run(): it begins then.
  * Source: io_uring_register(2) (restrictions, files), io_uring_enter(2).
+ *
+ * A callback may arm, disarm, start and cancel anything, its own source included, and may free
+ * its own source after disarming it.
  */
 #ifndef VMM_CORE_LOOP_H
 #define VMM_CORE_LOOP_H
@@ -21,38 +26,73 @@
 
 #include "vmm/base/types.h"
 
+/*
+ * Descriptors of a loop. The largest machine we mean to carry: eight network devices of 16
+ * queue pairs have 8 * (33 kicks + 16 taps, polled and read and written) = 648, and the rest is
+ * small. A table of integers, touched as far as it is used.
+ */
+#define LOOP_MAX_FDS 1024
+
 struct loop;
 
 /* -EPERM, -ENOSYS: io_uring is denied or absent; -ENOMEM, -EMFILE. */
 int loop_new(struct loop **ret_l);
+/*
+ * After loop_run() returned or without it. Sources may be gone already, if they were disarmed
+ * and their transfers ended. Threads in loop_call() get -ECANCELED. NULL is fine.
+ */
 void loop_free(struct loop *l);
-/* Once, after all _init calls and before the guest runs. */
+/*
+ * Once, after all _init calls and before the guest runs, on the thread that will call
+ * loop_run(). -EBADF: a descriptor was closed meanwhile; -EINVAL: a kernel too old for
+ * restrictions; -ENOMEM.
+ */
 int loop_seal(struct loop *l);
-/* Runs callbacks on the calling thread until loop_stop(); 0, or the errno that ended it. */
+/*
+ * Runs callbacks on the calling thread until loop_stop(), also an earlier one. 0, or the errno
+ * that ended it. Once.
+ */
 int loop_run(struct loop *l);
-/* Any thread. Waiting and later loop_call()s return -ECANCELED once the loop has ended. */
+/* Any thread, signal handlers too. Waiting and later loop_call()s return -ECANCELED once the loop has ended. */
 void loop_stop(struct loop *l);
 
-/* Readiness of a descriptor, level-like: the callback runs again as long as it is ready. */
+/*
+ * Readiness of a descriptor, level-like: the callback runs again as long as it is ready.
+ * @events are those of poll(2); POLLERR, POLLHUP and POLLNVAL come unasked. When nothing but
+ * those is left (a hang-up with no data), the callback is told once and the poll is disarmed,
+ * so a dead descriptor does not spin.
+ */
 struct loop_poll {
 	struct loop *loop;
 	void (*ready)(void *ctx, uint32_t events);
 	void *ctx;
 	int fd;
 	int slot;       /* in the registered table */
-	uint32_t events;
-	uint32_t gen;   /* tells stale completions from live ones */
-	bool armed;
-	bool in_flight;
+	/*
+	 * Set after loop_poll_init() by an owner whose callback empties the descriptor each time
+	 * by one read (eventfd, timerfd, signalfd): one multishot poll then serves for good, and
+	 * each new signal is reported. Otherwise a poll is put in again after each callback.
+	 */
+	bool drains;
 };
 
-/* Before the seal. @fd is borrowed and must outlive the loop. Not armed yet. -ENOSPC: table full. */
+/*
+ * Before the seal. @fd is borrowed and stays open until the seal; later it may be closed after
+ * a disarm, but the ring keeps the file until loop_free(). Not armed yet. -ENOSPC: table full;
+ * -EBUSY: sealed.
+ */
 int loop_poll_init(struct loop *l, struct loop_poll *p, int fd,
 		   void (*ready)(void *ctx, uint32_t events), void *ctx);
-/* @events: POLLIN, POLLOUT. Arming what is armed changes the events. */
+/* @events: POLLIN, POLLOUT; 0 disarms. Arming what is armed changes the events. */
 void loop_poll_arm(struct loop_poll *p, uint32_t events);
-/* No callback after return. */
+/* No callback after return. Idempotent; a zeroed @p is fine. */
 void loop_poll_disarm(struct loop_poll *p);
+
+/*
+ * Disarms and forgets. Needed only before the seal, where @fd is closed before that; the slot
+ * is not handed out again. A zeroed @p is fine.
+ */
+void loop_poll_fini(struct loop_poll *p);
 
 /* One asynchronous transfer at a time per loop_io. */
 struct loop_io {
@@ -63,15 +103,19 @@ struct loop_io {
 	bool busy;
 };
 
-/* Before the seal; @fd borrowed. */
+/* Before the seal; @fd borrowed, as for loop_poll_init(), with its errors. */
 int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 		 void (*done)(void *ctx, int res), void *ctx);
-/* @iov and the memory behind it stay valid until done() ran. -EBUSY: one is under way. */
+/*
+ * At the file's position, as readv(2) and writev(2). @iov and the memory behind it stay valid
+ * until done() ran. Never calls done() itself. -EBUSY: one is under way.
+ */
 int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n);
 int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n);
 /*
  * Cancels and waits for the completion (which is at once for pollable files); done() has run
- * with the result when this returns, and the buffers are free again. Loop thread.
+ * with the result when this returns, and the buffers are free again; no other callback runs
+ * meanwhile. Not busy: nothing happens. Loop thread, also after loop_run().
  */
 void loop_io_cancel(struct loop_io *io);
 
@@ -82,15 +126,20 @@ struct loop_timer {
 	void *ctx;
 	int fd;
 };
+/* Before the seal. -EMFILE, -ENOMEM, and the errors of loop_poll_init(). */
 int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ctx), void *ctx);
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns); /* 0 stops it */
+/* Fires once, @delay_ns from now; replaces what was set. 0 stops it: no callback after return. */
+void loop_timer_set(struct loop_timer *t, uint64_t delay_ns);
+/* Before loop_free(). A zeroed @t is fine. */
 void loop_timer_fini(struct loop_timer *t);
 
 /*
  * Runs @fn(@ctx) on the loop's thread and returns its result; the caller sleeps meanwhile
- * and must hold no lock that the loop takes. On the loop's thread itself, and before
- * loop_run(), it is a plain call. -ECANCELED: the loop has ended and @fn did not run.
+ * and must hold no lock that the loop takes. On the loop's thread itself, and before the
+ * seal, it is a plain call. -ECANCELED: the loop has ended and @fn did not run.
  */
 int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx);
+/* Any thread: would loop_call() be a plain call here? */
+bool loop_is_here(const struct loop *l);
 
 #endif
