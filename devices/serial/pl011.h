@@ -19,9 +19,16 @@ struct pl011;
 
 #define PL011_SIZE 0x1000 /* bytes */
 
-/* @line, @sink borrowed. */
+/* @line, @sink borrowed. -ENOMEM, or bus_add()'s errors. */
 int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct console_sink *sink, struct pl011 **ret_u);
-void pl011_free(struct pl011 *u);
+void pl011_free(struct pl011 *u); /* NULL is fine; its bus range goes too */
+/*
+ * Loop. Input for the guest: returns how many bytes the FIFO took, 0 where the guest has not
+ * switched the receiver on. After a short return the sink's input_room() is called once, when
+ * the guest has emptied the FIFO or switched the receiver on.
+ */
 size_t pl011_input(struct pl011 *u, const uint8_t *buf, size_t len);
+/* Bytes of output that the sink had no room for. Any thread. */
+uint64_t pl011_dropped(const struct pl011 *u);
 
 #endif
