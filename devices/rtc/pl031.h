@@ -19,7 +19,8 @@ struct pl031;
 
 #define PL031_SIZE 0x1000 /* bytes */
 
+/* @line borrowed. Before the loop's seal. -ENOMEM, bus_add()'s and loop_timer_init()'s errors. */
 int pl031_new(struct bus *bus, struct loop *loop, gpa_t gpa, struct line *line, struct pl031 **ret_r);
-void pl031_free(struct pl031 *r);
+void pl031_free(struct pl031 *r); /* NULL is fine; its bus range goes too */
 
 #endif
