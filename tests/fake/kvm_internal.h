@@ -48,7 +48,10 @@ struct hyp {
 	struct { long cap; int value; } caps[MAX_CAPS];
 	unsigned nr_caps;
 
-	struct hyp_route table[FAKE_KVM_MAX_GSI];
+	struct hyp_route table[FAKE_KVM_MAX_GSI]; /* by GSI */
+	unsigned table_end; /* one more than the highest GSI in it */
+	unsigned nr_routes;
+	struct hyp_route next[FAKE_KVM_MAX_GSI]; /* one that is being looked at */
 	struct fake_irqfd irqfds[MAX_IRQFDS];
 	unsigned nr_irqfds;
 	struct fake_ioeventfd ioeventfds[MAX_IOEVENTFDS];

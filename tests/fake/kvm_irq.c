@@ -46,10 +46,16 @@ static bool deliver_spi(struct hyp *h, uint32_t pin)
 	return true;
 }
 
-static void inject(struct hyp *h, uint32_t gsi)
+static const struct hyp_route *route_of(const struct hyp *h, uint32_t gsi)
 {
 	static const struct hyp_route none;
-	const struct hyp_route *r = gsi < FAKE_KVM_MAX_GSI ? &h->table[gsi] : &none;
+
+	return gsi < h->table_end ? &h->table[gsi] : &none;
+}
+
+static void inject(struct hyp *h, uint32_t gsi)
+{
+	const struct hyp_route *r = route_of(h, gsi);
 	bool done = false;
 
 	if (r->kind == HYP_ROUTE_SPI)
@@ -165,32 +171,35 @@ void fake_kvm_init(struct hyp *h, uint32_t nr_spis)
 	h->inited = true;
 	h->nr_spis = nr_spis;
 	memset(h->table, 0, sizeof(h->table));
+	h->table_end = h->nr_routes = nr_spis;
 	for (i = 0; i < nr_spis; i++)
 		h->table[i] = (struct hyp_route){ .gsi = i, .kind = HYP_ROUTE_SPI, .pin = i };
 	fake_log_call(h, (struct fake_call){ .op = FAKE_INIT, .n = nr_spis });
 	pthread_mutex_unlock(&h->lock);
 }
 
-/* Fills @table, by GSI. The kernel's checks and no others. */
-static int build_table(const struct hyp *h, const struct hyp_route *routes, unsigned n,
-		       struct hyp_route *table, unsigned *ret_used)
+/* Fills h->next, by GSI. The kernel's checks and no others. */
+static int build_table(struct hyp *h, const struct hyp_route *routes, unsigned n, unsigned *ret_end,
+		       unsigned *ret_used)
 {
-	unsigned i, used = 0;
+	unsigned i, used = 0, end = 0;
 
 	for (i = 0; i < n; i++) {
 		const struct hyp_route *r = &routes[i];
 
 		if (r->kind == HYP_ROUTE_NONE)
 			continue;
-		if (r->kind > HYP_ROUTE_MSI || r->gsi >= h->max_routes || table[r->gsi].kind)
+		if (r->kind > HYP_ROUTE_MSI || r->gsi >= h->max_routes || h->next[r->gsi].kind)
 			return -EINVAL;
 		if (r->kind == HYP_ROUTE_SPI && r->pin >= FAKE_KVM_MAX_PIN)
 			return -EINVAL;
-		table[r->gsi] = *r;
+		h->next[r->gsi] = *r;
+		end = r->gsi >= end ? r->gsi + 1 : end;
 		used++;
 	}
+	*ret_end = end;
 	*ret_used = used;
-	return used > h->max_routes ? -EINVAL : 0;
+	return 0;
 }
 
 /* What the kernel does not mind. */
@@ -201,7 +210,7 @@ static void judge_table(struct hyp *h)
 
 	if (!h->inited)
 		fake_complain(h, "a routing table before INIT");
-	for (i = 0; i < FAKE_KVM_MAX_GSI; i++) {
+	for (i = 0; i < h->table_end; i++) {
 		if (h->table[i].kind != HYP_ROUTE_SPI)
 			continue;
 		if (seen[h->table[i].pin])
@@ -209,51 +218,56 @@ static void judge_table(struct hyp *h)
 		seen[h->table[i].pin] = true;
 	}
 	for (i = 0; i < h->nr_irqfds; i++)
-		if (!h->table[h->irqfds[i].gsi].kind)
+		if (!route_of(h, h->irqfds[i].gsi)->kind)
 			fake_complain(h, "a route was taken from an attached irqfd");
+}
+
+static int set_routes_locked(struct hyp *h, const struct hyp_route *routes, unsigned n)
+{
+	unsigned end, used;
+	int err;
+
+	err = build_table(h, routes, n, &end, &used);
+	if (!err) {
+		memcpy(h->table, h->next, sizeof(h->table[0]) * end);
+		h->table_end = end;
+		h->nr_routes = used;
+		judge_table(h);
+	}
+	memset(h->next, 0, err ? sizeof(h->next) : sizeof(h->next[0]) * end);
+	return err;
 }
 
 int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 {
-	struct hyp_route *table = calloc(FAKE_KVM_MAX_GSI, sizeof(*table));
-	unsigned used = 0;
 	int err;
 
-	if (!table)
-		abort();
 	pthread_mutex_lock(&h->lock);
 	pump_locked(h);
 	err = fake_failure(h, FAKE_SET_ROUTES);
 	if (!err)
-		err = build_table(h, routes, n, table, &used);
-	if (!err) {
-		memcpy(h->table, table, sizeof(h->table));
-		judge_table(h);
-	}
-	fake_log_call(h, (struct fake_call){ .op = FAKE_SET_ROUTES, .result = err, .n = used });
+		err = set_routes_locked(h, routes, n);
+	fake_log_call(h, (struct fake_call){ .op = FAKE_SET_ROUTES, .result = err, .n = n });
 	pthread_mutex_unlock(&h->lock);
-	free(table);
 	return err;
 }
 
 struct hyp_route fake_kvm_route(struct hyp *h, uint32_t gsi)
 {
-	struct hyp_route r = { .gsi = gsi };
+	struct hyp_route r;
 
 	pthread_mutex_lock(&h->lock);
-	if (gsi < FAKE_KVM_MAX_GSI && h->table[gsi].kind)
-		r = h->table[gsi];
+	r = *route_of(h, gsi);
 	pthread_mutex_unlock(&h->lock);
 	return r;
 }
 
 unsigned fake_kvm_nr_routes(struct hyp *h)
 {
-	unsigned i, n = 0;
+	unsigned n;
 
 	pthread_mutex_lock(&h->lock);
-	for (i = 0; i < FAKE_KVM_MAX_GSI; i++)
-		n += !!h->table[i].kind;
+	n = h->nr_routes;
 	pthread_mutex_unlock(&h->lock);
 	return n;
 }
@@ -283,7 +297,7 @@ static int attach_locked(struct hyp *h, int fd, uint32_t gsi)
 		return -EBUSY;
 	if (h->nr_irqfds == MAX_IRQFDS)
 		return -ENOMEM;
-	if (gsi >= FAKE_KVM_MAX_GSI || !h->table[gsi].kind)
+	if (!route_of(h, gsi)->kind)
 		fake_complain(h, "an irqfd on a GSI without a route");
 	f = &h->irqfds[h->nr_irqfds++];
 	*f = (struct fake_irqfd){ .fd = fd, .id = id, .gsi = gsi };
