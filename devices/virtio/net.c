@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The network device apart from how packets move: features, configuration space, the control
+ * queue and the life of the queue pairs.
+ *
+ * What the tap may hand us (checksums to fill in, segments to cut) is what the driver
+ * acknowledged, so the tap's offloads are set at DRIVER_OK and taken away at reset. Of a tap
+ * with several queues only as many are attached as pairs are on: the kernel spreads flows
+ * over all attached ones, and nobody would read the others.
+ */
+#include "devices/virtio/net.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "devices/virtio/net_priv.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/base/compat.h"
+#include "vmm/base/log.h"
+
+/* Of struct virtio_net_config (s5.1.4) we have mac, status, max_virtqueue_pairs and mtu. */
+#define CONFIG_LEN 12
+
+#define MIN_MTU 68 /* bytes, RFC 791 */
+
+static_assert(NET_HDR_SIZE == TAP_HDR_SIZE, "the tap's header is the driver's");
+static_assert(NET_MAX_PAIRS == TAP_MAX_QUEUES && 2 * NET_MAX_PAIRS + 1 <= VDEV_MAX_QUEUES, "pairs");
+static_assert(offsetof(struct virtio_net_config, mtu) == 10, "s5.1.4");
+
+static struct net *to_net(struct vdev *v)
+{
+	return container_of(v, struct net, v);
+}
+
+/* ---- features ----------------------------------------------------------------------------- */
+
+#define F(name) BIT64(VIRTIO_NET_F_##name)
+
+#define FEATURES_TAP                                                                      \
+	(F(CSUM) | F(GUEST_CSUM) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(HOST_UFO) | \
+	 F(GUEST_TSO4) | F(GUEST_TSO6) | F(GUEST_ECN) | F(GUEST_UFO))
+#define FEATURES_USO (F(HOST_USO) | F(GUEST_USO4) | F(GUEST_USO6))
+/* Those that whoever serves the rings must know. */
+#define FEATURES_RING \
+	(F(MRG_RXBUF) | BIT64(VIRTIO_RING_F_INDIRECT_DESC) | BIT64(VIRTIO_RING_F_EVENT_IDX))
+
+static uint64_t device_features(const struct net *n)
+{
+	uint64_t f = F(MAC) | F(STATUS) | F(MRG_RXBUF) | FEATURES_TAP;
+
+	if (n->tap->can_offload & TUN_F_USO4)
+		f |= FEATURES_USO;
+	if (n->mtu)
+		f |= F(MTU);
+	if (n->pairs > 1)
+		f |= F(CTRL_VQ) | F(MQ);
+	return f;
+}
+
+static void mask_by_vhost(struct net *n)
+{
+	for (unsigned i = 0; i < n->pairs; i++)
+		n->v.offered &= n->pair[i].vh.features | ~FEATURES_RING;
+}
+
+/*
+ * TUN_F_* for what the driver acknowledged. The kernel refuses segmentation without checksums,
+ * ECN without TCP segmentation, and one half of USO; a driver that acknowledged such a part
+ * alone gets none of it (s5.1.3.1).
+ */
+static unsigned tun_offloads(const struct net *n)
+{
+	const struct vdev *v = &n->v;
+	unsigned tun_f = TUN_F_CSUM;
+
+	if (!vdev_has(v, VIRTIO_NET_F_GUEST_CSUM))
+		return 0;
+	if (vdev_has(v, VIRTIO_NET_F_GUEST_TSO4))
+		tun_f |= TUN_F_TSO4;
+	if (vdev_has(v, VIRTIO_NET_F_GUEST_TSO6))
+		tun_f |= TUN_F_TSO6;
+	if (tun_f != TUN_F_CSUM && vdev_has(v, VIRTIO_NET_F_GUEST_ECN))
+		tun_f |= TUN_F_TSO_ECN;
+	if (vdev_has(v, VIRTIO_NET_F_GUEST_UFO))
+		tun_f |= TUN_F_UFO;
+	if (vdev_has(v, VIRTIO_NET_F_GUEST_USO4) && vdev_has(v, VIRTIO_NET_F_GUEST_USO6))
+		tun_f |= TUN_F_USO4 | TUN_F_USO6;
+	return tun_f & n->tap->can_offload;
+}
+
+/* ---- queue pairs -------------------------------------------------------------------------- */
+
+/* Pairs that are not ready stay off; they come to no harm. */
+static int set_pairs(struct net *n, unsigned want)
+{
+	int r = 0;
+
+	for (unsigned i = want; i < n->pairs; i++)
+		if (n->pair[i].on)
+			n->path->pair_off(&n->pair[i]);
+	r = tap_enable_queues(n->tap, want);
+	for (unsigned i = 0; !r && i < want; i++)
+		if (n->pair[i].ready && !n->pair[i].on)
+			r = n->path->pair_on(&n->pair[i]);
+	if (!r)
+		n->pairs_on = want;
+	return r;
+}
+
+/* s5.1.2: without MQ there is one pair, and the control queue comes right after the pairs. */
+static int lay_out_queues(struct net *n)
+{
+	struct vdev *v = &n->v;
+	unsigned pairs = vdev_has(v, VIRTIO_NET_F_MQ) ? n->pairs : 1;
+	unsigned ctrl = 2 * pairs;
+
+	for (unsigned i = 0; i < pairs; i++)
+		n->pair[i].ready = v->queues[2 * i].regs.ready && v->queues[2 * i + 1].regs.ready;
+	if (!vdev_has(v, VIRTIO_NET_F_CTRL_VQ) || ctrl >= v->nr_queues || !v->queues[ctrl].regs.ready)
+		return 0;
+	n->ctrl = (int)ctrl;
+	return vq_start(&v->queues[ctrl].ring, v->mem, &v->queues[ctrl].regs,
+			vdev_has(v, VIRTIO_RING_F_EVENT_IDX), vdev_has(v, VIRTIO_RING_F_INDIRECT_DESC));
+}
+
+static int net_activate(struct vdev *v)
+{
+	struct net *n = to_net(v);
+	int r = lay_out_queues(n);
+
+	if (!r)
+		r = tap_set_offload(n->tap, tun_offloads(n));
+	if (!r)
+		r = n->path->start(n);
+	return r ? r : set_pairs(n, 1);
+}
+
+static void net_reset(struct vdev *v)
+{
+	struct net *n = to_net(v);
+
+	n->path->stop(n);
+	for (unsigned i = 0; i < n->pairs; i++)
+		n->pair[i].ready = n->pair[i].on = false;
+	n->ctrl = -1;
+	n->pairs_on = 0;
+	/* Refused only where the interface is gone. */
+	tap_set_offload(n->tap, 0);
+}
+
+/* ---- control queue ------------------------------------------------------------------------ */
+
+struct command {
+	uint8_t class;
+	uint8_t cmd;
+	uint16_t data;
+} __attribute__((packed));
+
+/* Copies the first @len readable bytes, each once; false if there are fewer. */
+static bool fetch(const struct vq_chain *c, void *buf, size_t len)
+{
+	size_t got = 0;
+
+	for (unsigned i = 0; i < c->n_out && got < len; i++) {
+		size_t part = c->iov[i].iov_len < len - got ? c->iov[i].iov_len : len - got;
+
+		memcpy((char *)buf + got, c->iov[i].iov_base, part);
+		got += part;
+	}
+	return got == len;
+}
+
+/* s5.1.6.5: the one command of the one class that we offer. */
+static uint8_t execute(struct net *n, const struct vq_chain *c)
+{
+	struct command m;
+
+	if (!fetch(c, &m, sizeof(m)) || m.class != VIRTIO_NET_CTRL_MQ ||
+	    m.cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !vdev_has(&n->v, VIRTIO_NET_F_MQ))
+		return VIRTIO_NET_ERR;
+	if (m.data < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || m.data > n->pairs)
+		return VIRTIO_NET_ERR;
+	for (unsigned i = 0; i < m.data; i++)
+		if (!n->pair[i].ready)
+			return VIRTIO_NET_ERR;
+	if (m.data != n->pairs_on && set_pairs(n, m.data))
+		return VIRTIO_NET_ERR;
+	return VIRTIO_NET_OK;
+}
+
+static void control(struct net *n)
+{
+	struct vdev *v = &n->v;
+	unsigned q = (unsigned)n->ctrl;
+	struct vq *ring = &v->queues[q].ring;
+	struct iovec iov[NET_QUEUE_SIZE];
+	struct vq_chain c = { .iov = iov, .cap = ARRAY_LEN(iov) };
+	unsigned left = ring->size;
+	int r = 0;
+
+	for (; left && (r = vq_pop(ring, &c)) > 0; left--) {
+		uint8_t ack = execute(n, &c);
+
+		if (c.n_in)
+			*(uint8_t *)iov[c.n_out].iov_base = ack;
+		vq_push(ring, c.head, c.n_in ? sizeof(ack) : 0);
+	}
+	vdev_queue_flush(v, q);
+	if (r < 0)
+		vdev_fault(v, (int)q, "broken control queue");
+	else if (vq_enable_kick(ring))
+		vdev_notify(v, q); /* more came in: in the loop's next round, after the others */
+}
+
+static void net_kick(struct vdev *v, unsigned q)
+{
+	struct net *n = to_net(v);
+
+	if ((int)q == n->ctrl)
+		control(n);
+	else if (n->path->kick && q / 2 < n->pairs && n->pair[q / 2].ready)
+		n->path->kick(&n->pair[q / 2], q % 2);
+}
+
+/* ---- the rest ----------------------------------------------------------------------------- */
+
+static void net_config_read(struct vdev *v, unsigned off, void *buf, unsigned len)
+{
+	const struct net *n = to_net(v);
+	struct virtio_net_config c = {
+		.status = VIRTIO_NET_S_LINK_UP,
+		.max_virtqueue_pairs = (uint16_t)n->pairs,
+		.mtu = n->mtu,
+	};
+
+	memcpy(c.mac, n->mac, sizeof(c.mac));
+	memcpy(buf, (const char *)&c + off, len);
+}
+
+static void net_free(struct vdev *v)
+{
+	struct net *n = to_net(v);
+
+	if (n->rx_dropped || n->tx_dropped)
+		log_debug("%s: dropped %llu packets to and %llu from the guest", n->v.name,
+			  (unsigned long long)n->rx_dropped, (unsigned long long)n->tx_dropped);
+	/* vhost before the tap it works on; guest memory is the caller's and goes later still. */
+	n->path->fini(n);
+	if (n->have_vdev)
+		vdev_fini(&n->v);
+	tap_close(n->tap);
+	free(n);
+}
+
+static const struct vdev_ops net_ops = {
+	.kind = "net",
+	.activate = net_activate,
+	.reset = net_reset,
+	.kick = net_kick,
+	.config_read = net_config_read,
+	.free = net_free,
+};
+
+static int init(struct net *n, const struct net_cfg *cfg, struct err *err)
+{
+	struct vdev_cfg vc = {
+		.ops = &net_ops,
+		.name = cfg->name,
+		.type = VIRTIO_ID_NET,
+		.nr_queues = 2 * n->pairs + (n->pairs > 1),
+		.queue_size = NET_QUEUE_SIZE,
+		.config_len = CONFIG_LEN,
+		.offered = device_features(n),
+		.loop = cfg->loop,
+		.mem = cfg->mem,
+	};
+	int r;
+
+	if (n->mtu && n->mtu < MIN_MTU)
+		return err_set(err, -EINVAL, "%s: mtu=%u: at least %u", cfg->name, n->mtu, MIN_MTU);
+	r = vdev_init(&n->v, &vc);
+	if (r)
+		return err_set(err, r, "%s: %s", cfg->name, strerror(-r));
+	n->have_vdev = true;
+	return n->path->init(n, cfg, err);
+}
+
+/* What is taken over is closed where there is no device that could own it. */
+static void drop_cfg(const struct net_cfg *cfg)
+{
+	for (unsigned i = 0; i < NET_MAX_PAIRS; i++)
+		if (cfg->vhost_fds[i] >= 0)
+			close(cfg->vhost_fds[i]);
+	tap_close(cfg->tap);
+}
+
+int net_new(const struct net_cfg *cfg, struct vdev **ret_v, struct err *err)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	int r;
+
+	if (!n) {
+		drop_cfg(cfg);
+		return err_set(err, -ENOMEM, "%s: %s", cfg->name, strerror(ENOMEM));
+	}
+	n->tap = cfg->tap;
+	n->pairs = cfg->tap->nr_fds;
+	n->ctrl = -1;
+	n->mtu = cfg->mtu;
+	memcpy(n->mac, cfg->mac, sizeof(n->mac));
+	n->path = cfg->vhost_fds[0] >= 0 ? &net_path_vhost : &net_path_user;
+	/* The descriptors find their owner first, so that net_free() closes what a failure leaves. */
+	for (unsigned i = 0; i < n->pairs; i++) {
+		n->pair[i].net = n;
+		n->pair[i].index = i;
+		n->pair[i].vh = (struct vh_dev){ .fd = cfg->vhost_fds[i], .err_fd = -1 };
+	}
+	r = init(n, cfg, err);
+	if (r) {
+		net_free(&n->v);
+		return r;
+	}
+	if (n->path == &net_path_vhost)
+		mask_by_vhost(n);
+	if (!n->tap->up)
+		log_warn("%s: %s is down; no packets until: ip link set %s up", cfg->name, n->tap->name, n->tap->name);
+	*ret_v = &n->v;
+	return 0;
+}
