@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/app/devopts.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/app/values.h"
+
+static const struct choice transports[] = {
+	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
+};
+static const struct choice tristates[] = {
+	{ "auto", TRI_AUTO }, { "on", TRI_ON }, { "off", TRI_OFF }, { NULL, 0 },
+};
+static const struct choice irqs[] = {
+	{ "hop", false }, { "direct", true }, { NULL, 0 },
+};
+
+bool devopts_id_ok(const char *id)
+{
+	size_t len = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	return len >= 1 && len <= 15 && !id[len];
+}
+
+/* What every device has */
+
+static int set_id(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	if (!devopts_id_ok(value))
+		return err_set(err, -EINVAL, "%s: an id is 1 to 15 letters, digits, _ and -", what);
+	snprintf(d->id, sizeof(d->id), "%s", value);
+	return 0;
+}
+
+static int set_transport(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	int v, ret = value_choice(what, value, transports, &v, err);
+
+	if (!ret)
+		d->transport = (enum transport)v;
+	return ret;
+}
+
+const struct devopt_key devopt_common[] = {
+	{ "id", "NAME", "its name in messages (default: net0, net1, ...)", .set = set_id },
+	{ "transport", "auto|pci|mmio", "how the guest finds it (default: as --transport)", .set = set_transport },
+	{ NULL },
+};
+
+/* net */
+
+static int set_tap(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	size_t len = strlen(value);
+
+	if (!strcmp(value, "user"))
+		return err_set(err, -EOPNOTSUPP, "%s: this version has no user-mode network (name a tap)", what);
+	/* what the kernel takes as an interface name; '%' would be a pattern to it */
+	if (!len || len > 15 || strpbrk(value, "/%: \t\n") || !strcmp(value, ".") || !strcmp(value, ".."))
+		return err_set(err, -EINVAL, "%s: '%s' is no interface name", what, value);
+	d->net.tap = value;
+	return 0;
+}
+
+/* One descriptor, or several by colons: one a queue pair. */
+static int set_fds(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	struct net_options *net = &d->net;
+	const char *p = value;
+
+	for (;;) {
+		size_t len = strcspn(p, ":");
+		char number[12];
+		uint64_t fd;
+		int ret;
+
+		if (net->nr_fds == ARRAY_LEN(net->fds))
+			return err_set(err, -EINVAL, "%s: more than %zu descriptors", what, ARRAY_LEN(net->fds));
+		snprintf(number, sizeof(number), "%.*s", len < sizeof(number) ? (int)len : 11, p);
+		ret = value_number(what, number, 3, INT_MAX, &fd, err);
+		if (ret)
+			return ret;
+		for (unsigned i = 0; i < net->nr_fds; i++)
+			if (net->fds[i] == (int)fd)
+				return err_set(err, -EINVAL, "%s: descriptor %d is given twice", what, (int)fd);
+		net->fds[net->nr_fds++] = (int)fd;
+		if (!p[len])
+			return 0;
+		p += len + 1;
+	}
+}
+
+static int set_vhost(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	int v, ret = value_choice(what, value, tristates, &v, err);
+
+	if (!ret)
+		d->net.vhost = (enum tristate)v;
+	return ret;
+}
+
+static int set_queues(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number(what, value, 1, ARRAY_LEN(d->net.fds), &n, err);
+
+	if (!ret)
+		d->net.queues = (unsigned)n;
+	return ret;
+}
+
+static int set_mac(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	int ret = value_mac(what, value, d->net.mac, err);
+
+	if (!ret)
+		d->net.has_mac = true;
+	return ret;
+}
+
+static int set_mtu(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number(what, value, 68, 65535, &n, err); /* virtio 1.2 s5.1.4.1 */
+
+	if (!ret)
+		d->net.mtu = (uint16_t)n;
+	return ret;
+}
+
+static int set_irq(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	int v, ret = value_choice(what, value, irqs, &v, err);
+
+	if (!ret)
+		d->net.irq_direct = v;
+	return ret;
+}
+
+static int check_net(struct dev_config *d, const char *what, struct err *err)
+{
+	struct net_options *net = &d->net;
+
+	if (!net->tap && !net->nr_fds)
+		return err_set(err, -EINVAL, "%s: neither tap= nor fd= is given", what);
+	if (net->tap && net->nr_fds)
+		return err_set(err, -EINVAL, "%s: tap= and fd= exclude each other", what);
+	if (net->nr_fds && net->queues && net->queues != net->nr_fds)
+		return err_set(err, -EINVAL, "%s: queues=%u, but %u descriptors (one a queue pair)", what,
+			       net->queues, net->nr_fds);
+	if (!net->queues)
+		net->queues = net->nr_fds ? net->nr_fds : 1;
+	return 0;
+}
+
+static const struct devopt_key net_keys[] = {
+	{ "tap", "NAME", "an existing tap interface", .set = set_tap },
+	{ "fd", "N[:M...]", "inherited descriptors of a tap, one a queue pair; repeatable", .repeat = true,
+	  .set = set_fds },
+	{ "vhost", "auto|on|off", "packets in the kernel where it can (default), must, or must not",
+	  .bare_on = true, .set = set_vhost },
+	{ "queues", "N", "pairs of queues, 1 to 16 (default 1; a tap with multi_queue beyond)", .set = set_queues },
+	{ "mac", "ADDR", "the guest's address (default: from the host's and the tap's name)", .set = set_mac },
+	{ "mtu", "N", "told to the guest, 68 to 65535", .set = set_mtu },
+	{ "irq", "hop|direct", "over mmio: how interrupts of vhost reach the guest (default hop)", .set = set_irq },
+	{ NULL },
+};
+
+const struct devopt_kind devopt_net = {
+	.option = "net", .first_key = "tap", .kind = DEV_NET, .keys = net_keys, .check = check_net,
+};
+
+/* All devices */
+
+int devopts_split(const struct devopt_kind *kind, char *text, struct devopt *opts, unsigned cap,
+		  unsigned *ret_n, struct err *err)
+{
+	unsigned n = 0;
+	char *next;
+
+	for (char *p = text; p; p = next) {
+		char *eq;
+
+		next = strchr(p, ',');
+		if (next)
+			*next++ = '\0';
+		if (!*p)
+			return err_set(err, -EINVAL, "--%s: an empty part between commas", kind->option);
+		if (n == cap)
+			return err_set(err, -EINVAL, "--%s: more than %u parts", kind->option, cap);
+		eq = strchr(p, '=');
+		if (eq) {
+			*eq = '\0';
+			opts[n++] = (struct devopt){ .key = p, .value = eq + 1 };
+		} else if (!n && kind->first_key) {
+			opts[n++] = (struct devopt){ .key = kind->first_key, .value = p };
+		} else {
+			opts[n++] = (struct devopt){ .key = p };
+		}
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static const struct devopt_key *find_key(const struct devopt_kind *kind, const char *name)
+{
+	for (const struct devopt_key *k = kind->keys; k->name; k++)
+		if (!strcmp(k->name, name))
+			return k;
+	for (const struct devopt_key *k = devopt_common; k->name; k++)
+		if (!strcmp(k->name, name))
+			return k;
+	return NULL;
+}
+
+static int unknown_key(const struct devopt_kind *kind, const char *name, struct err *err)
+{
+	char list[200];
+	size_t len = 0;
+
+	for (const struct devopt_key *k = kind->keys; k->name && len < sizeof(list); k++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s, ", k->name);
+	return err_set(err, -EINVAL, "--%s: unknown key '%s' (it knows %sid, transport)", kind->option, name, list);
+}
+
+static bool is_repeat(const struct devopt *opts, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (!strcmp(opts[j].key, opts[i].key))
+			return true;
+	return false;
+}
+
+static int apply_one(const struct devopt_kind *kind, const struct devopt *opts, unsigned i,
+		     struct dev_config *d, struct err *err)
+{
+	const struct devopt_key *k = find_key(kind, opts[i].key);
+	const char *value = opts[i].value;
+	char what[64];
+
+	if (!k)
+		return unknown_key(kind, opts[i].key, err);
+	if (!k->repeat && is_repeat(opts, i))
+		return err_set(err, -EINVAL, "--%s: %s= is given twice", kind->option, k->name);
+	if (!value && !k->bare_on)
+		return err_set(err, -EINVAL, "--%s: %s needs a value (%s=%s)", kind->option, k->name, k->name, k->arg);
+	if (!value)
+		value = "on";
+	snprintf(what, sizeof(what), "--%s: %s", kind->option, k->name);
+	return k->set(d, what, value, err);
+}
+
+int devopts_apply(const struct devopt_kind *kind, const struct devopt *opts, unsigned n,
+		  struct dev_config *d, struct err *err)
+{
+	char what[32];
+
+	d->kind = kind->kind;
+	for (unsigned i = 0; i < n; i++) {
+		int ret = apply_one(kind, opts, i, d, err);
+
+		if (ret)
+			return ret;
+	}
+	snprintf(what, sizeof(what), "--%s", kind->option);
+	return kind->check ? kind->check(d, what, err) : 0;
+}

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Each argument is looked up in one table. What can be judged alone is judged at once, in the
+ * order of the command line; what needs all of it (ids, the guest's command line, transports)
+ * in complete(). Strings stay where they were: in argv, or in a list of copies of our own.
+ */
+#include "vmm/app/options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/app/config_json.h"
+#include "vmm/app/mac.h"
+#include "vmm/app/values.h"
+#include "vmm/base/log.h"
+
+#define DEFAULT_CONSOLES "console=ttyAMA0 console=hvc0"
+#define DEFAULT_MEMORY (256 * MIB)
+
+struct option_text {
+	struct option_text *next;
+	char text[];
+};
+
+static const struct choice transports[] = {
+	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
+};
+static const struct choice irqchips[] = {
+	{ "auto", IRQCHIP_AUTO }, { "gicv3-its", IRQCHIP_GICV3_ITS }, { "gicv3", IRQCHIP_GICV3 }, { NULL, 0 },
+};
+static const struct choice log_levels[] = {
+	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { NULL, 0 },
+};
+static const struct choice log_formats[] = {
+	{ "text", false }, { "json", true }, { NULL, 0 },
+};
+
+char *options_keep(struct options *o, const char *text)
+{
+	size_t len = strlen(text);
+	struct option_text *t = malloc(sizeof(*t) + len + 1);
+
+	if (!t)
+		return NULL;
+	memcpy(t->text, text, len + 1);
+	t->next = o->texts;
+	o->texts = t;
+	return t->text;
+}
+
+void options_free(struct options *o)
+{
+	while (o->texts) {
+		struct option_text *t = o->texts;
+
+		o->texts = t->next;
+		free(t);
+	}
+}
+
+/* One function an option */
+
+static int set_path(const char *what, const char **path, const char *value, struct err *err)
+{
+	if (!*value)
+		return err_set(err, -EINVAL, "%s: the file name is empty", what);
+	*path = value;
+	return 0;
+}
+
+static int set_kernel(struct options *o, const char *value, struct err *err)
+{
+	return set_path("--kernel", &o->config.kernel, value, err);
+}
+
+static int set_initrd(struct options *o, const char *value, struct err *err)
+{
+	return set_path("--initrd", &o->config.initrd, value, err);
+}
+
+static int set_cmdline(struct options *o, const char *value, struct err *err)
+{
+	size_t used = strlen(o->added);
+
+	if ((size_t)snprintf(o->added + used, sizeof(o->added) - used, "%s%s", used ? " " : "", value) >=
+	    sizeof(o->added) - used)
+		return err_set(err, -E2BIG, "--cmdline: longer than %zu characters", sizeof(o->config.cmdline) - 1);
+	return 0;
+}
+
+static int set_cpus(struct options *o, const char *value, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number("--cpus", value, 1, CONFIG_MAX_CPUS, &n, err);
+
+	if (!ret)
+		o->config.cpus = (unsigned)n;
+	return ret;
+}
+
+static int set_memory(struct options *o, const char *value, struct err *err)
+{
+	uint64_t bytes;
+	int ret = value_size("--memory", value, &bytes, err);
+
+	if (ret)
+		return ret;
+	if (!is_aligned(bytes, 4 * KIB))
+		return err_set(err, -EINVAL, "--memory: '%s' is not a multiple of 4K", value);
+	o->config.memory = bytes;
+	return 0;
+}
+
+static int set_console(struct options *o, const char *value, struct err *err)
+{
+	struct config *c = &o->config;
+
+	if (!strcmp(value, "stdio"))
+		c->console = CONSOLE_STDIO;
+	else if (!strcmp(value, "none"))
+		c->console = CONSOLE_NONE;
+	else if (!strncmp(value, "file=", 5)) {
+		c->console = CONSOLE_FILE;
+		return set_path("--console: file", &c->console_file, value + 5, err);
+	} else if (!strcmp(value, "pty") || !strncmp(value, "socket=", 7))
+		return err_set(err, -EOPNOTSUPP, "--console: this version does not have '%s' (it has stdio, none, file=PATH)",
+			       value);
+	else
+		return err_set(err, -EINVAL, "--console: '%s' is none of stdio, none, file=PATH", value);
+	return 0;
+}
+
+static int set_transport(struct options *o, const char *value, struct err *err)
+{
+	int v, ret = value_choice("--transport", value, transports, &v, err);
+
+	if (!ret)
+		o->config.transport = (enum transport)v;
+	return ret;
+}
+
+static int set_irqchip(struct options *o, const char *value, struct err *err)
+{
+	int v, ret;
+
+	if (!strcmp(value, "gicv2") || !strcmp(value, "gicv2m"))
+		return err_set(err, -EOPNOTSUPP, "--irqchip: this version does not have '%s' (it has auto, gicv3-its, gicv3)",
+			       value);
+	ret = value_choice("--irqchip", value, irqchips, &v, err);
+	if (!ret)
+		o->config.irqchip = (enum irqchip)v;
+	return ret;
+}
+
+static int set_timeout(struct options *o, const char *value, struct err *err)
+{
+	return value_duration("--timeout", value, &o->config.timeout_ns, err);
+}
+
+static int set_result(struct options *o, const char *value, struct err *err)
+{
+	uint64_t fd;
+	int ret;
+
+	if (strncmp(value, "fd=", 3))
+		return set_path("--result", &o->config.result_path, value, err);
+	ret = value_number("--result: fd", value + 3, 0, INT_MAX, &fd, err);
+	if (!ret)
+		o->config.result_fd = (int)fd;
+	return ret;
+}
+
+static int set_config(struct options *o, const char *value, struct err *err)
+{
+	int ret = set_path("--config", &o->config_file, value, err);
+
+	return ret ? ret : config_json_load(o, value, err);
+}
+
+static int set_dump_dtb(struct options *o, const char *value, struct err *err)
+{
+	return set_path("--dump-dtb", &o->config.dump_dtb, value, err);
+}
+
+static int set_dry_run(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->config.dry_run = true;
+	return 0;
+}
+
+static int set_log_level(struct options *o, const char *value, struct err *err)
+{
+	return value_choice("--log-level", value, log_levels, &o->config.log_level, err);
+}
+
+static int set_log(struct options *o, const char *value, struct err *err)
+{
+	return set_path("--log", &o->config.log_file, value, err);
+}
+
+static int set_log_format(struct options *o, const char *value, struct err *err)
+{
+	int v, ret = value_choice("--log-format", value, log_formats, &v, err);
+
+	if (!ret)
+		o->config.log_json = v;
+	return ret;
+}
+
+static int set_rng(struct options *o, const char *value, struct err *err)
+{
+	(void)o, (void)value, (void)err; /* always there */
+	return 0;
+}
+
+static int set_help(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->help = true;
+	return 0;
+}
+
+static int set_version(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->version = true;
+	return 0;
+}
+
+/* In the order of the usage text. */
+static const struct option table[] = {
+	{ "kernel", "FILE", "arm64 Image or Image.gz; the one option that is required", 0, set_kernel, NULL },
+	{ "initrd", "FILE", "initial RAM disk", 0, set_initrd, NULL },
+	{ "cmdline", "TEXT", "added to the kernel's command line (" DEFAULT_CONSOLES "); repeatable",
+	  OPTION_REPEAT, set_cmdline, NULL },
+	{ "append", "TEXT", "the same as --cmdline", OPTION_REPEAT, set_cmdline, NULL },
+	{ "cpus", "N", "virtual CPUs (default 1)", 0, set_cpus, NULL },
+	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
+	{ "net", "TAP[,KEY=VALUE...]", "network card on a tap; repeatable", OPTION_REPEAT, NULL, &devopt_net },
+	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
+	{ "console", "stdio|none|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
+	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
+	{ "irqchip", "auto|gicv3-its|gicv3", "interrupt controller (default auto: with ITS where the host has it)", 0,
+	  set_irqchip, NULL },
+	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
+	{ "result", "FILE|fd=N", "write one JSON object at the end", 0, set_result, NULL },
+	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
+	{ "dump-dtb", "FILE", "write the device tree", 0, set_dump_dtb, NULL },
+	{ "dry-run", NULL, "plan, check, write what is asked for, and stop", OPTION_FLAG, set_dry_run, NULL },
+	{ "log-level", "error|warn|info|debug", "how much to log (default warn)", 0, set_log_level, NULL },
+	{ "log", "FILE", "append the log to a file (default: stderr)", 0, set_log, NULL },
+	{ "log-format", "text|json", "form of the log's lines (default text)", 0, set_log_format, NULL },
+	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
+	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
+
+	{ "disk", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "vsock", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "vfio", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "irq-routing", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "irq-check", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "grace", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "uid", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "gid", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "cgroup", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "no-sandbox", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "seccomp", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "doctor", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+	{ "json", NULL, NULL, OPTION_ABSENT, NULL, NULL },
+};
+
+static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
+
+const struct option *options_table(size_t *ret_n)
+{
+	*ret_n = ARRAY_LEN(table);
+	return table;
+}
+
+const struct option *options_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		if (!strcmp(table[i].name, name))
+			return &table[i];
+	return NULL;
+}
+
+/* The entry, if it may be given now; it counts as given from here on. */
+static int admit(struct options *o, const char *name, const struct option **ret_opt, struct err *err)
+{
+	const struct option *opt = options_find(name);
+	uint64_t bit;
+
+	if (!opt)
+		return err_set(err, -EINVAL, "--%s: unknown option (see --help)", name);
+	if (opt->flags & OPTION_ABSENT)
+		return err_set(err, -EOPNOTSUPP, "--%s: this version does not have it", name);
+	bit = BIT64(opt - table);
+	if (!(opt->flags & OPTION_REPEAT) && (o->seen & bit))
+		return err_set(err, -EINVAL, "--%s: given twice", name);
+	o->seen |= bit;
+	*ret_opt = opt;
+	return 0;
+}
+
+static int add_device(struct options *o, const struct devopt_kind *kind, const struct devopt *opts, unsigned n,
+		      struct err *err)
+{
+	struct config *c = &o->config;
+	int ret;
+
+	if (c->nr_devices == CONFIG_MAX_DEVICES)
+		return err_set(err, -E2BIG, "--%s: more than %d devices", kind->option, CONFIG_MAX_DEVICES);
+	ret = devopts_apply(kind, opts, n, &c->devices[c->nr_devices], err);
+	if (!ret)
+		c->nr_devices++;
+	return ret;
+}
+
+static int set_device_text(struct options *o, const struct devopt_kind *kind, const char *value, struct err *err)
+{
+	struct devopt opts[DEVOPTS_MAX];
+	char *text = options_keep(o, value);
+	unsigned n;
+	int ret;
+
+	if (!text)
+		return err_set(err, -ENOMEM, "--%s: out of memory", kind->option);
+	ret = devopts_split(kind, text, opts, DEVOPTS_MAX, &n, err);
+	return ret ? ret : add_device(o, kind, opts, n, err);
+}
+
+static int apply(struct options *o, const struct option *opt, const char *value, struct err *err)
+{
+	if (opt->flags & OPTION_FLAG && value)
+		return err_set(err, -EINVAL, "--%s: takes no value", opt->name);
+	if (!(opt->flags & OPTION_FLAG) && !value)
+		return err_set(err, -EINVAL, "--%s: needs a value (%s)", opt->name, opt->arg);
+	return opt->device ? set_device_text(o, opt->device, value, err) : opt->set(o, value, err);
+}
+
+int options_set(struct options *o, const char *name, const char *value, struct err *err)
+{
+	const struct option *opt;
+	int ret = admit(o, name, &opt, err);
+
+	return ret ? ret : apply(o, opt, value, err);
+}
+
+int options_set_device(struct options *o, const char *name, const struct devopt *opts, unsigned n,
+		       struct err *err)
+{
+	const struct option *opt;
+	int ret = admit(o, name, &opt, err);
+
+	return ret ? ret : add_device(o, opt->device, opts, n, err);
+}
+
+/* Completion */
+
+static void add_fixed_device(struct config *c, enum dev_kind kind, const char *id)
+{
+	struct dev_config *d = &c->devices[c->nr_devices++];
+
+	d->kind = kind;
+	snprintf(d->id, sizeof(d->id), "%s", id);
+}
+
+static void set_defaults(struct options *o)
+{
+	struct config *c = &o->config;
+
+	c->cpus = 1;
+	c->memory = DEFAULT_MEMORY;
+	c->log_level = LOG_WARN;
+	c->result_fd = -1;
+	add_fixed_device(c, DEV_CONSOLE, "console0");
+	add_fixed_device(c, DEV_RNG, "rng0");
+}
+
+static bool id_taken(const struct config *c, const char *id, unsigned except)
+{
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		if (i != except && !strcmp(c->devices[i].id, id))
+			return true;
+	return false;
+}
+
+/* net0, net1, ... by position; a number that id= took is passed over. */
+static int complete_ids(struct config *c, struct err *err)
+{
+	unsigned next = 0;
+
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		if (c->devices[i].id[0] && id_taken(c, c->devices[i].id, i))
+			return err_set(err, -EINVAL, "--net: id=%s is taken by another device", c->devices[i].id);
+	for (unsigned i = 0; i < c->nr_devices; i++) {
+		struct dev_config *d = &c->devices[i];
+
+		if (d->kind != DEV_NET)
+			continue;
+		if (d->id[0]) {
+			next++;
+			continue;
+		}
+		do {
+			snprintf(d->id, sizeof(d->id), "net%u", next++);
+		} while (id_taken(c, d->id, i));
+	}
+	return 0;
+}
+
+/* A word of @text that begins with @prefix. */
+static bool has_word(const char *text, const char *prefix)
+{
+	const char *p = text;
+
+	while ((p = strstr(p, prefix))) {
+		if (p == text || p[-1] == ' ')
+			return true;
+		p++;
+	}
+	return false;
+}
+
+/* Who names a console has said where the output goes: ours would only take /dev/console from it. */
+static int complete_cmdline(struct options *o, struct err *err)
+{
+	const char *consoles = has_word(o->added, "console=") ? "" : DEFAULT_CONSOLES;
+	struct config *c = &o->config;
+
+	if ((size_t)snprintf(c->cmdline, sizeof(c->cmdline), "%s%s%s", consoles,
+			     *consoles && *o->added ? " " : "", o->added) >= sizeof(c->cmdline))
+		return err_set(err, -E2BIG, "--cmdline: longer than %zu characters with the default '%s'",
+			       sizeof(c->cmdline) - 1, consoles);
+	return 0;
+}
+
+static int same_net(const struct config *c, unsigned i, struct err *err)
+{
+	const struct net_options *a = &c->devices[i].net;
+
+	for (unsigned j = 0; j < i; j++) {
+		const struct net_options *b = &c->devices[j].net;
+
+		if (c->devices[j].kind != DEV_NET)
+			continue;
+		if (a->tap && b->tap && !strcmp(a->tap, b->tap))
+			return err_set(err, -EINVAL, "%s: tap %s is %s's already", c->devices[i].id, a->tap,
+				       c->devices[j].id);
+		for (unsigned k = 0; k < a->nr_fds; k++)
+			for (unsigned l = 0; l < b->nr_fds; l++)
+				if (a->fds[k] == b->fds[l])
+					return err_set(err, -EINVAL, "%s: descriptor %d is %s's already",
+						       c->devices[i].id, a->fds[k], c->devices[j].id);
+		if (a->has_mac && b->has_mac && !memcmp(a->mac, b->mac, sizeof(a->mac)))
+			return err_set(err, -EINVAL, "%s: mac= is %s's already", c->devices[i].id,
+				       c->devices[j].id);
+	}
+	return 0;
+}
+
+static int complete_nets(struct config *c, struct err *err)
+{
+	for (unsigned i = 0; i < c->nr_devices; i++) {
+		struct dev_config *d = &c->devices[i];
+		enum transport t = d->transport != TRANSPORT_AUTO ? d->transport : c->transport;
+		int ret;
+
+		if (d->kind != DEV_NET)
+			continue;
+		ret = same_net(c, i, err);
+		if (ret)
+			return ret;
+		if (d->net.irq_direct && t == TRANSPORT_PCI)
+			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
+		if (!d->net.has_mac)
+			mac_default(d->net.tap, d->net.mac);
+		d->net.has_mac = true;
+	}
+	return 0;
+}
+
+static int complete(struct options *o, struct err *err)
+{
+	int ret;
+
+	if (!o->config.kernel)
+		return err_set(err, -EINVAL, "--kernel: not given (microvm --kernel Image --net tap0; see --help)");
+	ret = complete_ids(&o->config, err);
+	if (!ret)
+		ret = complete_cmdline(o, err);
+	return ret ? ret : complete_nets(&o->config, err);
+}
+
+/* One argument, or two; returns how many it used. */
+static int parse_one(struct options *o, int left, char *const argv[], struct err *err)
+{
+	const char *arg = argv[0], *eq;
+	const struct option *opt;
+	int ret, used = 1;
+	char name[32];
+	size_t len;
+
+	if (strncmp(arg, "--", 2) || !arg[2])
+		return err_set(err, -EINVAL, "'%s': not an option (they begin with --; see --help)", arg);
+	arg += 2;
+	eq = strchr(arg, '=');
+	len = eq ? (size_t)(eq - arg) : strlen(arg);
+	if (len >= sizeof(name))
+		return err_set(err, -EINVAL, "'--%.60s': unknown option (see --help)", arg);
+	snprintf(name, sizeof(name), "%.*s", (int)len, arg);
+	ret = admit(o, name, &opt, err);
+	if (ret)
+		return ret;
+	if (!eq && !(opt->flags & OPTION_FLAG) && left > 1)
+		used = 2;
+	ret = apply(o, opt, eq ? eq + 1 : used == 2 ? argv[1] : NULL, err);
+	return ret ? ret : used;
+}
+
+int options_parse(struct options *o, int argc, char *const argv[], struct err *err)
+{
+	set_defaults(o);
+	for (int i = 1; i < argc;) {
+		int used = parse_one(o, argc - i, argv + i, err);
+
+		if (used < 0)
+			return used;
+		if (o->help || o->version)
+			return 0;
+		i += used;
+	}
+	return complete(o, err);
+}
+
+static void usage_keys(FILE *out, const struct devopt_key *k)
+{
+	char head[64];
+
+	for (; k->name; k++) {
+		snprintf(head, sizeof(head), "%s=%s", k->name, k->arg);
+		fprintf(out, "      %-28s %s\n", head, k->help);
+	}
+}
+
+void options_usage(FILE *out)
+{
+	char head[64];
+
+	fputs("usage: microvm --kernel FILE [options]\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct option *opt = &table[i];
+
+		if (opt->flags & OPTION_ABSENT)
+			continue;
+		snprintf(head, sizeof(head), "--%s%s%s", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
+		fprintf(out, "  %-32s %s\n", head, opt->help);
+		if (opt->device) {
+			usage_keys(out, opt->device->keys);
+			usage_keys(out, devopt_common);
+		}
+	}
+	fputs("On a terminal: Ctrl-A x ends the VM, Ctrl-A h lists the keys.\n"
+	      "Exit status: 0 power-off, 122 reset, 123 panic, 124 timeout, 125 could not start, 126 no usable KVM,\n"
+	      "121 the monitor failed, 128+n ended by signal n.\n", out);
+}
