@@ -86,6 +86,7 @@ static int host_facts(struct machine *m, struct host_facts *ret_f)
 		gic_probe(m->hyp, &caps);
 		ret_f->gicv3 = caps.v3;
 		ret_f->its = caps.its;
+		ret_f->steal_time = vcpu_offers_steal_time(m->hyp);
 	}
 	return 0;
 }
@@ -132,6 +133,7 @@ static int make_interrupts(struct machine *m, struct err *err)
 	struct gic_cfg gic = {
 		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS,
 		.nr_cpus = m->cfg->cpus, .nr_irqs = m->plan.nr_irqs, .has_its = m->plan.its,
+		.ipa_bits = m->plan.ipa_bits,
 	};
 	struct gsi_cfg gsi = {
 		.nr_spis = m->plan.nr_irqs - 32,
@@ -187,7 +189,7 @@ static int make_dtb(struct machine *m, struct err *err)
 	struct fdt_desc d = {
 		.cmdline = m->cfg->cmdline,
 		.initrd = m->boot.initrd, .initrd_size = m->boot.initrd_size,
-		.ram = m->plan.ram, .ram_size = m->plan.ram_size,
+		.ram = m->plan.ram, .ram_size = m->plan.ram_usable,
 		.mpidr = mpidr, .nr_cpus = m->cfg->cpus,
 		.pmu = cpus_features(m->cpus)->pmu,
 		.has_its = m->plan.its,
@@ -220,7 +222,7 @@ static int load(struct machine *m, struct err *err)
 		.kernel_name = m->cfg->kernel, .kernel_fd = m->kernel_fd,
 		.initrd_name = m->cfg->initrd, .initrd_fd = m->initrd_fd,
 	};
-	int r = boot_load(&files, m->mem, &m->boot, err);
+	int r = boot_load(&files, m->mem, m->plan.ram_usable, vcpu_page_sizes(cpus_get(m->cpus, 0)), &m->boot, err);
 
 	if (r)
 		return r;
@@ -246,7 +248,7 @@ int machine_build(struct machine *m, const struct machine_console *con, bool *re
 	if (!r)
 		r = make_interrupts(m, err);
 	if (!r)
-		r = cpus_late_init(m->cpus, 0, err);
+		r = cpus_late_init(m->cpus, m->plan.steal, err);
 	if (!r && bus_new(&m->bus))
 		r = err_set(err, -ENOMEM, "bus: out of memory");
 	if (!r)

@@ -110,6 +110,7 @@ static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exi
 {
 	switch (x->kind) {
 	case VCPU_AGAIN:
+	case VCPU_NO_SYNDROME: /* vcpu_run() has answered it */
 		break;
 	case VCPU_MMIO_READ:
 		vcpu_mmio_done(&cpu->vcpu, bus_read(all->bus, x->gpa, x->len));

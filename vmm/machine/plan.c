@@ -11,6 +11,8 @@
 #include <errno.h>
 
 #include "arch/arm64/layout.h"
+#include "devices/pci/host.h"
+#include "devices/virtio/virtio_mmio.h"
 #include "vmm/machine/plan.h"
 
 #define MIN_IPA_BITS 32    /* the least that KVM makes */
@@ -28,6 +30,8 @@ static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "
 static_assert(LAYOUT_MAX_CPUS * STEAL_RECORD <= PLAN_STEAL_SIZE, "steal time records fit");
 static_assert(SPI_BASE + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
+static_assert(VIRTIO_MMIO_SIZE == LAYOUT_VMMIO_SIZE && LAYOUT_VMMIO_SIZE <= LAYOUT_VMMIO_STEP, "what the tree says");
+static_assert(PCI_ECAM_SIZE == LAYOUT_ECAM_SIZE, "what the tree says");
 static_assert(LAYOUT_VMMIO + CONFIG_MAX_DEVICES * LAYOUT_VMMIO_STEP <= LAYOUT_GICD, "a window for every device");
 
 static unsigned long long mib(uint64_t bytes)
