@@ -19,32 +19,46 @@ struct loop;
 struct stream;
 
 struct stream_cfg {
-	int in_fd;  /* -1: none. Borrowed. */
-	int out_fd; /* -1: output vanishes. Borrowed. Never set to O_NONBLOCK in place: the description may be shared. */
+	int in_fd;  /* -1: none. Borrowed; open until stream_free(). */
+	int out_fd; /* -1: output vanishes. Likewise. Never set to O_NONBLOCK in place: the description may be shared. */
 	size_t ring_size; /* bytes of output kept, power of two; 0: 64 KiB */
 };
 
+/*
+ * Before the loop's seal, and before a sandbox hides /proc: pipes and terminals are opened once
+ * more there. With an output, SIGPIPE is ignored from here on in the whole process.
+ * -EINVAL: ring_size; -EBADF: no such descriptor; -EMFILE, -ENOMEM, loop_poll_init()'s errors.
+ */
 int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret_s);
+/* Before loop_free(), with the loop not running. What was not flushed is lost. NULL is fine. */
 void stream_free(struct stream *s);
 
-/* Takes as much of @len bytes as fits and returns that count; never blocks. */
+/*
+ * Takes as much of @len bytes as fits and returns that count; never blocks. A consumer that is
+ * gone for good takes everything. Never calls the room listener itself.
+ */
 size_t stream_write(struct stream *s, const void *buf, size_t len);
-/* Room in the output ring, in bytes. */
+/* Room in the output ring, in bytes. Any thread. */
 size_t stream_room(struct stream *s);
-/* Called on the loop when room appears after a short stream_write(). One listener. */
+/* Called on the loop when there is room worth it after a short stream_write(). One listener; set before the first write. */
 void stream_on_room(struct stream *s, void (*room)(void *ctx), void *ctx);
 
 /*
  * Input: @receive is given bytes on the loop and returns how many it took; after a short
- * take, reading stops until stream_resume_input(). One receiver.
+ * take, reading stops until stream_resume_input(), and the rest is offered again then. One
+ * receiver. End of file and errors end the input for good.
  */
 void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_t *buf, size_t len), void *ctx);
-void stream_resume_input(struct stream *s); /* any thread */
+void stream_resume_input(struct stream *s); /* any thread; cheap where nothing is held back */
 
 /* Writes out what is left, waiting at most @timeout_ns. At the end, with the loop stopped. */
 void stream_flush(struct stream *s, uint64_t timeout_ns);
-uint64_t stream_dropped(const struct stream *s); /* bytes that found no room */
-/* Copies the last bytes shown (at most @cap) into @buf; returns how many. For the result file. */
+/*
+ * Bytes that were taken and then lost: the consumer was gone, or the flush ran out of time. What
+ * a short stream_write() left is the caller's to count, who alone knows whether it tries again.
+ */
+uint64_t stream_dropped(const struct stream *s);
+/* Copies the last bytes shown (at most @cap, and at most 4 KiB) into @buf; returns how many. For the result file. */
 size_t stream_tail(struct stream *s, char *buf, size_t cap);
 
 #endif

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Theory of operation
+ *
+ * Output. Writers append to the ring under the lock; one that finds it empty sees to it that it
+ * is drained: on the loop's thread at once, elsewhere by the kick eventfd. Only the loop's thread
+ * (or stream_flush(), later) takes out, so the bytes between tail and head stay put while they
+ * are written without the lock. When the consumer takes no more, POLLOUT is armed until the ring
+ * is empty. A short stream_write() leaves `want_room`; when a quarter of the ring is free again
+ * the listener is called, from the loop only, never from inside stream_write().
+ *
+ * How a descriptor is kept from blocking (enum out_how): the caller's open file description may
+ * be shared with a shell, so O_NONBLOCK is never set on it. A pipe or terminal is opened once
+ * more by /proc/self/fd, which gives a description of our own. Sockets have MSG_DONTWAIT, files
+ * need nothing. Where none of this works (a terminal of another user, no /proc) one small write
+ * follows each POLLOUT: what poll promises room for, a pipe's PIPE_BUF or a few bytes of a
+ * terminal. The master of a pseudo-terminal is not opened again: that would make another one.
+ *
+ * Input. A read of at most one buffer follows each POLLIN, and goes to the receiver. While it
+ * holds something back nothing is polled, so a flood waits in the kernel. `held` is set before
+ * the receiver is asked and cleared after it took all: a stream_resume_input() that comes while
+ * it is being asked is then never missed.
+ */
+#include "vmm/core/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
+#include "vmm/core/loop.h"
+
+#define RING_DEFAULT (64 * KIB)
+#define HISTORY_SIZE 4096
+#define INPUT_SIZE 1024
+/* Writes of one callback: the ring's end, its start, and what came meanwhile; a writer without end does not hold up the loop. */
+#define TURNS 4
+/* Bytes that a terminal which says POLLOUT takes without blocking, newlines' returns included. */
+#define TTY_CHUNK 16
+
+enum out_how {
+	OUT_NONE,     /* vanishes */
+	OUT_PLAIN,    /* does not block: a file, /dev/null */
+	OUT_NONBLOCK, /* O_NONBLOCK is set, by the caller or on our own description */
+	OUT_SOCKET,
+	OUT_CHUNK,    /* may block: at most `chunk` bytes after each POLLOUT */
+};
+
+struct stream {
+	struct loop *loop;
+	int kick_fd;
+	struct loop_poll kick;
+
+	/* output */
+	enum out_how how;
+	int out_fd;
+	int own_out_fd;          /* our own description, or -1 */
+	size_t chunk;
+	struct loop_poll out;
+	void (*room)(void *ctx);
+	void *room_ctx;
+	atomic_ullong dropped;
+
+	pthread_mutex_t lock;    /* the rest of the output */
+	uint8_t *ring;
+	size_t size;             /* power of two */
+	size_t head, tail;       /* bytes ever put in and taken out, since it was last empty */
+	bool gone;               /* nobody reads any more */
+	bool want_room;
+	size_t shown;            /* bytes that went through history */
+	uint8_t history[HISTORY_SIZE];
+
+	/* input, the loop's */
+	int in_fd;
+	int own_in_fd;
+	bool in_socket;
+	bool in_ended;
+	struct loop_poll in;
+	size_t (*receive)(void *ctx, const uint8_t *buf, size_t len);
+	void *receive_ctx;
+	size_t in_off, in_len;   /* what is held back of input[] */
+	atomic_bool held;
+	uint8_t input[INPUT_SIZE];
+};
+
+static void kick(struct stream *s)
+{
+	const uint64_t one = 1;
+	/* Fails only where the counter is full: signalled already. */
+	ssize_t n = write(s->kick_fd, &one, sizeof(one));
+
+	(void)n;
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+static size_t used_locked(const struct stream *s)
+{
+	return s->head - s->tail;
+}
+
+static void remember_locked(struct stream *s, const uint8_t *p, size_t len)
+{
+	if (len > HISTORY_SIZE) {
+		p += len - HISTORY_SIZE;
+		s->shown += len - HISTORY_SIZE;
+		len = HISTORY_SIZE;
+	}
+	while (len) {
+		size_t at = s->shown % HISTORY_SIZE;
+		size_t n = len < HISTORY_SIZE - at ? len : HISTORY_SIZE - at;
+
+		memcpy(s->history + at, p, n);
+		s->shown += n;
+		p += n;
+		len -= n;
+	}
+}
+
+/* The bytes that lie together at the tail. */
+static size_t peek(struct stream *s, const uint8_t **ret_p)
+{
+	size_t at, len;
+
+	pthread_mutex_lock(&s->lock);
+	/* an empty ring starts over, so that little output touches little memory */
+	if (!used_locked(s))
+		s->head = s->tail = 0;
+	at = s->tail & (s->size - 1);
+	len = used_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	*ret_p = s->ring + at;
+	return len < s->size - at ? len : s->size - at;
+}
+
+static void consume(struct stream *s, const uint8_t *p, size_t n)
+{
+	pthread_mutex_lock(&s->lock);
+	remember_locked(s, p, n);
+	s->tail += n;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* What is in the ring will not be shown. */
+static void lose(struct stream *s, bool for_good)
+{
+	pthread_mutex_lock(&s->lock);
+	atomic_fetch_add_explicit(&s->dropped, used_locked(s), memory_order_relaxed);
+	s->tail = s->head;
+	s->gone |= for_good;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static ssize_t put(struct stream *s, const uint8_t *p, size_t n)
+{
+	ssize_t r;
+
+	if (n > s->chunk)
+		n = s->chunk;
+	do {
+		if (s->how == OUT_SOCKET)
+			r = send(s->out_fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		else
+			r = write(s->out_fd, p, n);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : r;
+}
+
+static bool is_for_good(ssize_t error)
+{
+	return error == -EPIPE || error == -ECONNRESET || error == -ENOTCONN ||
+	       error == -EBADF || error == -ENXIO;
+}
+
+/*
+ * One step of output: 1 and more may follow, 0 the ring is empty, -EAGAIN the consumer is
+ * slow. Any other error loses what is in the ring; a full disk may have room for what comes
+ * later, a closed pipe has not.
+ */
+static int step(struct stream *s)
+{
+	const uint8_t *p;
+	size_t len = peek(s, &p);
+	ssize_t n;
+
+	if (!len)
+		return 0;
+	n = put(s, p, len);
+	if (n == -EAGAIN)
+		return -EAGAIN;
+	if (n < 0)
+		lose(s, is_for_good(n));
+	else
+		consume(s, p, (size_t)n);
+	return 1;
+}
+
+/* Writes what may be written now. @ready: POLLOUT was seen. */
+static void drain(struct stream *s, bool ready)
+{
+	unsigned turns = s->how == OUT_CHUNK ? ready : TURNS;
+	int r = 1;
+
+	for (; turns && r > 0; turns--)
+		r = step(s);
+	if (r)
+		loop_poll_arm(&s->out, POLLOUT);
+	else
+		loop_poll_disarm(&s->out);
+}
+
+static bool room_is_due(struct stream *s)
+{
+	bool due;
+
+	pthread_mutex_lock(&s->lock);
+	due = s->want_room && s->size - used_locked(s) >= s->size / 4;
+	pthread_mutex_unlock(&s->lock);
+	return due;
+}
+
+static void tell_room(struct stream *s)
+{
+	if (!room_is_due(s))
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->want_room = false;
+	pthread_mutex_unlock(&s->lock);
+	if (s->room)
+		s->room(s->room_ctx);
+}
+
+static void out_ready(void *ctx, uint32_t events)
+{
+	struct stream *s = ctx;
+
+	/* Errors too: the write says which one it is, and with nobody left to read it returns at once. */
+	(void)events;
+	drain(s, true);
+	tell_room(s);
+}
+
+/* Copies in what fits; tells whether the ring was empty before. */
+static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_first)
+{
+	size_t at, n, end;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->gone || s->how == OUT_NONE) {
+		if (s->gone)
+			atomic_fetch_add_explicit(&s->dropped, len, memory_order_relaxed);
+		else
+			remember_locked(s, p, len);
+		pthread_mutex_unlock(&s->lock);
+		*ret_first = false;
+		return len;
+	}
+	*ret_first = len && !used_locked(s);
+	n = s->size - used_locked(s);
+	if (n < len)
+		s->want_room = true;
+	else
+		n = len;
+	at = s->head & (s->size - 1);
+	end = n < s->size - at ? n : s->size - at;
+	memcpy(s->ring + at, p, end);
+	memcpy(s->ring, p + end, n - end);
+	s->head += n;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+size_t stream_write(struct stream *s, const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	size_t taken = 0;
+	bool first;
+
+	do {
+		taken += append(s, p + taken, len - taken, &first);
+		if (!first)
+			break;
+		if (!loop_is_here(s->loop)) {
+			kick(s);
+			break;
+		}
+		drain(s, false);
+	} while (taken < len);
+	/* Room that somebody waits for, made here: the listener is called from the loop. */
+	if (first && room_is_due(s))
+		kick(s);
+	return taken;
+}
+
+size_t stream_room(struct stream *s)
+{
+	size_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->size - used_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+void stream_on_room(struct stream *s, void (*room)(void *ctx), void *ctx)
+{
+	s->room = room;
+	s->room_ctx = ctx;
+}
+
+uint64_t stream_dropped(const struct stream *s)
+{
+	return atomic_load_explicit(&s->dropped, memory_order_relaxed);
+}
+
+size_t stream_tail(struct stream *s, char *buf, size_t cap)
+{
+	size_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->shown < HISTORY_SIZE ? s->shown : HISTORY_SIZE;
+	if (n > cap)
+		n = cap;
+	for (size_t i = 0; i < n; i++)
+		buf[i] = (char)s->history[(s->shown - n + i) % HISTORY_SIZE];
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/* Milliseconds until @deadline, rounded up, at most a minute at a time. */
+static int ms_until(uint64_t deadline)
+{
+	uint64_t now = clock_now_ns();
+	uint64_t ms = now < deadline ? (deadline - now + 999999) / 1000000 : 0;
+
+	return ms < 60000 ? (int)ms : 60000;
+}
+
+void stream_flush(struct stream *s, uint64_t timeout_ns)
+{
+	uint64_t now = clock_now_ns();
+	uint64_t deadline = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+	struct pollfd pfd = { .fd = s->out_fd, .events = POLLOUT };
+	int r = s->how == OUT_CHUNK ? -EAGAIN : 1;
+	const uint8_t *p;
+
+	if (s->how == OUT_NONE)
+		return;
+	while (r && peek(s, &p)) {
+		if (r == -EAGAIN) {
+			int ms = ms_until(deadline);
+
+			if (poll(&pfd, 1, ms) <= 0 && ms_until(deadline) == 0)
+				break;
+			if (!pfd.revents)
+				continue;
+		}
+		r = step(s);
+		if (r > 0 && s->how == OUT_CHUNK)
+			r = -EAGAIN;
+	}
+	lose(s, false);
+}
+
+/* ---- input --------------------------------------------------------------------------------- */
+
+static void end_input(struct stream *s)
+{
+	s->in_ended = true;
+	loop_poll_disarm(&s->in);
+}
+
+/* Offers what is held back; reading goes on once all is taken. */
+static void offer(struct stream *s)
+{
+	size_t len = s->in_len - s->in_off;
+	size_t n;
+
+	atomic_store(&s->held, true);
+	n = s->receive(s->receive_ctx, s->input + s->in_off, len);
+	s->in_off += n < len ? n : len;
+	if (s->in_off < s->in_len) {
+		loop_poll_disarm(&s->in);
+		return;
+	}
+	atomic_store(&s->held, false);
+	if (!s->in_ended)
+		loop_poll_arm(&s->in, POLLIN);
+}
+
+static void in_ready(void *ctx, uint32_t events)
+{
+	struct stream *s = ctx;
+	ssize_t n;
+
+	if (!(events & POLLIN)) {
+		end_input(s);
+		return;
+	}
+	if (s->in_socket)
+		n = recv(s->in_fd, s->input, sizeof(s->input), MSG_DONTWAIT);
+	else
+		n = read(s->in_fd, s->input, sizeof(s->input));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		end_input(s);
+		return;
+	}
+	s->in_off = 0;
+	s->in_len = (size_t)n;
+	offer(s);
+}
+
+void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_t *buf, size_t len), void *ctx)
+{
+	s->receive = receive;
+	s->receive_ctx = ctx;
+	if (s->in_fd >= 0 && !s->in_ended)
+		loop_poll_arm(&s->in, POLLIN);
+}
+
+void stream_resume_input(struct stream *s)
+{
+	if (atomic_load(&s->held) && atomic_exchange(&s->held, false))
+		kick(s);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void kicked(void *ctx, uint32_t events)
+{
+	struct stream *s = ctx;
+	uint64_t signals;
+
+	(void)events;
+	if (read(s->kick_fd, &signals, sizeof(signals)) != sizeof(signals))
+		return;
+	if (s->how != OUT_NONE)
+		drain(s, false);
+	tell_room(s);
+	if (s->in_off < s->in_len)
+		offer(s);
+}
+
+static bool is_dev(const struct stat *st, unsigned maj, unsigned min)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(maj, min);
+}
+
+/* Pipes and terminals, but no pseudo-terminal's master (device 5, 2). */
+static bool can_open_again(int fd, const struct stat *st)
+{
+	if (S_ISFIFO(st->st_mode))
+		return true;
+	return S_ISCHR(st->st_mode) && !is_dev(st, 5, 2) && isatty(fd);
+}
+
+/* A description of our own of what @fd is, or -1. */
+static int open_again(int fd, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static int choose_out(struct stream *s, int fd)
+{
+	struct stat st;
+	int flags;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	flags = fcntl(fd, F_GETFL);
+	s->out_fd = fd;
+	s->chunk = SIZE_MAX / 2;
+	if (S_ISSOCK(st.st_mode)) {
+		s->how = OUT_SOCKET;
+	} else if (S_ISREG(st.st_mode) || is_dev(&st, 1, 3)) {
+		s->how = OUT_PLAIN;
+	} else if (flags >= 0 && (flags & O_NONBLOCK)) {
+		s->how = OUT_NONBLOCK;
+	} else if (can_open_again(fd, &st) && (s->own_out_fd = open_again(fd, O_WRONLY)) >= 0) {
+		s->how = OUT_NONBLOCK;
+		s->out_fd = s->own_out_fd;
+	} else {
+		s->how = OUT_CHUNK;
+		s->chunk = S_ISCHR(st.st_mode) ? TTY_CHUNK : PIPE_BUF;
+	}
+	return 0;
+}
+
+static int choose_in(struct stream *s, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	s->in_fd = fd;
+	s->in_socket = S_ISSOCK(st.st_mode);
+	/* Another reader of the same input may be quicker after a POLLIN: then a read must not wait. */
+	if (can_open_again(fd, &st)) {
+		s->own_in_fd = open_again(fd, O_RDONLY);
+		if (s->own_in_fd >= 0)
+			s->in_fd = s->own_in_fd;
+	}
+	return 0;
+}
+
+static int init_out(struct stream *s, int fd)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	int r;
+
+	if (fd < 0)
+		return 0;
+	r = choose_out(s, fd);
+	if (r < 0)
+		return r;
+	s->ring = malloc(s->size);
+	if (!s->ring)
+		return -ENOMEM;
+	/* A reader that leaves is told by EPIPE, not by the end of the VM. */
+	sigaction(SIGPIPE, &ignore, NULL);
+	return loop_poll_init(s->loop, &s->out, s->out_fd, out_ready, s);
+}
+
+static int init_in(struct stream *s, int fd)
+{
+	int r;
+
+	if (fd < 0)
+		return 0;
+	r = choose_in(s, fd);
+	if (r < 0)
+		return r;
+	return loop_poll_init(s->loop, &s->in, s->in_fd, in_ready, s);
+}
+
+static int init_kick(struct stream *s)
+{
+	int r;
+
+	s->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (s->kick_fd < 0)
+		return -errno;
+	r = loop_poll_init(s->loop, &s->kick, s->kick_fd, kicked, s);
+	if (r < 0)
+		return r;
+	s->kick.drains = true;
+	loop_poll_arm(&s->kick, POLLIN);
+	return 0;
+}
+
+int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret_s)
+{
+	struct stream *s;
+	int r;
+
+	if (cfg->ring_size && !is_pow2(cfg->ring_size))
+		return -EINVAL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	pthread_mutex_init(&s->lock, NULL);
+	s->loop = l;
+	s->size = cfg->ring_size ? cfg->ring_size : RING_DEFAULT;
+	s->kick_fd = s->in_fd = s->own_in_fd = s->out_fd = s->own_out_fd = -1;
+	r = init_out(s, cfg->out_fd);
+	if (!r)
+		r = init_in(s, cfg->in_fd);
+	if (!r)
+		r = init_kick(s);
+	if (r) {
+		stream_free(s);
+		return r;
+	}
+	*ret_s = s;
+	return 0;
+}
+
+void stream_free(struct stream *s)
+{
+	if (!s)
+		return;
+	loop_poll_fini(&s->out);
+	loop_poll_fini(&s->in);
+	loop_poll_fini(&s->kick);
+	close_fd(&s->own_out_fd);
+	close_fd(&s->own_in_fd);
+	close_fd(&s->kick_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->ring);
+	free(s);
+}
