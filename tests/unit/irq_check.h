@@ -23,6 +23,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "devices/pci/msix.h"
 #include "tests/fake/irq.h"
@@ -46,6 +47,18 @@ static inline unsigned open_fds(void)
 		n++;
 	closedir(d);
 	return n;
+}
+
+/* From now on only @n more descriptors can be opened; returns the limit to go back to. */
+static inline struct rlimit spare_fds(unsigned n)
+{
+	struct rlimit old, lim;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lim = old;
+	lim.rlim_cur = open_fds() - 3 + n; /* less ".", ".." and the directory itself */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	return old;
 }
 
 static inline struct rig rig_new(void)

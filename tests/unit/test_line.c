@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/core/line.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/irq_check.h"
+
+START_TEST(test_line_follows_level_on_change_only)
+{
+	struct rig r = rig_new();
+	struct line l;
+	unsigned i;
+
+	line_init(&l, r.space, 3, "uart");
+	line_set(&l, false);
+	ck_assert_uint_eq(fake_kvm_count(r.hyp, FAKE_IRQ_LINE), 0);
+	for (i = 0; i < 10; i++) {
+		line_set(&l, true);
+		line_set(&l, true);
+		ck_assert(fake_kvm_spi_level(r.hyp, 3));
+		line_set(&l, false);
+		line_set(&l, false);
+		ck_assert(!fake_kvm_spi_level(r.hyp, 3));
+	}
+	ck_assert_uint_eq(fake_kvm_count(r.hyp, FAKE_IRQ_LINE), 20);
+	rig_free(&r);
+}
+END_TEST
+
+/* Lines do not go by the routing table. */
+START_TEST(test_line_works_whatever_the_table)
+{
+	struct rig r = rig_new();
+	struct line l;
+
+	line_init(&l, r.space, 3, "uart");
+	ck_assert_int_eq(hyp_set_routes(r.hyp, NULL, 0), 0);
+	line_set(&l, true);
+	ck_assert(fake_kvm_spi_level(r.hyp, 3));
+	gsi_space_free(r.space);
+	hyp_free(r.hyp);
+}
+END_TEST
+
+struct toggler {
+	struct line *l;
+	bool level;
+};
+
+static void *toggle(void *arg)
+{
+	struct toggler *t = arg;
+	unsigned i;
+
+	for (i = 0; i < 2000; i++)
+		line_set(t->l, (i & 1) == t->level);
+	return NULL;
+}
+
+START_TEST(test_line_threads_wire_ends_as_wished)
+{
+	struct rig r = rig_new();
+	struct toggler t[2];
+	pthread_t thread[2];
+	struct line l;
+	unsigned i, round;
+
+	line_init(&l, r.space, 3, "uart");
+	for (round = 0; round < 5; round++) {
+		for (i = 0; i < 2; i++) {
+			t[i] = (struct toggler){ &l, i };
+			ck_assert_int_eq(pthread_create(&thread[i], NULL, toggle, &t[i]), 0);
+		}
+		for (i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+		ck_assert(fake_kvm_spi_level(r.hyp, 3) == atomic_load(&l.level));
+	}
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_edge_line_pulses)
+{
+	struct rig r = rig_new();
+	struct edge_line l;
+
+	ck_assert_int_eq(edge_line_init(&l, r.space, 8, "net0"), 0);
+	ck_assert_uint_eq(edge_line_gsi(&l), 8);
+	ck_assert_int_eq(edge_line_attach(&l), 0);
+	edge_line_pulse(&l);
+	fake_kvm_pump(r.hyp);
+	edge_line_pulse(&l);
+	fake_kvm_pump(r.hyp);
+	ck_assert_uint_eq(fake_kvm_spis(r.hyp, 8), 2);
+	/* Never by the other road, and no table for it. */
+	ck_assert_uint_eq(fake_kvm_count(r.hyp, FAKE_IRQ_LINE), 0);
+	ck_assert_uint_eq(rig_tables(&r), 0);
+	irq_check(&r);
+	edge_line_fini(&l);
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_edge_line_detach_forgets)
+{
+	struct rig r = rig_new();
+	struct edge_line l;
+
+	ck_assert_int_eq(edge_line_init(&l, r.space, 8, "net0"), 0);
+	edge_line_pulse(&l);
+	edge_line_detach(&l);
+	ck_assert_int_eq(edge_line_attach(&l), 0);
+	fake_kvm_pump(r.hyp);
+	ck_assert_uint_eq(fake_kvm_spis(r.hyp, 8), 0);
+	edge_line_detach(&l);
+	/* A pulse of this life, before the attach: kept. */
+	edge_line_pulse(&l);
+	ck_assert_int_eq(edge_line_attach(&l), 0);
+	ck_assert_uint_eq(fake_kvm_spis(r.hyp, 8), 1);
+	edge_line_fini(&l);
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_edge_line_more_eventfds_join)
+{
+	struct rig r = rig_new();
+	struct edge_line l;
+	struct irqfd more;
+
+	ck_assert_int_eq(edge_line_init(&l, r.space, 8, "net0"), 0);
+	ck_assert_int_eq(irqfd_init(&more, r.space), 0);
+	ck_assert_int_eq(edge_line_attach(&l), 0);
+	ck_assert_int_eq(irqfd_attach(&more, edge_line_gsi(&l)), 0);
+	irqfd_raise(&more);
+	edge_line_pulse(&l);
+	ck_assert_uint_eq(fake_kvm_pump(r.hyp), 2);
+	ck_assert_uint_eq(fake_kvm_spis(r.hyp, 8), 2);
+	irqfd_fini(&more);
+	edge_line_fini(&l);
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_edge_line_errors)
+{
+	struct rig r = rig_new();
+	struct edge_line l;
+	struct rlimit old;
+
+	ck_assert_int_eq(edge_line_init(&l, r.space, FAKE_NR_SPIS, "no such SPI"), 0);
+	ck_assert_int_eq(edge_line_attach(&l), -EINVAL);
+	ck_assert_uint_eq(fake_kvm_count(r.hyp, FAKE_IRQFD_ATTACH), 0);
+	edge_line_fini(&l);
+	old = spare_fds(0);
+	ck_assert_int_eq(edge_line_init(&l, r.space, 1, "x"), -EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_line_names_in_dump)
+{
+	struct rig r = rig_new();
+	struct edge_line e;
+	struct line l;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	line_init(&l, r.space, 1, "rtc");
+	ck_assert_int_eq(edge_line_init(&e, r.space, 2, "console0"), 0);
+	ck_assert_int_eq(edge_line_attach(&e), 0);
+	f = open_memstream(&text, &len);
+	gsi_dump(r.space, f);
+	fclose(f);
+	ck_assert_ptr_nonnull(strstr(text, "gsi 1 -> SPI 1 (INTID 33), rtc\n"));
+	ck_assert_ptr_nonnull(strstr(text, "gsi 2 -> SPI 2 (INTID 34), console0, 1 irqfd\n"));
+	free(text);
+	edge_line_fini(&e);
+	rig_free(&r);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("line");
+	TCase *t = tcase_create("line");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, test_line_follows_level_on_change_only);
+	tcase_add_test(t, test_line_works_whatever_the_table);
+	tcase_add_test(t, test_line_threads_wire_ends_as_wished);
+	tcase_add_test(t, test_edge_line_pulses);
+	tcase_add_test(t, test_edge_line_detach_forgets);
+	tcase_add_test(t, test_edge_line_more_eventfds_join);
+	tcase_add_test(t, test_edge_line_errors);
+	tcase_add_test(t, test_line_names_in_dump);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
