@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/fake/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAKE_SOURCES 1024
+
+struct source {
+	struct loop_poll *poll;
+	struct loop_io *io;
+	uint32_t want;
+	enum fake_io_op op;
+	const struct iovec *iov;
+	unsigned n;
+	bool has_cancel_res;
+	int cancel_res;
+	uint64_t delay_ns;
+};
+
+struct loop {
+	struct source sources[FAKE_SOURCES];
+	unsigned nr;
+	unsigned calls;
+	bool sealed, stopped, ended, away;
+	int fail_in; /* -1: never */
+	int fail_error;
+};
+
+int loop_new(struct loop **ret_l)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->fail_in = -1;
+	*ret_l = l;
+	return 0;
+}
+
+void loop_free(struct loop *l)
+{
+	free(l);
+}
+
+int loop_seal(struct loop *l)
+{
+	l->sealed = true;
+	return 0;
+}
+
+/* Turns until it is stopped; a second without news ends it with -ETIMEDOUT. */
+int loop_run(struct loop *l)
+{
+	for (unsigned idle = 0; !l->stopped; idle++) {
+		if (idle == 1000)
+			return -ETIMEDOUT;
+		if (fake_loop_turn(l))
+			idle = 0;
+		else
+			poll(NULL, 0, 1);
+	}
+	l->ended = true;
+	return 0;
+}
+
+void loop_stop(struct loop *l)
+{
+	l->stopped = true;
+}
+
+static int new_source(struct loop *l, struct source **ret_s)
+{
+	if (l->sealed)
+		return -EBUSY;
+	if (l->fail_in >= 0 && l->fail_in-- == 0)
+		return l->fail_error;
+	if (l->nr == FAKE_SOURCES)
+		return -ENOSPC;
+	*ret_s = &l->sources[l->nr];
+	return (int)l->nr++;
+}
+
+/* ---- polls ---- */
+
+int loop_poll_init(struct loop *l, struct loop_poll *p, int fd,
+		   void (*ready)(void *ctx, uint32_t events), void *ctx)
+{
+	struct source *s;
+	int slot = new_source(l, &s);
+
+	if (slot < 0)
+		return slot;
+	s->poll = p;
+	*p = (struct loop_poll){ .loop = l, .ready = ready, .ctx = ctx, .fd = fd, .slot = slot };
+	return 0;
+}
+
+void loop_poll_arm(struct loop_poll *p, uint32_t events)
+{
+	p->loop->sources[p->slot].want = events;
+}
+
+void loop_poll_disarm(struct loop_poll *p)
+{
+	if (p->loop)
+		p->loop->sources[p->slot].want = 0;
+}
+
+void loop_poll_fini(struct loop_poll *p)
+{
+	loop_poll_disarm(p);
+	p->loop = NULL;
+}
+
+uint32_t fake_loop_armed(const struct loop_poll *p)
+{
+	return p->loop ? p->loop->sources[p->slot].want : 0;
+}
+
+bool fake_loop_fire(struct loop_poll *p, uint32_t events)
+{
+	uint32_t want = fake_loop_armed(p);
+
+	if (!want)
+		return false;
+	if (!(events & want))
+		loop_poll_disarm(p);
+	p->ready(p->ctx, events);
+	return true;
+}
+
+unsigned fake_loop_fire_fd(struct loop *l, int fd, uint32_t events)
+{
+	unsigned fired = 0;
+
+	for (unsigned i = 0; i < l->nr; i++) {
+		if (l->sources[i].want && l->sources[i].poll->fd == fd)
+			fired += fake_loop_fire(l->sources[i].poll, events);
+	}
+	return fired;
+}
+
+unsigned fake_loop_turn(struct loop *l)
+{
+	unsigned fired = 0;
+
+	for (unsigned i = 0; i < l->nr; i++) {
+		struct source *s = &l->sources[i];
+		struct pollfd pfd = { .fd = -1 };
+
+		if (!s->want)
+			continue;
+		pfd.fd = s->poll->fd;
+		pfd.events = (short)s->want;
+		if (poll(&pfd, 1, 0) > 0)
+			fired += fake_loop_fire(s->poll, (uint32_t)pfd.revents);
+	}
+	return fired;
+}
+
+/* ---- transfers ---- */
+
+int loop_io_init(struct loop *l, struct loop_io *io, int fd,
+		 void (*done)(void *ctx, int res), void *ctx)
+{
+	struct source *s;
+	int slot = new_source(l, &s);
+
+	(void)fd;
+	if (slot < 0)
+		return slot;
+	s->io = io;
+	*io = (struct loop_io){ .loop = l, .done = done, .ctx = ctx, .slot = slot };
+	return 0;
+}
+
+static int start(struct loop_io *io, enum fake_io_op op, const struct iovec *iov, unsigned n)
+{
+	struct source *s = &io->loop->sources[io->slot];
+
+	if (io->busy)
+		return -EBUSY;
+	if (!n)
+		return -EINVAL;
+	io->busy = true;
+	s->op = op;
+	s->iov = iov;
+	s->n = n;
+	return 0;
+}
+
+int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n)
+{
+	return start(io, FAKE_IO_READV, iov, n);
+}
+
+int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n)
+{
+	return start(io, FAKE_IO_WRITEV, iov, n);
+}
+
+void loop_io_cancel(struct loop_io *io)
+{
+	struct source *s;
+
+	if (!io->busy)
+		return;
+	s = &io->loop->sources[io->slot];
+	fake_loop_complete(io, s->has_cancel_res ? s->cancel_res : -ECANCELED);
+	s->has_cancel_res = false;
+}
+
+void fake_loop_cancel_result(struct loop_io *io, int res)
+{
+	io->loop->sources[io->slot].has_cancel_res = true;
+	io->loop->sources[io->slot].cancel_res = res;
+}
+
+enum fake_io_op fake_loop_io(const struct loop_io *io, const struct iovec **ret_iov, unsigned *ret_n)
+{
+	const struct source *s = &io->loop->sources[io->slot];
+
+	if (!io->busy)
+		return FAKE_IO_NONE;
+	if (ret_iov)
+		*ret_iov = s->iov;
+	if (ret_n)
+		*ret_n = s->n;
+	return s->op;
+}
+
+bool fake_loop_complete(struct loop_io *io, int res)
+{
+	if (!io->busy)
+		return false;
+	io->busy = false;
+	io->loop->sources[io->slot].op = FAKE_IO_NONE;
+	io->done(io->ctx, res);
+	return true;
+}
+
+/* Copies between @buf and the iovecs; returns how much was copied. */
+static size_t copy(const struct source *s, char *buf, size_t len, bool into_iov)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < s->n && done < len; i++) {
+		size_t n = s->iov[i].iov_len < len - done ? s->iov[i].iov_len : len - done;
+
+		if (into_iov)
+			memcpy(s->iov[i].iov_base, buf + done, n);
+		else
+			memcpy(buf + done, s->iov[i].iov_base, n);
+		done += n;
+	}
+	return done;
+}
+
+bool fake_loop_complete_read(struct loop_io *io, const void *data, size_t len)
+{
+	struct source *s = &io->loop->sources[io->slot];
+
+	if (!io->busy || s->op != FAKE_IO_READV)
+		return false;
+	return fake_loop_complete(io, (int)copy(s, (char *)(uintptr_t)data, len, true));
+}
+
+size_t fake_loop_peek_write(const struct loop_io *io, void *buf, size_t cap)
+{
+	const struct source *s = &io->loop->sources[io->slot];
+	size_t total = 0;
+
+	if (!io->busy || s->op != FAKE_IO_WRITEV)
+		return 0;
+	for (unsigned i = 0; i < s->n; i++)
+		total += s->iov[i].iov_len;
+	copy(s, buf, cap, false);
+	return total;
+}
+
+/* ---- timers ---- */
+
+int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ctx), void *ctx)
+{
+	int r = loop_poll_init(l, &t->poll, -1, NULL, NULL);
+
+	if (r < 0)
+		return r;
+	t->fired = fired;
+	t->ctx = ctx;
+	t->fd = -1;
+	return 0;
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
+{
+	t->poll.loop->sources[t->poll.slot].delay_ns = delay_ns;
+}
+
+void loop_timer_fini(struct loop_timer *t)
+{
+	if (!t->poll.loop)
+		return;
+	loop_timer_set(t, 0);
+	loop_poll_fini(&t->poll);
+}
+
+uint64_t fake_loop_timer(const struct loop_timer *t)
+{
+	return t->poll.loop ? t->poll.loop->sources[t->poll.slot].delay_ns : 0;
+}
+
+bool fake_loop_expire(struct loop_timer *t)
+{
+	if (!fake_loop_timer(t))
+		return false;
+	loop_timer_set(t, 0);
+	t->fired(t->ctx);
+	return true;
+}
+
+/* ---- the loop itself ---- */
+
+int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx)
+{
+	if (l->ended)
+		return -ECANCELED;
+	l->calls++;
+	return fn(ctx);
+}
+
+bool loop_is_here(const struct loop *l)
+{
+	return !l->away;
+}
+
+void fake_loop_fail_init(struct loop *l, unsigned n, int error)
+{
+	l->fail_in = (int)n;
+	l->fail_error = error;
+}
+
+unsigned fake_loop_calls(const struct loop *l)
+{
+	return l->calls;
+}
+
+unsigned fake_loop_sources(const struct loop *l)
+{
+	return l->nr;
+}
+
+bool fake_loop_stopped(const struct loop *l)
+{
+	return l->stopped;
+}
+
+void fake_loop_end(struct loop *l)
+{
+	l->ended = true;
+}
+
+void fake_loop_set_here(struct loop *l, bool here)
+{
+	l->away = !here;
+}
