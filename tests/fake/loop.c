@@ -10,7 +10,6 @@
 
 struct source {
 	struct loop_poll *poll;
-	struct loop_io *io;
 	uint32_t want;
 	enum fake_io_op op;
 	const struct iovec *iov;
@@ -71,7 +70,7 @@ void loop_stop(struct loop *l)
 	l->stopped = true;
 }
 
-static int new_source(struct loop *l, struct source **ret_s)
+static int new_source(struct loop *l)
 {
 	if (l->sealed)
 		return -EBUSY;
@@ -79,7 +78,6 @@ static int new_source(struct loop *l, struct source **ret_s)
 		return l->fail_error;
 	if (l->nr == FAKE_SOURCES)
 		return -ENOSPC;
-	*ret_s = &l->sources[l->nr];
 	return (int)l->nr++;
 }
 
@@ -88,12 +86,11 @@ static int new_source(struct loop *l, struct source **ret_s)
 int loop_poll_init(struct loop *l, struct loop_poll *p, int fd,
 		   void (*ready)(void *ctx, uint32_t events), void *ctx)
 {
-	struct source *s;
-	int slot = new_source(l, &s);
+	int slot = new_source(l);
 
 	if (slot < 0)
 		return slot;
-	s->poll = p;
+	l->sources[slot].poll = p;
 	*p = (struct loop_poll){ .loop = l, .ready = ready, .ctx = ctx, .fd = fd, .slot = slot };
 	return 0;
 }
@@ -166,13 +163,11 @@ unsigned fake_loop_turn(struct loop *l)
 int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 		 void (*done)(void *ctx, int res), void *ctx)
 {
-	struct source *s;
-	int slot = new_source(l, &s);
+	int slot = new_source(l);
 
 	(void)fd;
 	if (slot < 0)
 		return slot;
-	s->io = io;
 	*io = (struct loop_io){ .loop = l, .done = done, .ctx = ctx, .slot = slot };
 	return 0;
 }
