@@ -24,6 +24,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "devices/pci/msix.h"
 #include "tests/fake/irq.h"
@@ -49,16 +50,34 @@ static inline unsigned open_fds(void)
 	return n;
 }
 
-/* From now on only @n more descriptors can be opened; returns the limit to go back to. */
-static inline struct rlimit spare_fds(unsigned n)
-{
-	struct rlimit old, lim;
+/* A process that is short of descriptors. */
+struct famine {
+	struct rlimit old;
+	int taken[64];
+	unsigned n;
+};
 
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
-	lim = old;
-	lim.rlim_cur = open_fds() - 3 + n; /* less ".", ".." and the directory itself */
+/* From now on only @spare more descriptors can be opened. */
+static inline void famine_begin(struct famine *f, unsigned spare)
+{
+	struct rlimit lim;
+	int fd;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &f->old), 0);
+	lim = f->old;
+	lim.rlim_cur = ARRAY_LEN(f->taken);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
-	return old;
+	for (f->n = 0; (fd = dup(0)) >= 0; f->n++)
+		f->taken[f->n] = fd;
+	while (spare--)
+		close(f->taken[--f->n]);
+}
+
+static inline void famine_end(struct famine *f)
+{
+	while (f->n)
+		close(f->taken[--f->n]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &f->old), 0);
 }
 
 static inline struct rig rig_new(void)

@@ -206,12 +206,12 @@ END_TEST
 
 START_TEST(test_irqfd_init_without_descriptors_emfile)
 {
-	struct rlimit old;
+	struct famine famine;
 	struct irqfd f;
 
-	old = spare_fds(0);
+	famine_begin(&famine, 0);
 	ck_assert_int_eq(irqfd_init(&f, NULL), -EMFILE);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	famine_end(&famine);
 }
 END_TEST
 

@@ -149,15 +149,15 @@ START_TEST(test_edge_line_errors)
 {
 	struct rig r = rig_new();
 	struct edge_line l;
-	struct rlimit old;
+	struct famine famine;
 
 	ck_assert_int_eq(edge_line_init(&l, r.space, FAKE_NR_SPIS, "no such SPI"), 0);
 	ck_assert_int_eq(edge_line_attach(&l), -EINVAL);
 	ck_assert_uint_eq(fake_kvm_count(r.hyp, FAKE_IRQFD_ATTACH), 0);
 	edge_line_fini(&l);
-	old = spare_fds(0);
+	famine_begin(&famine, 0);
 	ck_assert_int_eq(edge_line_init(&l, r.space, 1, "x"), -EMFILE);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	famine_end(&famine);
 	rig_free(&r);
 }
 END_TEST
