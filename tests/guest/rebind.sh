@@ -32,6 +32,7 @@ while [ $i -lt "$n" ]; do
 done
 kill $traffic
 wait $traffic 2>/dev/null
+killall ping
 check "$i of $n rebinds, each with a ping" [ $i = "$n" ]
 test_ping "$host" 20
 test_irqs

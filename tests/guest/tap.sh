@@ -113,7 +113,10 @@ EXPECTED='unable to open rtc device|PCI: OF: (of_root|host bridge)'
 
 test_clean()
 {
-	dmesg -r >/tmp/dmesg && [ -s /tmp/dmesg ] || { not_ok "the guest's kernel log can be read"; return; }
+	if ! dmesg -r >/tmp/dmesg || ! [ -s /tmp/dmesg ]; then
+		not_ok "the guest's kernel log can be read"
+		return
+	fi
 	bad=$( grep -E '^<[0-3]>|WARNING|BUG|nobody cared|Oops|Call trace|rcu: INFO|NETDEV WATCHDOG|hung task|soft lockup|NEEDS_RESET' /tmp/dmesg |
 		grep -vE "$EXPECTED${1:+|$1}")
 	[ -z "$bad" ] || echo "$bad"
