@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arm64/layout.h"
+#include "vmm/base/checked.h"
+#include "vmm/machine/plan.h"
+
+static const struct host_facts big_host = {
+	.max_ipa_bits = 44, .max_cpus = 512, .max_memory = 64 * GIB, .gicv3 = true, .its = true, .steal_time = true,
+};
+
+static struct config base_config(void)
+{
+	struct config c = { .cpus = 1, .memory = 256 * MIB };
+
+	return c;
+}
+
+static struct dev_config *add(struct config *c, enum dev_kind kind, enum transport t)
+{
+	struct dev_config *d = &c->devices[c->nr_devices];
+
+	*d = (struct dev_config){ .kind = kind, .transport = t };
+	snprintf(d->id, sizeof(d->id), "dev%u", c->nr_devices++);
+	return d;
+}
+
+static void expect_error(const struct config *c, const struct host_facts *h, int code, const char *part)
+{
+	struct plan p;
+	struct err err = { "" };
+
+	memset(&p, 0x5a, sizeof(p));
+	ck_assert_int_eq(plan_make(c, h, &p, &err), code);
+	ck_assert_msg(strstr(err.text, part), "'%s' lacks '%s'", err.text, part);
+	ck_assert_ptr_null(strchr(err.text, '\n'));
+	for (size_t i = 0; i < sizeof(p); i++)
+		ck_assert_uint_eq(((unsigned char *)&p)[i], 0x5a);
+}
+
+START_TEST(test_plan_cpus_out_of_range_refused)
+{
+	struct config c = base_config();
+	struct host_facts small = big_host;
+
+	small.max_cpus = 8;
+	c.cpus = 0;
+	expect_error(&c, &big_host, -EINVAL, "--cpus: 1 to 512");
+	c.cpus = 513;
+	expect_error(&c, &big_host, -EINVAL, "at most 512");
+	c.cpus = 9;
+	expect_error(&c, &small, -EINVAL, "at most 8");
+}
+END_TEST
+
+START_TEST(test_plan_cpus_up_to_the_limit_accepted)
+{
+	static const unsigned counts[] = { 1, 8, 64, 65, 123, 512 };
+	struct config c = base_config();
+	struct plan p;
+
+	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+		c.cpus = counts[i];
+		ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+		ck_assert_uint_le(LAYOUT_GICR + counts[i] * LAYOUT_GICR_STEP, LAYOUT_ECAM);
+	}
+}
+END_TEST
+
+START_TEST(test_plan_memory_impossible_refused)
+{
+	struct config c = base_config();
+	struct host_facts narrow = big_host;
+
+	c.memory = 0;
+	expect_error(&c, &big_host, -EINVAL, "memory: 0");
+	c.memory = 4097;
+	expect_error(&c, &big_host, -EINVAL, "multiple of 4 KiB");
+	c.memory = big_host.max_memory + 4096;
+	expect_error(&c, &big_host, -EFBIG, "--memory: at most 65536M");
+	narrow.max_ipa_bits = 36;
+	narrow.max_memory = UINT64_MAX;
+	c.memory = 62 * GIB + 4096;
+	expect_error(&c, &narrow, -EFBIG, "at most 63488M");
+	c.memory = UINT64_MAX & ~UINT64_C(4095);
+	expect_error(&c, &narrow, -EFBIG, "36 bits");
+}
+END_TEST
+
+START_TEST(test_plan_ipa_bits_smallest_that_holds_ram)
+{
+	static const struct { uint64_t memory; unsigned bits; } t[] = {
+		{ 4096, 32 }, { 256 * MIB, 32 }, { 2 * GIB, 32 }, { 2 * GIB + 4096, 33 }, { 6 * GIB, 33 },
+		{ 6 * GIB + 4096, 34 }, { 62 * GIB, 36 }, { (UINT64_C(1) << 40) - 2 * GIB, 40 },
+		{ UINT64_C(1) << 40, 41 }, { (UINT64_C(1) << 52) - 2 * GIB, 52 },
+	};
+	unsigned bits;
+
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 52, &bits, NULL), 0);
+		ck_assert_uint_eq(bits, t[i].bits);
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, t[i].bits, &bits, NULL), 0);
+		ck_assert_int_eq(plan_ipa_bits((UINT64_C(1) << t[i].bits) - 2 * GIB + 4096, t[i].bits, &bits, NULL),
+				 -EFBIG);
+	}
+	ck_assert_int_eq(plan_ipa_bits(UINT64_MAX, 64, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(4096, 31, &bits, NULL), -EFBIG);
+}
+END_TEST
+
+START_TEST(test_plan_steal_time_takes_the_end_of_ram)
+{
+	struct config c = base_config();
+	struct host_facts none = big_host;
+	struct plan p;
+
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert_uint_eq(p.ram_size, c.memory);
+	ck_assert_uint_eq(p.steal, p.ram + p.ram_size - 64 * KIB);
+	ck_assert_uint_eq(p.ram + p.ram_usable, p.steal);
+	c.memory += 4096;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(is_aligned(p.steal, 64 * KIB));
+	ck_assert_uint_le(p.steal + p.steal_size, p.ram + p.ram_size);
+	none.steal_time = false;
+	ck_assert_int_eq(plan_make(&c, &none, &p, NULL), 0);
+	ck_assert_uint_eq(p.steal, 0);
+	ck_assert_uint_eq(p.ram_usable, p.ram_size);
+	c.memory = 4096;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert_uint_eq(p.steal, 0);
+}
+END_TEST
+
+START_TEST(test_plan_irqchip_follows_the_host)
+{
+	struct config c = base_config();
+	struct host_facts no_its = big_host, no_gic = big_host;
+	struct plan p;
+
+	no_its.its = false;
+	no_gic.gicv3 = no_gic.its = false;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(p.its && !p.its_missing);
+	ck_assert_int_eq(plan_make(&c, &no_its, &p, NULL), 0);
+	ck_assert(!p.its && p.its_missing);
+	expect_error(&c, &no_gic, -EOPNOTSUPP, "no GICv3");
+	c.irqchip = IRQCHIP_GICV3_ITS;
+	expect_error(&c, &no_its, -EOPNOTSUPP, "no ITS");
+	c.irqchip = IRQCHIP_GICV3;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(!p.its && !p.its_missing);
+}
+END_TEST
+
+START_TEST(test_plan_transport_auto_follows_the_its)
+{
+	struct config c = base_config();
+	struct host_facts no_its = big_host;
+	struct plan p;
+
+	no_its.its = false;
+	add(&c, DEV_CONSOLE, TRANSPORT_AUTO);
+	add(&c, DEV_RNG, TRANSPORT_AUTO);
+	add(&c, DEV_NET, TRANSPORT_AUTO);
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(!p.devs[0].pci && !p.devs[1].pci && p.devs[2].pci && p.has_pci);
+	ck_assert_uint_eq(p.devs[2].rid, 8);
+	ck_assert_int_eq(plan_make(&c, &no_its, &p, NULL), 0);
+	ck_assert(!p.devs[0].pci && !p.devs[1].pci && !p.devs[2].pci && !p.has_pci);
+	ck_assert_uint_eq(p.devs[2].spi, LAYOUT_SPI_VMMIO + 2);
+	ck_assert_uint_eq(p.nr_irqs, 64);
+	c.transport = TRANSPORT_PCI;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(p.devs[0].pci && p.devs[1].pci && p.devs[2].pci);
+	expect_error(&c, &no_its, -EOPNOTSUPP, "dev0: transport=pci needs an ITS");
+	c.devices[2].transport = TRANSPORT_MMIO;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(p.devs[0].pci && p.devs[1].pci && !p.devs[2].pci);
+}
+END_TEST
+
+START_TEST(test_plan_irq_direct_over_pci_refused)
+{
+	struct config c = base_config();
+	struct plan p;
+
+	add(&c, DEV_NET, TRANSPORT_AUTO)->net.irq_direct = true;
+	expect_error(&c, &big_host, -EINVAL, "dev0: irq=direct");
+	c.devices[0].transport = TRANSPORT_MMIO;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+}
+END_TEST
+
+START_TEST(test_plan_devices_too_many_refused)
+{
+	struct config c = base_config();
+
+	c.nr_devices = CONFIG_MAX_DEVICES + 1;
+	expect_error(&c, &big_host, -EINVAL, "at most 64");
+}
+END_TEST
+
+START_TEST(test_plan_device_added_last_moves_no_other)
+{
+	struct config c = base_config();
+	struct plan before, after;
+
+	for (int i = 0; i < 40; i++)
+		add(&c, DEV_NET, i % 3 ? TRANSPORT_PCI : TRANSPORT_MMIO);
+	ck_assert_int_eq(plan_make(&c, &big_host, &before, NULL), 0);
+	add(&c, DEV_NET, TRANSPORT_MMIO);
+	add(&c, DEV_NET, TRANSPORT_PCI);
+	ck_assert_int_eq(plan_make(&c, &big_host, &after, NULL), 0);
+	ck_assert_mem_eq(before.devs, after.devs, 40 * sizeof(before.devs[0]));
+}
+END_TEST
+
+struct window {
+	uint64_t at, size;
+};
+
+static void check_no_overlap(const struct config *c, const struct plan *p)
+{
+	struct window w[CONFIG_MAX_DEVICES + 9] = {
+		{ LAYOUT_UART, 4 * KIB }, { LAYOUT_RTC, 4 * KIB }, { LAYOUT_GICD, LAYOUT_GICD_SIZE },
+		{ LAYOUT_ITS, LAYOUT_ITS_SIZE }, { LAYOUT_GICR, c->cpus * LAYOUT_GICR_STEP },
+		{ LAYOUT_ECAM, LAYOUT_ECAM_SIZE }, { LAYOUT_PCI_MEM, LAYOUT_PCI_MEM_SIZE },
+		{ p->ram, p->ram_usable }, { p->steal, p->steal_size },
+	};
+	unsigned n = 9;
+
+	for (unsigned i = 0; i < p->nr_devs; i++)
+		if (!p->devs[i].pci)
+			w[n++] = (struct window){ p->devs[i].gpa, LAYOUT_VMMIO_SIZE };
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_uint_le(w[i].at + w[i].size, UINT64_C(1) << p->ipa_bits);
+		/* where the host's IOMMU maps the MSI doorbell */
+		ck_assert(!ranges_overlap(w[i].at, w[i].size, 0x08000000, 0x100000));
+		for (unsigned j = 0; j < i; j++)
+			ck_assert(!ranges_overlap(w[i].at, w[i].size, w[j].at, w[j].size));
+	}
+}
+
+static void check_numbers_unique(const struct plan *p)
+{
+	for (unsigned i = 0; i < p->nr_devs; i++) {
+		const struct plan_dev *d = &p->devs[i];
+
+		if (d->pci)
+			ck_assert(d->rid >= 8 && d->rid < 256);
+		else
+			ck_assert(d->spi > LAYOUT_SPI_RTC && d->spi + 32 < p->nr_irqs);
+		for (unsigned j = 0; j < i; j++) {
+			if (p->devs[j].pci != d->pci)
+				continue;
+			ck_assert(d->pci ? p->devs[j].rid != d->rid : p->devs[j].spi != d->spi);
+		}
+	}
+	ck_assert(p->nr_irqs >= 64 && p->nr_irqs <= 992 && p->nr_irqs % 32 == 0);
+}
+
+static struct config random_config(void)
+{
+	struct config c = base_config();
+	unsigned n = (unsigned)rand() % (CONFIG_MAX_DEVICES + 1);
+
+	c.cpus = 1 + (unsigned)rand() % 512;
+	c.memory = (1 + (uint64_t)rand() % (16 * GIB / 4096)) * 4096;
+	c.transport = (enum transport)(rand() % 3);
+	c.irqchip = (enum irqchip)(rand() % 3);
+	for (unsigned i = 0; i < n; i++)
+		add(&c, (enum dev_kind)(rand() % 3), (enum transport)(rand() % 3));
+	return c;
+}
+
+START_TEST(test_plan_random_configs_never_overlap_and_repeat)
+{
+	unsigned good = 0;
+
+	srand(1);
+	for (int i = 0; i < 300; i++) {
+		struct config c = random_config();
+		struct host_facts h = big_host;
+		struct plan p, again;
+		int rc;
+
+		h.its = rand() % 4;
+		h.steal_time = rand() % 2;
+		rc = plan_make(&c, &h, &p, NULL);
+		ck_assert_int_eq(plan_make(&c, &h, &again, NULL), rc);
+		if (rc) {
+			ck_assert_int_eq(rc, -EOPNOTSUPP);
+			continue;
+		}
+		ck_assert_mem_eq(&p, &again, sizeof(p));
+		check_no_overlap(&c, &p);
+		check_numbers_unique(&p);
+		good++;
+	}
+	ck_assert_uint_gt(good, 100);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("plan");
+	TCase *tc = tcase_create("plan");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_test(tc, test_plan_cpus_out_of_range_refused);
+	tcase_add_test(tc, test_plan_cpus_up_to_the_limit_accepted);
+	tcase_add_test(tc, test_plan_memory_impossible_refused);
+	tcase_add_test(tc, test_plan_ipa_bits_smallest_that_holds_ram);
+	tcase_add_test(tc, test_plan_steal_time_takes_the_end_of_ram);
+	tcase_add_test(tc, test_plan_irqchip_follows_the_host);
+	tcase_add_test(tc, test_plan_transport_auto_follows_the_its);
+	tcase_add_test(tc, test_plan_irq_direct_over_pci_refused);
+	tcase_add_test(tc, test_plan_devices_too_many_refused);
+	tcase_add_test(tc, test_plan_device_added_last_moves_no_other);
+	tcase_add_test(tc, test_plan_random_configs_never_overlap_and_repeat);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
