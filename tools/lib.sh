@@ -14,6 +14,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 umask 022
+PATH=$PATH:/usr/sbin:/sbin
 
 CACHE=${MICROVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/microvm}
 # shellcheck disable=SC2034 # used by those who source this
