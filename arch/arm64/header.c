@@ -177,7 +177,7 @@ void header_describe(const uint8_t *buf, size_t len, char *ret_text, size_t cap)
 			text = kinds[i].text;
 	if (!text && has(buf, len, 0, "\x7f" "ELF", 4))
 		text = elf_kind(buf, len);
-	if (!text && has(buf, len, 0, "MZ", 2))
+	if (!text && len >= HEADER_MIN && has(buf, len, 0, "MZ", 2))
 		text = "an EFI program, not an arm64 Image (a unified kernel image holds one)";
 	if (!text && header_is_gzip(buf, len))
 		text = "compressed with gzip twice";
