@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/core/gmem.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define BASE UINT64_C(0x80000000)
+
+static struct gmem *one_region(gpa_t gpa, uint64_t size, bool shared)
+{
+	struct gmem *m;
+
+	ck_assert_int_eq(gmem_new(&m), 0);
+	ck_assert_int_eq(gmem_add(m, gpa, size, shared), 0);
+	return m;
+}
+
+START_TEST(test_gmem_add_gives_zeroed_memory)
+{
+	struct gmem *m = one_region(BASE, MIB, _i);
+	const struct gmem_region *r = gmem_region(m, 0);
+	const char *p = gmem_ptr(m, BASE, MIB);
+
+	ck_assert_uint_eq(gmem_nr_regions(m), 1);
+	ck_assert_ptr_null(gmem_region(m, 1));
+	ck_assert_uint_eq(r->gpa, BASE);
+	ck_assert_uint_eq(r->size, MIB);
+	ck_assert_ptr_eq(r->hva, p);
+	ck_assert_int_eq(r->fd >= 0, _i);
+	for (size_t i = 0; i < MIB; i += 4096)
+		ck_assert_int_eq(p[i], 0);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_shared_is_seen_through_fd)
+{
+	struct gmem *m = one_region(BASE, MIB, true);
+	const struct gmem_region *r = gmem_region(m, 0);
+	char *other = mmap(NULL, MIB, PROT_READ, MAP_SHARED, r->fd, 0);
+
+	ck_assert_ptr_ne(other, MAP_FAILED);
+	ck_assert(fcntl(r->fd, F_GETFD) & FD_CLOEXEC);
+	ck_assert_int_eq(gmem_write(m, BASE + 0x5000, "seen", 4), 0);
+	ck_assert_mem_eq(other + 0x5000, "seen", 4);
+	munmap(other, MIB);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_hva_follows_gpa_modulo_2m)
+{
+	struct gmem *m = one_region(BASE + 0x3000, 3 * MIB, _i);
+
+	ck_assert_uint_eq(((uintptr_t)gmem_region(m, 0)->hva - (BASE + 0x3000)) & (2 * MIB - 1), 0);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_add_bad_arguments_refused)
+{
+	struct gmem *m = one_region(BASE, MIB, false);
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	ck_assert_int_eq(gmem_add(m, 0, 0, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, 1, page, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, 0, page + 1, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, UINT64_MAX - page + 1, 2 * page, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, BASE, page, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, BASE - page, 2 * page, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, BASE + MIB - page, 2 * page, false), -EINVAL);
+	ck_assert_int_eq(gmem_add(m, BASE + GIB, UINT64_C(1) << 62, false), -ENOMEM);
+	ck_assert_int_eq(gmem_add(m, BASE + GIB, UINT64_C(1) << 63, false), -ENOMEM);
+	ck_assert_uint_eq(gmem_nr_regions(m), 1);
+	/* neighbours are fine */
+	ck_assert_int_eq(gmem_add(m, BASE - page, page, false), 0);
+	ck_assert_int_eq(gmem_add(m, BASE + MIB, page, false), 0);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_add_too_many_enospc)
+{
+	struct gmem *m;
+
+	ck_assert_int_eq(gmem_new(&m), 0);
+	for (unsigned i = 0; i < GMEM_MAX_REGIONS; i++)
+		ck_assert_int_eq(gmem_add(m, i * MIB, MIB, i & 1), 0);
+	ck_assert_int_eq(gmem_add(m, GIB, MIB, false), -ENOSPC);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_ptr_edges)
+{
+	struct gmem *m = one_region(BASE, MIB, false);
+	char *hva = gmem_region(m, 0)->hva;
+
+	ck_assert_ptr_eq(gmem_ptr(m, BASE, 1), hva);
+	ck_assert_ptr_eq(gmem_ptr(m, BASE + MIB - 1, 1), hva + MIB - 1);
+	ck_assert_ptr_eq(gmem_ptr(m, BASE + 5, 0), hva + 5);
+	ck_assert_ptr_null(gmem_ptr(m, BASE + MIB, 0));
+	ck_assert_ptr_null(gmem_ptr(m, BASE + MIB - 1, 2));
+	ck_assert_ptr_null(gmem_ptr(m, BASE - 1, 1));
+	ck_assert_ptr_null(gmem_ptr(m, BASE - 1, 2));
+	ck_assert_ptr_null(gmem_ptr(m, BASE, MIB + 1));
+	ck_assert_ptr_null(gmem_ptr(m, BASE, UINT64_MAX));
+	ck_assert_ptr_null(gmem_ptr(m, UINT64_MAX, 2));
+	ck_assert_ptr_null(gmem_ptr(m, 0, 0));
+	gmem_free(m);
+}
+END_TEST
+
+/* Two regions side by side in the guest need not be so in this process. */
+START_TEST(test_gmem_range_across_regions_refused)
+{
+	struct gmem *m = one_region(BASE, MIB, false);
+	char buf[16] = { 0 };
+
+	ck_assert_int_eq(gmem_add(m, BASE + MIB, MIB, false), 0);
+	ck_assert_ptr_nonnull(gmem_ptr(m, BASE + MIB - 8, 8));
+	ck_assert_ptr_nonnull(gmem_ptr(m, BASE + MIB, 8));
+	ck_assert_ptr_null(gmem_ptr(m, BASE + MIB - 8, 16));
+	ck_assert_int_eq(gmem_read(m, BASE + MIB - 8, buf, 16), -EFAULT);
+	ck_assert_int_eq(gmem_write(m, BASE + MIB - 8, buf, 16), -EFAULT);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_read_write_copy)
+{
+	struct gmem *m = one_region(BASE, MIB, false);
+	char buf[6] = "";
+
+	ck_assert_int_eq(gmem_write(m, BASE + MIB - 6, "hello", 6), 0);
+	ck_assert_int_eq(gmem_read(m, BASE + MIB - 6, buf, 6), 0);
+	ck_assert_str_eq(buf, "hello");
+	ck_assert_int_eq(gmem_read(m, BASE + MIB - 5, buf, 6), -EFAULT);
+	gmem_free(m);
+}
+END_TEST
+
+/* The kernel's answer, so that no handler of a sanitizer is in the way. */
+static bool readable(const char *p)
+{
+	int fds[2];
+	long n;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	n = syscall(SYS_write, fds[1], p, 1);
+	ck_assert(n == 1 || errno == EFAULT);
+	close(fds[0]);
+	close(fds[1]);
+	return n == 1;
+}
+
+START_TEST(test_gmem_guards_on_both_sides)
+{
+	struct gmem *m = one_region(BASE + 0x10000, 64 * MIB, _i);
+	const char *hva = gmem_region(m, 0)->hva;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	ck_assert(readable(hva) && readable(hva + 64 * MIB - 1));
+	ck_assert(!readable(hva - 1) && !readable(hva - page));
+	ck_assert(!readable(hva + 64 * MIB) && !readable(hva + 64 * MIB + page - 1));
+	gmem_free(m);
+}
+END_TEST
+
+/* More than this machine has: it costs nothing until it is touched. */
+START_TEST(test_gmem_huge_region_costs_nothing)
+{
+	struct gmem *m = one_region(BASE, 512 * GIB, false);
+
+	ck_assert_int_eq(gmem_write(m, BASE + 511 * GIB, "x", 1), 0);
+	gmem_free(m);
+}
+END_TEST
+
+static size_t resident(const void *p, size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+	unsigned char *vec = calloc(len / page, 1);
+
+	ck_assert_ptr_nonnull(vec);
+	ck_assert_int_eq(mincore((void *)(uintptr_t)p, len, vec), 0);
+	for (size_t i = 0; i < len / page; i++)
+		n += vec[i] & 1;
+	free(vec);
+	return n;
+}
+
+START_TEST(test_gmem_keep_small_touch_costs_one_page)
+{
+	struct gmem *m = one_region(BASE, 128 * MIB, false);
+	char *hva = gmem_region(m, 0)->hva;
+
+	gmem_keep_small(m, BASE, 100);
+	gmem_keep_small(m, BASE + 128 * MIB - 10, 10);
+	gmem_keep_small(m, BASE + 128 * MIB, 10);
+	gmem_keep_small(m, BASE + 64 * MIB - 5, 10);
+	ck_assert_int_eq(gmem_write(m, BASE, "image", 5), 0);
+	ck_assert_int_eq(gmem_write(m, BASE + 128 * MIB - 1, "x", 1), 0);
+	ck_assert_int_eq(gmem_write(m, BASE + 64 * MIB, "x", 1), 0);
+	ck_assert_uint_eq(resident(hva, 128 * MIB), 3);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_free_null_is_fine)
+{
+	gmem_free(NULL);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("gmem");
+	TCase *t = tcase_create("gmem");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, test_gmem_add_gives_zeroed_memory, 0, 2);
+	tcase_add_test(t, test_gmem_shared_is_seen_through_fd);
+	tcase_add_loop_test(t, test_gmem_hva_follows_gpa_modulo_2m, 0, 2);
+	tcase_add_test(t, test_gmem_add_bad_arguments_refused);
+	tcase_add_test(t, test_gmem_add_too_many_enospc);
+	tcase_add_test(t, test_gmem_ptr_edges);
+	tcase_add_test(t, test_gmem_range_across_regions_refused);
+	tcase_add_test(t, test_gmem_read_write_copy);
+	tcase_add_loop_test(t, test_gmem_guards_on_both_sides, 0, 2);
+	tcase_add_test(t, test_gmem_huge_region_costs_nothing);
+	tcase_add_test(t, test_gmem_keep_small_touch_costs_one_page);
+	tcase_add_test(t, test_gmem_free_null_is_fine);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
