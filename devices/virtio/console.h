@@ -18,6 +18,8 @@ struct console_sink {
 	size_t (*write)(void *ctx, const void *buf, size_t len);
 	/* The device has room for input again. Any thread. */
 	void (*input_room)(void *ctx);
+	/* The driver let go of a device that it used (reset, unbind, a new kernel). Loop. May be NULL. */
+	void (*closed)(void *ctx);
 	void *ctx;
 };
 

@@ -47,7 +47,7 @@ static int set_transport(struct dev_config *d, const char *what, const char *val
 const struct devopt_key devopt_common[] = {
 	{ "id", "NAME", "its name in messages (default: net0, net1, ...)", .set = set_id },
 	{ "transport", "auto|pci|mmio", "how the guest finds it (default: as --transport)", .set = set_transport },
-	{ NULL },
+	{ .name = NULL },
 };
 
 /* net */
@@ -166,7 +166,7 @@ static const struct devopt_key net_keys[] = {
 	{ "mac", "ADDR", "the guest's address (default: from the host's and the tap's name)", .set = set_mac },
 	{ "mtu", "N", "told to the guest, 68 to 65535", .set = set_mtu },
 	{ "irq", "hop|direct", "over mmio: how interrupts of vhost reach the guest (default hop)", .set = set_irq },
-	{ NULL },
+	{ .name = NULL },
 };
 
 const struct devopt_kind devopt_net = {

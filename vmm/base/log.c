@@ -94,23 +94,39 @@ static void json_line(enum log_level level, const char *text)
 	put_line(line, at + sizeof(tail) - 1);
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+__attribute__((format(printf, 2, 0)))
+static void emit(enum log_level level, const char *fmt, va_list ap)
 {
 	char text[LINE_MAX_BYTES + 1];
 	int saved = errno;
-	va_list ap;
 
-	if (!log_enabled(level))
-		return;
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	text_clean(text);
 	if (log_form == LOG_JSON)
 		json_line(level, text);
 	else
 		text_line(text);
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	va_start(ap, fmt);
+	emit(level, fmt, ap);
+	va_end(ap);
+}
+
+void log_always(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	emit(LOG_INFO, fmt, ap);
+	va_end(ap);
 }
 
 static uint64_t now_ns(void)

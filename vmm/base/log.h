@@ -24,6 +24,9 @@ bool log_enabled(enum log_level level);
 /* Writes "microvm: " and the formatted sentence; a line is at most 1,000 bytes, the rest is cut. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* An answer to somebody who asked (a dump): marked as info and written whatever the level is. */
+void log_always(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Output. Four states:
+ *
+ *   UART    what the UART prints is shown, and kept for comparison.
+ *   REPLAY  from hvc0's first byte. Its lines are compared with what the UART showed, as long
+ *           as they repeat it (replay.h): a repeated line is left out, another is shown. A
+ *           line is held only while it begins like one that was shown, and then for at most
+ *           HOLD_NS twice, so a prompt appears at once.
+ *   HVC     hvc0 goes straight through.
+ *   back to UART when the driver lets go of hvc0: another kernel may start now.
+ *
+ * In REPLAY and HVC the UART is not shown: the kernel prints the same on both.
+ *
+ * Input goes to hvc0 once it spoke, before that to the UART; where the UART never took a byte
+ * (nobody opened it), hvc0 is tried. From a pipe or file, what is not taken stays in the stream.
+ * A user's keys are all read, because Ctrl-A x must work while the guest is deaf; what the
+ * guest does not take is kept in typed[], and what does not fit there is dropped.
+ *
+ * Locking: m->lock protects the output state and is held while the stream is written to; the
+ * stream's own lock is inside it. Nothing is called with it held but the stream.
+ */
+#include "vmm/app/console_mux.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/app/keys.h"
+#include "vmm/app/replay.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/core/stream.h"
+
+#define HOLD_NS UINT64_C(40000000)
+#define TYPED_MAX 4096
+
+enum source { SHOW_UART, SHOW_REPLAY, SHOW_HVC };
+
+struct console_mux {
+	const struct console_mux_ops *ops;
+	void *ctx;
+	struct stream *stream; /* NULL until opened */
+
+	pthread_mutex_t lock;
+	enum source source;
+	bool mid_line;         /* the last byte shown was not a newline */
+	bool passing;          /* REPLAY: the rest of this line is shown as it comes */
+	bool break_line;       /* the next byte shown starts a line of its own */
+	size_t pend_off, pend_len;
+	char pend[REPLAY_HELD + 2]; /* put off until there is room: a held line, a line break */
+	bool timer_set;
+	unsigned long line_nr; /* REPLAY: counts hvc0's lines, for the timer */
+	unsigned long timer_line;
+	struct loop_timer hold;
+
+	/* input; loop only, but for the atomics */
+	bool with_keys;
+	bool uart_took;        /* the UART has taken input */
+	atomic_bool hvc_spoke; /* hvc0 is where input goes */
+	atomic_bool stalled;   /* input waits for room */
+	struct keys keys;
+	int wake_fd;           /* with keys: rings on room */
+	struct loop_poll wake;
+	uint8_t typed[TYPED_MAX];
+	size_t typed_len;
+
+	struct replay replay;
+};
+
+/* All zero, so that it takes no room in the file. */
+static struct console_mux the_mux;
+
+struct console_mux *console_mux_get(void)
+{
+	pthread_mutex_init(&the_mux.lock, NULL);
+	the_mux.wake_fd = -1;
+	return &the_mux;
+}
+
+/* Output. All *_locked functions: m->lock is held. */
+
+/* What was put off comes first. False: there is no room for it yet, and the stream will tell. */
+static bool drain_locked(struct console_mux *m)
+{
+	size_t left = m->pend_len - m->pend_off, n;
+
+	if (!left)
+		return true;
+	n = stream_write(m->stream, m->pend + m->pend_off, left);
+	m->pend_off += n;
+	return n == left;
+}
+
+/* Puts @len bytes off, after the line break that may be due. Only when nothing is put off. */
+static void put_off_locked(struct console_mux *m, const char *text, size_t len)
+{
+	m->pend_off = m->pend_len = 0;
+	if (m->break_line && m->mid_line) {
+		memcpy(m->pend, "\r\n", 2);
+		m->pend_len = 2;
+	}
+	m->break_line = false;
+	memcpy(m->pend + m->pend_len, text, len);
+	m->pend_len += len;
+	if (len)
+		m->mid_line = text[len - 1] != '\n';
+}
+
+/* As much as there is room for; returns that. */
+static size_t show_locked(struct console_mux *m, const char *buf, size_t len)
+{
+	size_t n;
+
+	if (!len || !drain_locked(m))
+		return 0;
+	if (m->break_line) {
+		put_off_locked(m, "", 0);
+		if (!drain_locked(m))
+			return 0;
+	}
+	n = stream_write(m->stream, buf, len);
+	if (n)
+		m->mid_line = buf[n - 1] != '\n';
+	return n;
+}
+
+static size_t uart_write(void *ctx, const void *buf, size_t len)
+{
+	struct console_mux *m = ctx;
+	const char *text = buf;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->stream && m->source == SHOW_UART) {
+		size_t shown = show_locked(m, text, len);
+
+		for (size_t i = 0; i < shown; i++)
+			replay_shown(&m->replay, text[i]);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return len; /* there is no waiting in a UART: the rest is lost */
+}
+
+/* Shows the held line as new, now or as soon as there is room. Only when nothing is put off. */
+static void release_locked(struct console_mux *m, bool ended)
+{
+	struct replay *r = &m->replay;
+
+	put_off_locked(m, r->held, r->held_len);
+	m->passing = !ended;
+	replay_release(r);
+	drain_locked(m);
+}
+
+static void arm_locked(struct console_mux *m)
+{
+	if (m->timer_set)
+		return;
+	m->timer_set = true;
+	m->timer_line = m->line_nr;
+	loop_timer_set(&m->hold, HOLD_NS);
+}
+
+/* The rest of a line that is being shown; returns how much of it. */
+static size_t pass_locked(struct console_mux *m, const char *text, size_t len)
+{
+	const char *end = memchr(text, '\n', len);
+	size_t part = end ? (size_t)(end - text) + 1 : len;
+	size_t n = show_locked(m, text, part);
+
+	if (end && n == part) {
+		m->passing = false;
+		m->line_nr++;
+	}
+	return n;
+}
+
+static size_t compare_locked(struct console_mux *m, const char *text, size_t len)
+{
+	struct replay *r = &m->replay;
+	size_t i = 0;
+
+	while (i < len && !replay_is_over(r)) {
+		if (!drain_locked(m))
+			return i;
+		if (m->passing) {
+			size_t n = pass_locked(m, text + i, len - i);
+
+			if (!n)
+				return i;
+			i += n;
+			continue;
+		}
+		switch (replay_feed(r, text[i++])) {
+		case REPLAY_MAYBE:
+			break;
+		case REPLAY_KNOWN:
+			m->line_nr++;
+			break;
+		case REPLAY_NEW:
+			release_locked(m, text[i - 1] == '\n');
+			m->line_nr += text[i - 1] == '\n';
+			break;
+		}
+	}
+	if (replay_is_over(r)) {
+		m->source = SHOW_HVC;
+		return i + show_locked(m, text + i, len - i);
+	}
+	if (r->held_len)
+		arm_locked(m);
+	return i;
+}
+
+static void hold_ended_locked(struct console_mux *m)
+{
+	if (m->timer_line == m->line_nr && drain_locked(m))
+		release_locked(m, false);
+	else
+		arm_locked(m);
+}
+
+static void hold_ended(void *ctx)
+{
+	struct console_mux *m = ctx;
+
+	pthread_mutex_lock(&m->lock);
+	m->timer_set = false;
+	if (m->source == SHOW_REPLAY && m->replay.held_len)
+		hold_ended_locked(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void wake_input(struct console_mux *m);
+
+/* hvc0's first byte. */
+static void take_over_locked(struct console_mux *m)
+{
+	m->source = replay_start(&m->replay) ? SHOW_REPLAY : SHOW_HVC;
+	m->passing = false;
+	m->break_line = true;
+	atomic_store(&m->hvc_spoke, true);
+}
+
+static size_t hvc_write(void *ctx, const void *buf, size_t len)
+{
+	struct console_mux *m = ctx;
+	bool first = false;
+	size_t n = len;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->stream && len) {
+		first = m->source == SHOW_UART;
+		if (first)
+			take_over_locked(m);
+		n = m->source == SHOW_REPLAY ? compare_locked(m, buf, len) : show_locked(m, buf, len);
+	}
+	pthread_mutex_unlock(&m->lock);
+	if (first)
+		wake_input(m);
+	return n;
+}
+
+/* At the end of hvc0; without room, what was held is lost. */
+static void show_held_locked(struct console_mux *m)
+{
+	if (m->source == SHOW_REPLAY && m->replay.held_len && drain_locked(m))
+		release_locked(m, false);
+}
+
+static void hvc_closed(void *ctx)
+{
+	struct console_mux *m = ctx;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->stream && m->source != SHOW_UART) {
+		show_held_locked(m);
+		replay_clear(&m->replay);
+		m->source = SHOW_UART;
+		m->break_line = true;
+		atomic_store(&m->hvc_spoke, false);
+		m->uart_took = false;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void output_room(void *ctx)
+{
+	struct console_mux *m = ctx;
+	bool drained;
+
+	pthread_mutex_lock(&m->lock);
+	drained = drain_locked(m);
+	pthread_mutex_unlock(&m->lock);
+	if (drained)
+		m->ops->hvc_room(m->ctx);
+}
+
+/* Input */
+
+static size_t give(struct console_mux *m, const uint8_t *buf, size_t len)
+{
+	size_t n;
+
+	if (!len)
+		return 0;
+	atomic_store(&m->stalled, true); /* before asking: room may appear right after the answer */
+	if (atomic_load(&m->hvc_spoke)) {
+		n = m->ops->hvc_input(m->ctx, buf, len);
+	} else {
+		n = m->ops->uart_input(m->ctx, buf, len);
+		if (n)
+			m->uart_took = true;
+		else if (!m->uart_took)
+			n = m->ops->hvc_input(m->ctx, buf, len);
+	}
+	if (n == len)
+		atomic_store(&m->stalled, false);
+	return n;
+}
+
+static void give_typed(struct console_mux *m)
+{
+	size_t n = give(m, m->typed, m->typed_len);
+
+	m->typed_len -= n;
+	memmove(m->typed, m->typed + n, m->typed_len);
+}
+
+/* All of it is read, for the keys' sake. */
+static size_t receive_keys(void *ctx, const uint8_t *buf, size_t len)
+{
+	struct console_mux *m = ctx;
+	uint8_t plain[256];
+	size_t done = 0;
+
+	while (done < len) {
+		size_t chunk = len - done < sizeof(plain) ? len - done : sizeof(plain), used, n, room;
+		enum key_event event = keys_scan(&m->keys, buf + done, chunk, &used, plain, &n);
+
+		done += used;
+		room = TYPED_MAX - m->typed_len;
+		n = n < room ? n : room;
+		memcpy(m->typed + m->typed_len, plain, n);
+		m->typed_len += n;
+		if (event == KEY_END)
+			m->ops->end(m->ctx);
+		else if (event == KEY_HELP)
+			m->ops->help(m->ctx);
+	}
+	give_typed(m);
+	return len;
+}
+
+static size_t receive_plain(void *ctx, const uint8_t *buf, size_t len)
+{
+	return give(ctx, buf, len);
+}
+
+static void woken(void *ctx, uint32_t events)
+{
+	struct console_mux *m = ctx;
+	uint64_t count;
+
+	(void)events;
+	if (read(m->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+		give_typed(m);
+}
+
+static void wake_input(struct console_mux *m)
+{
+	static const uint64_t one = 1;
+
+	if (!atomic_exchange(&m->stalled, false))
+		return;
+	if (!m->with_keys)
+		stream_resume_input(m->stream);
+	else if (write(m->wake_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is at its limit: it rings already */
+}
+
+static void input_room(void *ctx)
+{
+	struct console_mux *m = ctx;
+
+	if (m->stream)
+		wake_input(m);
+}
+
+/* Life */
+
+void console_mux_sinks(struct console_mux *m, struct machine_console *ret_con)
+{
+	*ret_con = (struct machine_console){
+		.uart = { .write = uart_write, .input_room = input_room, .ctx = m },
+		.hvc = { .write = hvc_write, .input_room = input_room, .closed = hvc_closed, .ctx = m },
+	};
+}
+
+static int open_wake(struct console_mux *m, struct loop *l)
+{
+	int ret;
+
+	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->wake_fd < 0)
+		return -errno;
+	ret = loop_poll_init(l, &m->wake, m->wake_fd, woken, m);
+	if (ret)
+		return ret;
+	m->wake.drains = true;
+	loop_poll_arm(&m->wake, POLLIN);
+	return 0;
+}
+
+int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
+		     const struct console_mux_ops *ops, void *ctx)
+{
+	struct stream_cfg cfg = { .in_fd = in_fd, .out_fd = out_fd };
+	int ret = loop_timer_init(l, &m->hold, hold_ended, m);
+
+	m->ops = ops;
+	m->ctx = ctx;
+	m->with_keys = keys;
+	if (!ret && keys)
+		ret = open_wake(m, l);
+	if (!ret)
+		ret = stream_new(l, &cfg, &m->stream);
+	if (ret) {
+		console_mux_close(m);
+		return ret;
+	}
+	stream_on_room(m->stream, output_room, m);
+	stream_on_input(m->stream, keys ? receive_keys : receive_plain, m);
+	return 0;
+}
+
+void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
+{
+	if (!m->stream)
+		return;
+	stream_flush(m->stream, timeout_ns);
+	pthread_mutex_lock(&m->lock);
+	show_held_locked(m);
+	drain_locked(m);
+	pthread_mutex_unlock(&m->lock);
+	stream_flush(m->stream, timeout_ns);
+}
+
+size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap)
+{
+	return m->stream ? stream_tail(m->stream, buf, cap) : 0;
+}
+
+void console_mux_close(struct console_mux *m)
+{
+	stream_free(m->stream);
+	loop_timer_fini(&m->hold);
+	if (m->wake_fd >= 0)
+		loop_poll_disarm(&m->wake);
+	close_fd(&m->wake_fd);
+	replay_clear(&m->replay);
+	m->stream = NULL;
+	m->source = SHOW_UART;
+	m->mid_line = m->passing = m->break_line = m->timer_set = m->uart_took = false;
+	m->hold = (struct loop_timer){ 0 };
+	m->keys = (struct keys){ 0 };
+	m->typed_len = 0;
+	m->pend_off = m->pend_len = 0;
+	atomic_store(&m->hvc_spoke, false);
+	atomic_store(&m->stalled, false);
+}

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * From the command line to the exit status.
+ *
+ * Order: parse; log; block signals; loop; open what is named; build the VM; write what was
+ * asked for (device tree); take the terminal; seal; run. Nothing of the user's is changed
+ * before all that can fail has been tried: result and console files are opened without being
+ * cut, the terminal is made raw last.
+ *
+ * Way out: the guest has stopped; what it printed is written out; the terminal is restored;
+ * machine_free() lets go of taps and vhost in their order, so that the tap is as it was; then
+ * result and error line, and _exit(): what is left, guest memory above all, the kernel takes
+ * back quicker than we could give it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/app/console_mux.h"
+#include "vmm/app/keys.h"
+#include "vmm/app/options.h"
+#include "vmm/app/outfile.h"
+#include "vmm/app/result.h"
+#include "vmm/app/signals.h"
+#include "vmm/app/terminal.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+
+#define FLUSH_NS NS_PER_SEC /* how long a slow reader of the console may keep us at the end */
+#define TAIL_BYTES 4096
+
+struct app {
+	struct options options;
+	struct loop *loop;
+	struct machine *machine;
+	struct console_mux *mux;
+	struct signals signals;
+	struct outfile result, console;
+	bool has_result;
+	int log_fd;
+	uint64_t begin_ns;
+};
+
+/* All zero, so that it takes no room in the file. */
+static struct app the_app;
+
+/* What the loop tells us */
+
+static void on_end(void *ctx, int signo)
+{
+	struct app *a = ctx;
+
+	machine_stop(a->machine, STOP_SIGNAL, signo, NULL);
+}
+
+static void log_lines(char *text)
+{
+	char *next;
+
+	for (char *line = text; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		log_always("%s", line);
+	}
+}
+
+/* A dump is many lines: for them the terminal is put back, or each would start where the last ended. */
+static void on_dump(void *ctx)
+{
+	struct app *a = ctx;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return;
+	machine_dump(a->machine, out);
+	fclose(out);
+	terminal_restore();
+	if (text)
+		log_lines(text);
+	terminal_resume();
+	free(text);
+}
+
+static void on_resize(void *ctx)
+{
+	struct app *a = ctx;
+	uint16_t cols, rows;
+
+	if (a->options.config.console == CONSOLE_STDIO &&
+	    (terminal_size(STDOUT_FILENO, &cols, &rows) || terminal_size(STDIN_FILENO, &cols, &rows)))
+		machine_hvc_resize(a->machine, cols, rows);
+}
+
+static void on_stop(void *ctx)
+{
+	(void)ctx;
+	terminal_restore();
+}
+
+static void on_cont(void *ctx)
+{
+	terminal_resume();
+	on_resize(ctx);
+}
+
+static const struct signals_ops signals_ops = {
+	.end = on_end, .dump = on_dump, .resize = on_resize, .stop = on_stop, .cont = on_cont,
+};
+
+static size_t to_hvc(void *ctx, const uint8_t *buf, size_t len)
+{
+	return machine_hvc_input(((struct app *)ctx)->machine, buf, len);
+}
+
+static size_t to_uart(void *ctx, const uint8_t *buf, size_t len)
+{
+	return machine_uart_input(((struct app *)ctx)->machine, buf, len);
+}
+
+static void hvc_room(void *ctx)
+{
+	machine_hvc_room(((struct app *)ctx)->machine);
+}
+
+static void on_user_end(void *ctx)
+{
+	machine_stop(((struct app *)ctx)->machine, STOP_USER, 0, NULL);
+}
+
+static void on_help(void *ctx)
+{
+	(void)ctx;
+	if (write(STDERR_FILENO, keys_help, strlen(keys_help)) < 0)
+		return; /* nobody is looking */
+}
+
+static const struct console_mux_ops mux_ops = {
+	.hvc_input = to_hvc, .uart_input = to_uart, .hvc_room = hvc_room, .end = on_user_end, .help = on_help,
+};
+
+/* Start */
+
+/* A file that we open must not become standard output by accident. */
+static void fill_standard_fds(void)
+{
+	struct pollfd fds[3] = { { .fd = 0 }, { .fd = 1 }, { .fd = 2 } };
+
+	if (poll(fds, 3, 0) <= 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		if (fds[i].revents & POLLNVAL && open("/dev/null", O_RDWR) != i)
+			return;
+}
+
+static int start_log(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+
+	if (c->log_file) {
+		a->log_fd = open(c->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+		if (a->log_fd < 0) {
+			a->log_fd = STDERR_FILENO;
+			return err_set(err, -errno, "--log: '%s': %s", c->log_file, strerror(errno));
+		}
+	}
+	log_init(a->log_fd, (enum log_level)c->log_level, c->log_json ? LOG_JSON : LOG_TEXT);
+	return 0;
+}
+
+static int open_result(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int flags;
+
+	if (c->result_path) {
+		int ret = outfile_open(&a->result, "--result", c->result_path, err);
+
+		a->has_result = !ret;
+		return ret;
+	}
+	if (c->result_fd < 0)
+		return 0;
+	flags = fcntl(c->result_fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return err_set(err, -EBADF, "--result: fd=%d: not a descriptor that is open for writing", c->result_fd);
+	a->result.fd = c->result_fd; /* not cut: it may be shared and hold something */
+	a->has_result = true;
+	return 0;
+}
+
+static int start_loop(struct app *a, struct err *err)
+{
+	int ret = loop_new(&a->loop);
+
+	if (ret == -EPERM || ret == -ENOSYS)
+		return err_set(err, ret, "io_uring: %s (see sysctl kernel.io_uring_disabled, or the container's seccomp profile)",
+			       strerror(-ret));
+	return ret ? err_set(err, ret, "io_uring: %s", strerror(-ret)) : 0;
+}
+
+static int write_dtb(struct app *a, struct err *err)
+{
+	const char *path = a->options.config.dump_dtb;
+	struct outfile f;
+	size_t len;
+	const void *dtb = machine_dtb(a->machine, &len);
+	int ret = outfile_open(&f, "--dump-dtb", path, err);
+
+	if (ret)
+		return ret;
+	ret = outfile_put(&f, dtb, len);
+	if (ret) {
+		outfile_abandon(&f);
+		return err_set(err, ret, "--dump-dtb: '%s': %s", path, strerror(-ret));
+	}
+	close(f.fd);
+	return 0;
+}
+
+/* The user's terminal, a pipe, or nothing: a terminal that is not ours to read would stop us. */
+static int open_mux(struct app *a, int *ret_terminal)
+{
+	enum console_kind kind = a->options.config.console;
+	int in = -1, out = -1;
+	bool tty = false;
+
+	if (kind == CONSOLE_STDIO) {
+		tty = isatty(STDIN_FILENO);
+		in = !tty || terminal_usable(STDIN_FILENO) ? STDIN_FILENO : -1;
+		out = STDOUT_FILENO;
+	} else if (kind == CONSOLE_FILE) {
+		out = a->console.fd;
+	}
+	tty = tty && in >= 0;
+	*ret_terminal = tty ? in : -1;
+	return console_mux_open(a->mux, a->loop, in, out, tty, &mux_ops, a);
+}
+
+static int attach(struct app *a, struct err *err)
+{
+	int terminal, ret;
+
+	if (a->options.config.console == CONSOLE_FILE) {
+		ret = outfile_clear(&a->console);
+		if (ret)
+			return err_set(err, ret, "--console: '%s': %s", a->console.path, strerror(-ret));
+	}
+	ret = open_mux(a, &terminal);
+	if (!ret)
+		ret = signals_open(&a->signals, a->loop, &signals_ops, a);
+	if (!ret)
+		ret = loop_seal(a->loop);
+	if (ret)
+		return err_set(err, ret, "console: %s", strerror(-ret));
+	if (terminal >= 0)
+		ret = terminal_raw(terminal);
+	if (ret)
+		return err_set(err, ret, "terminal: %s", strerror(-ret));
+	on_resize(a);
+	return 0;
+}
+
+/* All that can fail before the guest runs; 0, or the exit status. */
+static int start(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	struct machine_console con;
+	bool no_kvm = false;
+
+	signals_block();
+	if (open_result(a, err) || start_loop(a, err))
+		return EXIT_NO_START;
+	if (machine_open(c, a->loop, &a->machine, &no_kvm, err))
+		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
+	if (c->console == CONSOLE_FILE && outfile_open(&a->console, "--console", c->console_file, err))
+		return EXIT_NO_START;
+	a->mux = console_mux_get();
+	console_mux_sinks(a->mux, &con);
+	if (machine_build(a->machine, &con, &no_kvm, err))
+		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
+	if (c->dump_dtb && write_dtb(a, err))
+		return EXIT_NO_START;
+	if (c->dry_run)
+		return 0;
+	return attach(a, err) ? EXIT_NO_START : 0;
+}
+
+/* End */
+
+/* One line on stderr, wherever the log goes. */
+static void say_error(struct app *a, const char *text)
+{
+	log_error("%s", text);
+	if (a->log_fd != STDERR_FILENO)
+		dprintf(STDERR_FILENO, "microvm: %s\n", text);
+}
+
+/* @keep: an existing file is left alone, because this VM never ran. */
+static void write_result(struct app *a, const struct result *r, bool keep)
+{
+	char *line;
+	int ret;
+
+	if (!a->has_result || (keep && a->result.regular && !a->result.created))
+		return;
+	line = result_json(r);
+	ret = line ? outfile_put(&a->result, line, strlen(line)) : -ENOMEM;
+	if (ret)
+		log_error("--result: %s", strerror(-ret));
+}
+
+static int give_up(struct app *a, int status, const struct err *err)
+{
+	struct result r = {
+		.reason = status == EXIT_NO_KVM ? "no-kvm" : "no-start",
+		.error = err->text, .status = status, .begin_ns = a->begin_ns,
+	};
+
+	terminal_restore();
+	outfile_abandon(&a->console);
+	machine_free(a->machine);
+	say_error(a, err->text);
+	write_result(a, &r, true);
+	return status;
+}
+
+static int end_dry_run(struct app *a)
+{
+	struct result r = { .reason = "dry-run", .begin_ns = a->begin_ns };
+
+	outfile_abandon(&a->console);
+	machine_free(a->machine);
+	write_result(a, &r, false);
+	return 0;
+}
+
+static void log_reason(const struct machine_result *run)
+{
+	switch (run->reason) {
+	case STOP_TIMEOUT:
+		log_warn("--timeout ran out");
+		break;
+	case STOP_SIGNAL:
+		log_info("ended by signal %d", run->signo);
+		break;
+	default:
+		log_info("ended: %s", result_reason(run->reason));
+	}
+}
+
+static int run(struct app *a)
+{
+	struct machine_result run = { 0 };
+	static char tail[TAIL_BYTES];
+	struct result r = { .run = &run, .begin_ns = a->begin_ns, .tail = tail };
+	int ret = machine_run(a->machine, &run);
+
+	if (ret) {
+		run = (struct machine_result){ .reason = STOP_FAILED, .end_ns = clock_now_ns() };
+		snprintf(run.text, sizeof(run.text), "vcpu threads: %s", strerror(-ret));
+	}
+	r.status = result_status(&run);
+	console_mux_flush(a->mux, FLUSH_NS);
+	terminal_restore();
+	machine_free(a->machine);
+	if (run.reason == STOP_FAILED) {
+		r.error = run.text;
+		say_error(a, run.text);
+	} else {
+		log_reason(&run);
+	}
+	if (a->has_result)
+		r.tail_len = console_mux_tail(a->mux, tail, sizeof(tail));
+	write_result(a, &r, false);
+	return r.status;
+}
+
+static int print(bool usage)
+{
+	if (usage)
+		options_usage(stdout);
+	else
+		puts("microvm " MICROVM_VERSION);
+	return fflush(stdout) ? EXIT_NO_START : 0;
+}
+
+static int app(struct app *a, int argc, char *argv[])
+{
+	struct err err = { "" };
+	int status = 0;
+
+	a->begin_ns = clock_now_ns();
+	a->log_fd = STDERR_FILENO;
+	a->result.fd = a->console.fd = -1;
+	fill_standard_fds();
+	if (options_parse(&a->options, argc, argv, &err) || (!a->options.help && !a->options.version && start_log(a, &err)))
+		status = EXIT_NO_START;
+	else if (a->options.help || a->options.version)
+		return print(a->options.help);
+	if (!status)
+		status = start(a, &err);
+	if (status)
+		return give_up(a, status, &err);
+	return a->options.config.dry_run ? end_dry_run(a) : run(a);
+}
+
+int main(int argc, char *argv[])
+{
+	_exit(app(&the_app, argc, argv));
+}

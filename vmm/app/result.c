@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/app/result.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/app/options.h"
+
+int result_status(const struct machine_result *r)
+{
+	switch (r->reason) {
+	case STOP_POWEROFF: return 0;
+	case STOP_RESET: return EXIT_RESET;
+	case STOP_PANIC: return EXIT_PANIC;
+	case STOP_TIMEOUT: return EXIT_TIMEOUT;
+	case STOP_SIGNAL: return EXIT_SIGNAL + r->signo;
+	case STOP_USER: return EXIT_SIGNAL + SIGINT;
+	case STOP_FAILED: return EXIT_MONITOR_FAILED;
+	}
+	return EXIT_MONITOR_FAILED;
+}
+
+const char *result_reason(enum stop_reason reason)
+{
+	static const char *const names[] = {
+		[STOP_POWEROFF] = "poweroff", [STOP_RESET] = "reset", [STOP_PANIC] = "panic",
+		[STOP_TIMEOUT] = "timeout", [STOP_SIGNAL] = "signal", [STOP_USER] = "user",
+		[STOP_FAILED] = "failed",
+	};
+
+	return (size_t)reason < ARRAY_LEN(names) ? names[reason] : "failed";
+}
+
+/* UTF-8 out of any bytes: what is no character becomes U+FFFD. Also cuts a sequence off at the front. */
+static json_t *text_value(const char *bytes, size_t len)
+{
+	char *text = malloc(len * 3 + 1);
+	size_t at = 0;
+	json_t *v;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < len;) {
+		unsigned char c = (unsigned char)bytes[i];
+		size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+		json_t *probe = n <= len - i ? json_stringn(bytes + i, n) : NULL;
+
+		if (probe) {
+			memcpy(text + at, bytes + i, n);
+			at += n;
+			i += n;
+		} else {
+			memcpy(text + at, "\xef\xbf\xbd", 3);
+			at += 3;
+			i++;
+		}
+		json_decref(probe);
+	}
+	v = json_stringn_nocheck(text, at);
+	free(text);
+	return v;
+}
+
+static uint64_t since_us(uint64_t begin_ns, uint64_t t_ns)
+{
+	return t_ns > begin_ns ? (t_ns - begin_ns) / 1000 : 0;
+}
+
+static void add_number(json_t *o, const char *key, uint64_t n)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)n));
+}
+
+static void add_run(json_t *o, const struct result *r)
+{
+	const struct machine_result *run = r->run;
+	json_t *phases = json_object();
+
+	if (run->reason == STOP_SIGNAL)
+		add_number(o, "signal", (uint64_t)run->signo);
+	add_number(phases, "built", since_us(r->begin_ns, run->start_ns));
+	if (run->run_ns)
+		add_number(phases, "first_instruction", since_us(r->begin_ns, run->run_ns));
+	add_number(phases, "end", since_us(r->begin_ns, run->end_ns));
+	json_object_set_new(o, "phases_us", phases);
+	add_number(o, "kvm_run_exits", run->exits);
+}
+
+char *result_json(const struct result *r)
+{
+	json_t *o = json_object();
+	char *text, *line = NULL;
+
+	json_object_set_new(o, "version", json_string(MICROVM_VERSION));
+	json_object_set_new(o, "reason", json_string(r->run ? result_reason(r->run->reason) : r->reason));
+	add_number(o, "status", (uint64_t)r->status);
+	if (r->error)
+		json_object_set_new(o, "error", text_value(r->error, strlen(r->error)));
+	if (r->run) {
+		add_run(o, r);
+		json_object_set_new(o, "console_tail", text_value(r->tail, r->tail_len));
+	}
+	text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	if (text) {
+		size_t len = strlen(text);
+
+		line = realloc(text, len + 2);
+		if (line)
+			memcpy(line + len, "\n", 2);
+		else
+			free(text);
+	}
+	return line;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * result - how it ended: the exit status, and one JSON object where --result asked for it
+ *
+ * Thread: the end of main(), with everything else stopped.
+ */
+#ifndef VMM_APP_RESULT_H
+#define VMM_APP_RESULT_H
+
+#include "vmm/machine/machine.h"
+
+enum exit_status {
+	EXIT_MONITOR_FAILED = 121,
+	EXIT_RESET = 122,
+	EXIT_PANIC = 123,
+	EXIT_TIMEOUT = 124,
+	EXIT_NO_START = 125,
+	EXIT_NO_KVM = 126,
+	EXIT_SIGNAL = 128, /* plus the signal's number */
+};
+
+/* Everything that can be told; what is not known is NULL or 0. */
+struct result {
+	const struct machine_result *run; /* NULL: it never ran */
+	const char *reason;               /* where @run is NULL: "no-start", "no-kvm", "dry-run" */
+	const char *error;                /* the line on stderr, or NULL */
+	int status;
+	uint64_t begin_ns;                /* CLOCK_MONOTONIC at the start of main() */
+	const char *tail; size_t tail_len; /* the console's last bytes, any bytes */
+};
+
+/* Ctrl-A x counts as SIGINT. */
+int result_status(const struct machine_result *r);
+const char *result_reason(enum stop_reason reason);
+/* One line with its newline, the caller's to free; NULL: out of memory. */
+char *result_json(const struct result *r);
+
+#endif

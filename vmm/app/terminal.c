@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The modes as they were are kept in a static, with a flag that says whether they have to be
+ * put back. Whoever clears the flag does it: the normal way out, a stop (SIGTSTP), or the
+ * handler of a fatal signal on whatever thread it came. The handlers are installed only when a
+ * terminal was really changed; a guest without one pays nothing.
+ */
+#include "vmm/app/terminal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/base/types.h"
+
+/* SIGSYS is a violated seccomp filter. */
+static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
+
+static struct {
+	struct termios before, raw;
+	int fd;
+	bool known;         /* before and raw are valid, handlers installed */
+	atomic_bool is_raw;
+} term;
+
+static uint8_t handler_stack[16 * 1024];
+
+/* A terminal that is not ours to control (tcgetpgrp fails) has no foreground to respect. */
+static bool in_foreground(int fd)
+{
+	pid_t group = tcgetpgrp(fd);
+
+	return group < 0 || group == getpgrp();
+}
+
+bool terminal_usable(int fd)
+{
+	return isatty(fd) && in_foreground(fd);
+}
+
+void terminal_restore(void)
+{
+	int saved = errno;
+
+	if (atomic_exchange(&term.is_raw, false))
+		tcsetattr(term.fd, TCSANOW, &term.before);
+	errno = saved;
+}
+
+/* SA_RESETHAND made the next one deadly; it is pending until this returns. */
+static void fatal(int signo)
+{
+	terminal_restore();
+	raise(signo);
+}
+
+/* The stack serves the thread that calls; others crash on their own. */
+static int install_handlers(void)
+{
+	stack_t stack = { .ss_sp = handler_stack, .ss_size = sizeof(handler_stack) };
+	struct sigaction sa = { .sa_handler = fatal, .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK) };
+
+	if (sigaltstack(&stack, NULL))
+		return -errno;
+	for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)
+		if (sigaction(fatal_signals[i], &sa, NULL))
+			return -errno;
+	return 0;
+}
+
+int terminal_raw(int fd)
+{
+	int ret;
+
+	if (tcgetattr(fd, &term.before))
+		return -errno;
+	ret = install_handlers();
+	if (ret)
+		return ret;
+	term.raw = term.before;
+	cfmakeraw(&term.raw);
+	term.raw.c_cc[VMIN] = 1;
+	term.raw.c_cc[VTIME] = 0;
+	term.fd = fd;
+	term.known = true;
+	atomic_store(&term.is_raw, true); /* first, so that a signal in between restores */
+	if (tcsetattr(fd, TCSANOW, &term.raw)) {
+		ret = -errno;
+		atomic_store(&term.is_raw, false);
+		return ret;
+	}
+	return 0;
+}
+
+void terminal_resume(void)
+{
+	if (!term.known || atomic_load(&term.is_raw) || !in_foreground(term.fd))
+		return;
+	atomic_store(&term.is_raw, true);
+	tcsetattr(term.fd, TCSANOW, &term.raw);
+}
+
+bool terminal_size(int fd, uint16_t *ret_cols, uint16_t *ret_rows)
+{
+	struct winsize ws;
+
+	if (ioctl(fd, TIOCGWINSZ, &ws) || !ws.ws_col || !ws.ws_row)
+		return false;
+	*ret_cols = ws.ws_col;
+	*ret_rows = ws.ws_row;
+	return true;
+}
