@@ -175,6 +175,18 @@ static bool fetch(const struct vq_chain *c, void *buf, size_t len)
 	return got == len;
 }
 
+/* All of it or, where the kernel refuses, as it was. */
+static bool switch_pairs(struct net *n, unsigned want)
+{
+	unsigned old = n->pairs_on;
+
+	if (!set_pairs(n, want))
+		return true;
+	if (set_pairs(n, old))
+		vdev_fault(&n->v, -1, "the host cannot switch queue pairs");
+	return false;
+}
+
 /* s5.1.6.5: the one command of the one class that we offer. */
 static uint8_t execute(struct net *n, const struct vq_chain *c)
 {
@@ -188,9 +200,7 @@ static uint8_t execute(struct net *n, const struct vq_chain *c)
 	for (unsigned i = 0; i < m.data; i++)
 		if (!n->pair[i].ready)
 			return VIRTIO_NET_ERR;
-	if (m.data != n->pairs_on && set_pairs(n, m.data))
-		return VIRTIO_NET_ERR;
-	return VIRTIO_NET_OK;
+	return switch_pairs(n, m.data) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 }
 
 static void control(struct net *n)
@@ -221,6 +231,8 @@ static void net_kick(struct vdev *v, unsigned q)
 {
 	struct net *n = to_net(v);
 
+	if (v->queues[q].ring.broken)
+		return;
 	if ((int)q == n->ctrl)
 		control(n);
 	else if (n->path->kick && q / 2 < n->pairs && n->pair[q / 2].ready)

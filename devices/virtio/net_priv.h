@@ -51,6 +51,53 @@ struct net_path {
 
 extern const struct net_path net_path_vhost, net_path_user;
 
+/* ---- net_user.c, here for its tests ---- */
+
+#define NET_TX_DEPTH 8
+#define NET_RX_MAX_CHAINS NET_QUEUE_SIZE
+/* Room for a chain of any length behind what filling stops at, and for the spare byte. */
+#define NET_RX_MAX_IOV (2 * NET_QUEUE_SIZE)
+#define NET_TX_COPY 30 /* bytes: packet header, Ethernet header, one VLAN tag */
+
+struct net_rx_chain {
+	uint16_t head;
+	uint16_t parts;
+	uint32_t len;   /* bytes */
+};
+
+struct net_rx {
+	struct loop_io io;
+	struct loop_poll poll;      /* where readv does not wait by itself */
+	struct net_pair *pair;
+	bool waiting;               /* for the poll */
+	bool held;                  /* a readv that ends is not followed by another */
+	bool dead;                  /* the tap failed */
+	unsigned nr_chains, nr_iov; /* the stash */
+	uint64_t room;              /* bytes in it */
+	struct net_rx_chain chains[NET_RX_MAX_CHAINS];
+	struct iovec iov[NET_RX_MAX_IOV + 1];
+	uint8_t spare;
+};
+
+struct net_tx_slot {
+	struct loop_io io;
+	struct net_pair *pair;
+	bool busy;
+	uint16_t head;
+	uint32_t len;               /* bytes on their way */
+	uint8_t copy[NET_TX_COPY];
+	struct iovec iov[1 + NET_QUEUE_SIZE];
+};
+
+struct net_user {
+	struct net_rx rx;
+	struct net_tx_slot tx[NET_TX_DEPTH];
+	unsigned tx_depth;          /* slots in use */
+	unsigned tx_busy;
+	unsigned tx_unflushed;      /* pushed and not yet shown to the driver */
+	bool stopping;
+};
+
 struct net {
 	struct vdev v;
 	const struct net_path *path;

@@ -23,6 +23,7 @@
  * Bounds: a callback takes at most one ring's worth of chains; what is left waits for the
  * loop's next round, by a kick to ourselves.
  */
+#include <assert.h>
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/virtio_config.h>
@@ -36,54 +37,12 @@
 #include "vmm/base/compat.h"
 #include "vmm/base/log.h"
 
-#define NET_TX_DEPTH 8
 #define NET_TX_DEPTH_MANY 2 /* where many pairs share the work, and the loop's table of descriptors */
 #define MANY_PAIRS 4
-#define RX_MAX_CHAINS NET_QUEUE_SIZE
-/* Room for one chain of any length above what stash-filling stops at, and the spare byte. */
-#define RX_MAX_IOV (2 * NET_QUEUE_SIZE)
 
 #define VLAN_LEN 4
-#define TX_COPY (NET_HDR_SIZE + ETH_HLEN + VLAN_LEN)
 
-struct rx_chain {
-	uint16_t head;
-	uint16_t parts;
-	uint32_t len;   /* bytes */
-};
-
-struct net_rx {
-	struct loop_io io;
-	struct loop_poll poll;      /* where readv does not wait by itself */
-	struct net_pair *pair;
-	bool waiting;               /* for the poll */
-	bool held;                  /* a readv that ends is not followed by another */
-	bool dead;                  /* the tap failed */
-	unsigned nr_chains, nr_iov; /* the stash */
-	uint64_t room;              /* bytes in it */
-	struct rx_chain chains[RX_MAX_CHAINS];
-	struct iovec iov[RX_MAX_IOV + 1];
-	uint8_t spare;
-};
-
-struct tx_slot {
-	struct loop_io io;
-	struct net_pair *pair;
-	bool busy;
-	uint16_t head;
-	uint32_t len;               /* bytes on their way */
-	uint8_t copy[TX_COPY];
-	struct iovec iov[1 + NET_QUEUE_SIZE];
-};
-
-struct net_user {
-	struct net_rx rx;
-	struct tx_slot tx[NET_TX_DEPTH];
-	unsigned tx_depth;          /* slots in use */
-	unsigned tx_busy;
-	unsigned tx_unflushed;      /* pushed and not yet shown to the driver */
-	bool stopping;
-};
+static_assert(NET_TX_COPY == NET_HDR_SIZE + ETH_HLEN + VLAN_LEN, "what is copied of a frame");
 
 static struct vq *ring_of(struct net_pair *p, unsigned q)
 {
@@ -96,8 +55,8 @@ static bool rx_enough(const struct net_rx *rx)
 {
 	if (rx->nr_chains && !vdev_has(&rx->pair->net->v, VIRTIO_NET_F_MRG_RXBUF))
 		return true;
-	return rx->room >= NET_MAX_PACKET || rx->nr_chains == RX_MAX_CHAINS ||
-	       rx->nr_iov > RX_MAX_IOV - NET_QUEUE_SIZE;
+	return rx->room >= NET_MAX_PACKET || rx->nr_chains == NET_RX_MAX_CHAINS ||
+	       rx->nr_iov > NET_RX_MAX_IOV - NET_QUEUE_SIZE;
 }
 
 /* Takes chains until there are enough or no more; false: the ring is broken. */
@@ -117,7 +76,7 @@ static bool rx_fill(struct net_rx *rx)
 			vdev_fault(v, (int)q, r < 0 ? "broken receive queue" : "bad receive buffer");
 			return false;
 		}
-		rx->chains[rx->nr_chains++] = (struct rx_chain){
+		rx->chains[rx->nr_chains++] = (struct net_rx_chain){
 			.head = c.head, .parts = (uint16_t)c.n_in, .len = c.len_in };
 		rx->nr_iov += c.n_in;
 		rx->room += c.len_in;
@@ -273,7 +232,7 @@ static unsigned frame_protocol(const uint8_t *copy, size_t len)
 
 	if (proto != ETH_P_8021Q && proto != ETH_P_8021AD)
 		return proto;
-	return len < TX_COPY ? 0 : load16(type + VLAN_LEN);
+	return len < NET_TX_COPY ? 0 : load16(type + VLAN_LEN);
 }
 
 static bool gso_ok(const struct vdev *v, const struct virtio_net_hdr_v1 *h, unsigned proto)
@@ -326,16 +285,16 @@ static bool tx_headers_ok(const struct vdev *v, uint8_t *copy, size_t copied, ui
  * Turns the chain whose parts begin at iov[1] into what is to be written: the checked copy,
  * then what follows it in the guest's buffers. False: not a packet that may be sent.
  */
-static bool tx_prepare(struct tx_slot *s, const struct vq_chain *c, struct iovec **ret_iov, unsigned *ret_n)
+static bool tx_prepare(struct net_tx_slot *s, const struct vq_chain *c, struct iovec **ret_iov, unsigned *ret_n)
 {
 	size_t copied = 0;
 	unsigned i = 0;
 
 	if (c->len_out < NET_HDR_SIZE + ETH_HLEN || c->len_out > NET_MAX_PACKET)
 		return false;
-	while (i < c->n_out && copied < TX_COPY) {
+	while (i < c->n_out && copied < NET_TX_COPY) {
 		struct iovec *part = &c->iov[i];
-		size_t len = part->iov_len < TX_COPY - copied ? part->iov_len : TX_COPY - copied;
+		size_t len = part->iov_len < NET_TX_COPY - copied ? part->iov_len : NET_TX_COPY - copied;
 
 		memcpy(s->copy + copied, part->iov_base, len);
 		copied += len;
@@ -352,7 +311,7 @@ static bool tx_prepare(struct tx_slot *s, const struct vq_chain *c, struct iovec
 	return true;
 }
 
-static struct tx_slot *tx_free_slot(struct net_user *u)
+static struct net_tx_slot *tx_free_slot(struct net_user *u)
 {
 	for (unsigned i = 0; i < u->tx_depth; i++)
 		if (!u->tx[i].busy)
@@ -368,7 +327,7 @@ static void tx_complete(struct net_pair *p, uint16_t head, bool sent)
 		p->net->tx_dropped++;
 }
 
-static void tx_send(struct net_pair *p, struct tx_slot *s, const struct vq_chain *c)
+static void tx_send(struct net_pair *p, struct net_tx_slot *s, const struct vq_chain *c)
 {
 	struct iovec *iov;
 	unsigned n;
@@ -396,7 +355,7 @@ static void tx_flush(struct net_pair *p)
 /* One step; false: nothing to do now. */
 static bool tx_one(struct net_pair *p, struct vq *ring)
 {
-	struct tx_slot *s = tx_free_slot(p->user);
+	struct net_tx_slot *s = tx_free_slot(p->user);
 	struct vq_chain c;
 	int r;
 
@@ -419,7 +378,7 @@ static void tx_run(struct net_pair *p)
 	unsigned left = ring->size;
 
 	if (ring->broken)
-		return;
+		return; /* frames under way ended */
 	vq_disable_kick(ring);
 	while (left && tx_one(p, ring))
 		left--;
@@ -430,7 +389,7 @@ static void tx_run(struct net_pair *p)
 
 static void tx_done(void *ctx, int res)
 {
-	struct tx_slot *s = ctx;
+	struct net_tx_slot *s = ctx;
 	struct net_pair *p = s->pair;
 
 	s->busy = false;

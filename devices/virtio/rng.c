@@ -58,6 +58,8 @@ static void rng_kick(struct vdev *v, unsigned q)
 	uint32_t len;
 	int r = 0;
 
+	if (ring->broken)
+		return;
 	for (; left && !dry && (r = vq_pop(ring, &c)) > 0; left--) {
 		dry = serve(&c, &len);
 		if (dry)
