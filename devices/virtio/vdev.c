@@ -117,8 +117,10 @@ int vdev_init(struct vdev *v, const struct vdev_cfg *cfg)
 
 void vdev_fini(struct vdev *v)
 {
-	for (unsigned q = 0; q < v->nr_queues; q++)
+	for (unsigned q = 0; q < v->nr_queues; q++) {
+		loop_poll_fini(&v->queues[q].kick_poll);
 		close_fd(&v->queues[q].kick_fd);
+	}
 	v->nr_queues = 0;
 	pthread_mutex_destroy(&v->lock);
 }

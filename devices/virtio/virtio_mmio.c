@@ -398,6 +398,7 @@ void virtio_mmio_free(struct virtio_mmio *t)
 		vdev_act(t->vdev, VDEV_RESET);
 	vdev_set_irq(t->vdev, NULL, NULL);
 	for (unsigned q = 0; q < t->nr_queues; q++) {
+		loop_poll_fini(&t->queues[q].call_poll);
 		close_fd(&t->queues[q].call_fd);
 		if (t->queues[q].has_irqfd)
 			irqfd_fini(&t->queues[q].irqfd);

@@ -37,6 +37,6 @@ struct virtio_mmio_cfg {
 };
 
 int virtio_mmio_new(const struct virtio_mmio_cfg *cfg, struct virtio_mmio **ret_t);
-void virtio_mmio_free(struct virtio_mmio *t); /* before its vdev; NULL is fine */
+void virtio_mmio_free(struct virtio_mmio *t); /* before its vdev and the loop; resets the device; NULL is fine */
 
 #endif

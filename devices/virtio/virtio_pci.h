@@ -30,6 +30,6 @@ struct virtio_pci_cfg {
 };
 
 int virtio_pci_new(const struct virtio_pci_cfg *cfg, struct virtio_pci **ret_t);
-void virtio_pci_free(struct virtio_pci *t); /* before its vdev; NULL is fine */
+void virtio_pci_free(struct virtio_pci *t); /* before its vdev and the loop; resets the device; NULL is fine */
 
 #endif
