@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -76,14 +77,10 @@ static void add_pe(uint8_t *img, uint32_t file_size)
 
 static int file_of(const void *data, size_t len)
 {
-	FILE *f = tmpfile();
-	int fd;
+	int fd = memfd_create("test", MFD_CLOEXEC);
 
-	ck_assert_ptr_nonnull(f);
-	ck_assert_uint_eq(fwrite(data, 1, len, f), len);
-	ck_assert_int_eq(fflush(f), 0);
-	fd = dup(fileno(f));
-	fclose(f);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, data, len), (ssize_t)len);
 	return fd;
 }
 
@@ -435,7 +432,7 @@ START_TEST(test_image_places_never_overlap)
 	unsigned good = 0;
 
 	srand(11);
-	for (int i = 0; i < 200000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		struct boot_layout l;
 		int rc;
 
@@ -454,7 +451,7 @@ START_TEST(test_image_places_never_overlap)
 		ck_assert_uint_eq(l.initrd_size, n.initrd_size);
 		good++;
 	}
-	ck_assert_uint_gt(good, 10000);
+	ck_assert_uint_gt(good, 3000);
 }
 END_TEST
 
