@@ -6,16 +6,22 @@
  *   REPLAY  from hvc0's first byte. Its lines are compared with what the UART showed, as long
  *           as they repeat it (replay.h): a repeated line is left out, another is shown. A
  *           line is held only while it begins like one that was shown, and then for at most
- *           HOLD_NS twice, so a prompt appears at once.
+ *           two ticks, so a prompt appears at once.
  *   HVC     hvc0 goes straight through.
  *   back to UART when the driver lets go of hvc0: another kernel may start now.
  *
  * In REPLAY and HVC the UART is not shown: the kernel prints the same on both.
  *
  * Input goes to hvc0 once it spoke, before that to the UART; where the UART never took a byte
- * (nobody opened it), hvc0 is tried. From a pipe or file, what is not taken stays in the stream.
+ * (nobody opened it), hvc0 is tried.
+ *
  * A user's keys are all read, because Ctrl-A x must work while the guest is deaf; what the
  * guest does not take is kept in typed[], and what does not fit there is dropped.
+ *
+ * From a pipe or file, what is not taken stays in the stream. A script's input is there before
+ * the guest is, and Linux' driver takes it and throws it away as long as nobody has hvc0 open,
+ * which it does not tell. So the first of it waits behind a gate until somebody seems to
+ * listen: the console shows a line without an end (a prompt), or nothing new for a while.
  *
  * Locking: m->lock protects the output state and is held while the stream is written to; the
  * stream's own lock is inside it. Nothing is called with it held but the stream.
@@ -35,8 +41,12 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/core/stream.h"
 
-#define HOLD_NS UINT64_C(40000000)
+#define TICK_NS UINT64_C(40000000)
 #define TYPED_MAX 4096
+/* The gate opens after so many ticks without new output: */
+#define PROMPT_TICKS 2   /* in the middle of a line */
+#define QUIET_TICKS 125  /* otherwise: 5 s */
+#define SILENT_TICKS 250 /* nothing was ever shown: 10 s */
 
 enum source { SHOW_UART, SHOW_REPLAY, SHOW_HVC };
 
@@ -53,12 +63,16 @@ struct console_mux {
 	size_t pend_off, pend_len;
 	char pend[REPLAY_HELD + 2]; /* put off until there is room: a held line, a line break */
 	bool timer_set;
-	unsigned long line_nr; /* REPLAY: counts hvc0's lines, for the timer */
-	unsigned long timer_line;
-	struct loop_timer hold;
+	unsigned long line_nr; /* REPLAY: counts hvc0's lines, from 1... */
+	unsigned long held_nr; /* ...and the one that was held at the last tick */
+	unsigned long shown;   /* bytes; for the gate */
+	struct loop_timer tick;
 
 	/* input; loop only, but for the atomics */
 	bool with_keys;
+	bool gate_shut;
+	unsigned long gate_shown; /* m->shown at the last tick... */
+	unsigned gate_ticks;      /* ...and for how many it has been that */
 	bool uart_took;        /* the UART has taken input */
 	atomic_bool hvc_spoke; /* hvc0 is where input goes */
 	atomic_bool stalled;   /* input waits for room */
@@ -108,6 +122,7 @@ static void put_off_locked(struct console_mux *m, const char *text, size_t len)
 	m->pend_len += len;
 	if (len)
 		m->mid_line = text[len - 1] != '\n';
+	m->shown += len;
 }
 
 /* As much as there is room for; returns that. */
@@ -125,6 +140,7 @@ static size_t show_locked(struct console_mux *m, const char *buf, size_t len)
 	n = stream_write(m->stream, buf, len);
 	if (n)
 		m->mid_line = buf[n - 1] != '\n';
+	m->shown += n;
 	return n;
 }
 
@@ -160,8 +176,7 @@ static void arm_locked(struct console_mux *m)
 	if (m->timer_set)
 		return;
 	m->timer_set = true;
-	m->timer_line = m->line_nr;
-	loop_timer_set(&m->hold, HOLD_NS);
+	loop_timer_set(&m->tick, TICK_NS);
 }
 
 /* The rest of a line that is being shown; returns how much of it. */
@@ -215,23 +230,46 @@ static size_t compare_locked(struct console_mux *m, const char *text, size_t len
 	return i;
 }
 
-static void hold_ended_locked(struct console_mux *m)
+/* A line that was held at the last tick already is shown. */
+static void tick_held_locked(struct console_mux *m)
 {
-	if (m->timer_line == m->line_nr && drain_locked(m))
+	if (m->source != SHOW_REPLAY || !m->replay.held_len)
+		return;
+	if (m->held_nr == m->line_nr && drain_locked(m)) {
 		release_locked(m, false);
-	else
-		arm_locked(m);
+		return;
+	}
+	m->held_nr = m->line_nr;
+	arm_locked(m);
 }
 
-static void hold_ended(void *ctx)
+/* True: the gate opens. */
+static bool tick_gate_locked(struct console_mux *m)
+{
+	unsigned enough = m->mid_line ? PROMPT_TICKS : m->shown ? QUIET_TICKS : SILENT_TICKS;
+
+	if (!m->gate_shut)
+		return false;
+	m->gate_ticks = m->shown == m->gate_shown ? m->gate_ticks + 1 : 0;
+	m->gate_shown = m->shown;
+	m->gate_shut = m->gate_ticks < enough;
+	if (m->gate_shut)
+		arm_locked(m);
+	return !m->gate_shut;
+}
+
+static void ticked(void *ctx)
 {
 	struct console_mux *m = ctx;
+	bool opens;
 
 	pthread_mutex_lock(&m->lock);
 	m->timer_set = false;
-	if (m->source == SHOW_REPLAY && m->replay.held_len)
-		hold_ended_locked(m);
+	tick_held_locked(m);
+	opens = tick_gate_locked(m);
 	pthread_mutex_unlock(&m->lock);
+	if (opens)
+		stream_resume_input(m->stream);
 }
 
 static void wake_input(struct console_mux *m);
@@ -241,6 +279,8 @@ static void take_over_locked(struct console_mux *m)
 {
 	m->source = replay_start(&m->replay) ? SHOW_REPLAY : SHOW_HVC;
 	m->passing = false;
+	m->line_nr = 1;
+	m->held_nr = 0;
 	m->break_line = true;
 	atomic_store(&m->hvc_spoke, true);
 }
@@ -357,7 +397,14 @@ static size_t receive_keys(void *ctx, const uint8_t *buf, size_t len)
 
 static size_t receive_plain(void *ctx, const uint8_t *buf, size_t len)
 {
-	return give(ctx, buf, len);
+	struct console_mux *m = ctx;
+
+	if (!m->gate_shut)
+		return give(m, buf, len);
+	pthread_mutex_lock(&m->lock);
+	arm_locked(m);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
 }
 
 static void woken(void *ctx, uint32_t events)
@@ -419,11 +466,12 @@ int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_f
 		     const struct console_mux_ops *ops, void *ctx)
 {
 	struct stream_cfg cfg = { .in_fd = in_fd, .out_fd = out_fd };
-	int ret = loop_timer_init(l, &m->hold, hold_ended, m);
+	int ret = loop_timer_init(l, &m->tick, ticked, m);
 
 	m->ops = ops;
 	m->ctx = ctx;
 	m->with_keys = keys;
+	m->gate_shut = !keys && in_fd >= 0;
 	if (!ret && keys)
 		ret = open_wake(m, l);
 	if (!ret)
@@ -457,7 +505,7 @@ size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap)
 void console_mux_close(struct console_mux *m)
 {
 	stream_free(m->stream);
-	loop_timer_fini(&m->hold);
+	loop_timer_fini(&m->tick);
 	if (m->wake_fd >= 0)
 		loop_poll_disarm(&m->wake);
 	close_fd(&m->wake_fd);
@@ -465,9 +513,11 @@ void console_mux_close(struct console_mux *m)
 	m->stream = NULL;
 	m->source = SHOW_UART;
 	m->mid_line = m->passing = m->break_line = m->timer_set = m->uart_took = false;
-	m->hold = (struct loop_timer){ 0 };
+	m->tick = (struct loop_timer){ 0 };
 	m->keys = (struct keys){ 0 };
 	m->typed_len = 0;
+	m->shown = m->gate_shown = 0;
+	m->gate_ticks = 0;
 	m->pend_off = m->pend_len = 0;
 	atomic_store(&m->hvc_spoke, false);
 	atomic_store(&m->stalled, false);
