@@ -173,11 +173,11 @@ $(VM_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/vm/%.o
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^ -lseccomp
 $(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
 	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
-$(B)/null.Image: tests/guest/null.S $(B)/toolchain.mk
-	@$(ARM_GCC) -c -o $(B)/null.o $<
-	@$(ARM_OBJCOPY) -O binary $(B)/null.o $@
+$(B)/%.Image: tests/guest/%.S $(B)/toolchain.mk
+	@$(ARM_GCC) -c -o $(@:.Image=.o) $<
+	@$(ARM_OBJCOPY) -O binary $(@:.Image=.o) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/nisv.Image
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long
 deps-host: | $(B)/toolchain.mk

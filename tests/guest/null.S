@@ -4,6 +4,7 @@
 // monitor itself costs. The header is that of Linux booting.rst.
 
 	.text
+_head:
 	b	start			// code0
 	nop				// code1
 	.quad	0			// text_offset
@@ -12,7 +13,6 @@
 	.quad	0, 0, 0			// reserved
 	.ascii	"ARM\x64"		// magic
 	.long	0
-	.set	_head, 0
 start:
 	movz	w0, #0x8400, lsl #16	// PSCI SYSTEM_OFF, 0x84000008
 	movk	w0, #0x0008

@@ -6,6 +6,13 @@ boot_null()
 	$M --kernel null.Image || fail "status $?"
 }
 
+# A load that KVM cannot decode gets the guest an external abort, and the guest goes on.
+boot_nisv()
+{
+	$M --kernel nisv.Image >out || fail "status $?"
+	grep -q 'external abort' out || fail "said: $(cat out)"
+}
+
 # boot_smp N
 boot_smp()
 {
