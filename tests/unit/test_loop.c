@@ -1,0 +1,1183 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* On the real ring of the kernel that runs the test. */
+#include "vmm/core/loop.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "vmm/base/clock.h"
+
+#define MS UINT64_C(1000000)
+
+static struct loop *loop;
+static struct loop_timer limit;
+
+static void stop(void *ctx)
+{
+	(void)ctx;
+	loop_stop(loop);
+}
+
+static void setup(void)
+{
+	ck_assert_int_eq(loop_new(&loop), 0);
+	ck_assert_int_eq(loop_timer_init(loop, &limit, stop, NULL), 0);
+}
+
+static void teardown(void)
+{
+	loop_timer_fini(&limit);
+	loop_free(loop);
+	loop = NULL;
+}
+
+/* Seals, and runs until somebody stops it, or for @ms. */
+static void run_for(uint64_t ms)
+{
+	loop_timer_set(&limit, ms * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return ((uint64_t)u.ru_utime.tv_sec + (uint64_t)u.ru_stime.tv_sec) * NS_PER_SEC +
+	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000;
+}
+
+static void nonblock(int fd)
+{
+	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+}
+
+static int new_eventfd(unsigned count)
+{
+	int fd = eventfd(count, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void signal_fd(int fd)
+{
+	uint64_t one = 1;
+
+	ck_assert_int_eq(write(fd, &one, sizeof(one)), sizeof(one));
+}
+
+static uint64_t take_fd(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+/* A source that counts, and does what the test wants from within. */
+struct src {
+	struct loop_poll p;
+	int fd;
+	unsigned runs, stop_at;
+	uint32_t events;
+	bool reads; /* a byte, or the eventfd's count, each time */
+	void (*then)(struct src *s);
+	struct src *other;
+};
+
+static void src_ready(void *ctx, uint32_t events)
+{
+	struct src *s = ctx;
+	char buf[8];
+
+	s->runs++;
+	s->events |= events;
+	if (s->reads)
+		(void)!read(s->fd, buf, s->p.drains ? 8 : 1);
+	if (s->then)
+		s->then(s);
+	if (s->stop_at && s->runs >= s->stop_at)
+		loop_stop(loop);
+}
+
+static void src_init(struct src *s, int fd)
+{
+	s->fd = fd;
+	ck_assert_int_eq(loop_poll_init(loop, &s->p, fd, src_ready, s), 0);
+}
+
+/* ---- polls ---- */
+
+START_TEST(test_loop_poll_level_runs_until_read)
+{
+	struct src s = { .reads = true, .stop_at = 4 };
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	nonblock(fds[0]);
+	ck_assert_int_eq(write(fds[1], "abcd", 4), 4);
+	src_init(&s, fds[0]);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(2000);
+	ck_assert_uint_eq(s.runs, 4);
+	ck_assert_uint_eq(s.events, POLLIN);
+	ck_assert_int_eq(read(fds[0], &fds, 1), -1);
+}
+END_TEST
+
+START_TEST(test_loop_poll_not_armed_never_runs)
+{
+	struct src s = { 0 };
+
+	src_init(&s, new_eventfd(1));
+	run_for(30);
+	ck_assert_uint_eq(s.runs, 0);
+}
+END_TEST
+
+static void disarm_self(struct src *s)
+{
+	loop_poll_disarm(&s->p);
+}
+
+START_TEST(test_loop_poll_disarm_in_callback_is_final)
+{
+	struct src s = { .then = disarm_self };
+
+	src_init(&s, new_eventfd(1));
+	s.p.drains = _i;
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(50);
+	ck_assert_uint_eq(s.runs, 1);
+}
+END_TEST
+
+static void disarm_other(struct src *s)
+{
+	loop_poll_disarm(&s->other->p);
+	s->other->then = NULL;
+}
+
+/* Both are ready in the same round: whoever comes first silences the other. */
+START_TEST(test_loop_poll_disarm_of_ready_other_is_final)
+{
+	struct src a = { .then = disarm_other, .stop_at = 20 }, b = { .then = disarm_other, .stop_at = 20 };
+
+	a.other = &b;
+	b.other = &a;
+	src_init(&a, new_eventfd(1));
+	src_init(&b, new_eventfd(1));
+	a.p.drains = b.p.drains = _i;
+	loop_poll_arm(&a.p, POLLIN);
+	loop_poll_arm(&b.p, POLLIN);
+	run_for(50);
+	ck_assert_uint_eq(a.runs ? b.runs : a.runs, 0);
+	ck_assert_uint_ge(a.runs + b.runs, 1);
+}
+END_TEST
+
+static void free_self(struct src *s)
+{
+	loop_poll_disarm(&s->p);
+	close(s->fd);
+	free(s);
+	loop_timer_set(&limit, 20 * MS);
+}
+
+static void free_ready(void *ctx, uint32_t events)
+{
+	(void)events;
+	free_self(ctx);
+}
+
+START_TEST(test_loop_poll_owner_frees_itself)
+{
+	struct src *s = calloc(1, sizeof(*s));
+
+	s->fd = new_eventfd(1);
+	ck_assert_int_eq(loop_poll_init(loop, &s->p, s->fd, free_ready, s), 0);
+	s->p.drains = _i;
+	loop_poll_arm(&s->p, POLLIN);
+	run_for(1000);
+}
+END_TEST
+
+static void ask_for_output(struct src *s)
+{
+	if (s->events & POLLOUT)
+		loop_stop(loop);
+	loop_poll_arm(&s->p, POLLOUT);
+}
+
+START_TEST(test_loop_poll_events_can_change)
+{
+	struct src s = { .then = ask_for_output };
+	int fds[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	src_init(&s, fds[0]);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(1000);
+	ck_assert_uint_eq(s.runs, 2);
+	ck_assert_uint_eq(s.events, POLLIN | POLLOUT);
+}
+END_TEST
+
+static void signal_again(struct src *s)
+{
+	if (s->runs < 100)
+		signal_fd(s->fd);
+}
+
+START_TEST(test_loop_poll_drains_sees_each_signal)
+{
+	struct src s = { .reads = true, .then = signal_again, .stop_at = 100 };
+
+	src_init(&s, new_eventfd(1));
+	s.p.drains = true;
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(2000);
+	ck_assert_uint_eq(s.runs, 100);
+}
+END_TEST
+
+static void rearm_other(struct src *s)
+{
+	loop_poll_disarm(&s->other->p);
+	loop_poll_arm(&s->other->p, POLLIN);
+	s->then = NULL;
+}
+
+/* The report of a signal that was taken in but not told must not be lost with the disarm. */
+START_TEST(test_loop_poll_rearmed_before_dispatch_still_told)
+{
+	struct src a = { .reads = true, .then = rearm_other };
+	struct src b = { .reads = true, .stop_at = 1 };
+
+	a.other = &b;
+	src_init(&a, new_eventfd(1));
+	src_init(&b, new_eventfd(1));
+	a.p.drains = true;
+	b.p.drains = _i;
+	loop_poll_arm(&a.p, POLLIN);
+	loop_poll_arm(&b.p, POLLIN);
+	run_for(1000);
+	ck_assert_uint_eq(a.runs, 1);
+	ck_assert_uint_eq(b.runs, 1);
+}
+END_TEST
+
+START_TEST(test_loop_poll_hangup_told_once_without_spin)
+{
+	struct src s = { 0 };
+	uint64_t cpu;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	close(fds[1]);
+	src_init(&s, fds[0]);
+	loop_poll_arm(&s.p, POLLIN);
+	cpu = cpu_ns();
+	run_for(100);
+	ck_assert_uint_eq(s.runs, 1);
+	ck_assert_uint_eq(s.events, POLLHUP);
+	ck_assert_uint_lt(cpu_ns() - cpu, 50 * MS);
+}
+END_TEST
+
+START_TEST(test_loop_poll_broken_pipe_told_once)
+{
+	struct src s = { 0 };
+	char junk[4096] = { 0 };
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_NONBLOCK), 0);
+	while (write(fds[1], junk, sizeof(junk)) > 0)
+		;
+	close(fds[0]);
+	src_init(&s, fds[1]);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(60);
+	ck_assert_uint_eq(s.runs, 1);
+	ck_assert_uint_eq(s.events, POLLERR);
+}
+END_TEST
+
+START_TEST(test_loop_poll_hangup_with_data_goes_on)
+{
+	struct src s = { .reads = true };
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_eq(write(fds[1], "abc", 3), 3);
+	close(fds[1]);
+	src_init(&s, fds[0]);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(60);
+	/* three bytes, and the end */
+	ck_assert_uint_eq(s.runs, 4);
+}
+END_TEST
+
+START_TEST(test_loop_poll_file_is_always_ready)
+{
+	struct src s = { .stop_at = 3 };
+	char name[] = "/tmp/test_loop.XXXXXX";
+
+	src_init(&s, _i ? open("/dev/null", O_RDONLY) : mkstemp(name));
+	unlink(name);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(1000);
+	ck_assert_uint_eq(s.runs, 3);
+}
+END_TEST
+
+/* More than the submission queue and more than the completion queue hold. */
+START_TEST(test_loop_poll_more_sources_than_queues)
+{
+	static struct src s[1000];
+	int fd = new_eventfd(1);
+
+	for (unsigned i = 0; i < ARRAY_LEN(s); i++) {
+		s[i].then = disarm_self;
+		src_init(&s[i], fd);
+		s[i].p.drains = _i;
+		loop_poll_arm(&s[i].p, POLLIN);
+	}
+	run_for(300);
+	for (unsigned i = 0; i < ARRAY_LEN(s); i++)
+		ck_assert_uint_eq(s[i].runs, 1);
+}
+END_TEST
+
+static void signal_all(struct src *s)
+{
+	signal_fd(s->other->fd);
+	if (s->runs < 20)
+		loop_poll_arm(&s->p, POLLIN);
+	else
+		loop_poll_disarm(&s->p);
+}
+
+/* One signal completes 900 multishot polls at once: the kernel's queue overflows, nothing is lost for good. */
+START_TEST(test_loop_poll_completion_overflow_recovers)
+{
+	static struct src s[900];
+	struct src first = { .then = signal_all };
+	int fd = new_eventfd(0);
+
+	src_init(&first, new_eventfd(1));
+	for (unsigned i = 0; i < ARRAY_LEN(s); i++) {
+		src_init(&s[i], fd);
+		s[i].p.drains = true;
+		loop_poll_arm(&s[i].p, POLLIN);
+	}
+	first.other = &s[0];
+	loop_poll_arm(&first.p, POLLIN);
+	run_for(300);
+	ck_assert_uint_eq(first.runs, 20);
+	for (unsigned i = 0; i < ARRAY_LEN(s); i++)
+		ck_assert_uint_ge(s[i].runs, 1);
+}
+END_TEST
+
+START_TEST(test_loop_init_after_seal_ebusy)
+{
+	struct loop_timer t;
+	struct loop_poll p;
+	struct loop_io io;
+
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(loop_poll_init(loop, &p, 0, src_ready, NULL), -EBUSY);
+	ck_assert_int_eq(loop_io_init(loop, &io, 0, NULL, NULL), -EBUSY);
+	ck_assert_int_eq(loop_timer_init(loop, &t, stop, NULL), -EBUSY);
+}
+END_TEST
+
+START_TEST(test_loop_init_full_enospc)
+{
+	static struct loop_poll p[LOOP_MAX_FDS];
+	unsigned i = 0;
+	int r;
+
+	do {
+		r = loop_poll_init(loop, &p[i], 0, src_ready, NULL);
+	} while (!r && ++i < ARRAY_LEN(p));
+	ck_assert_int_eq(r, -ENOSPC);
+	ck_assert_uint_ge(i, LOOP_MAX_FDS - 8);
+	ck_assert_int_eq(loop_seal(loop), 0);
+}
+END_TEST
+
+START_TEST(test_loop_seal_closed_descriptor_ebadf)
+{
+	struct src s = { 0 };
+
+	src_init(&s, new_eventfd(0));
+	close(s.fd);
+	ck_assert_int_eq(loop_seal(loop), -EBADF);
+}
+END_TEST
+
+START_TEST(test_loop_source_gone_before_seal_is_fine)
+{
+	struct loop_timer t;
+	struct src s = { 0 };
+
+	src_init(&s, new_eventfd(1));
+	loop_poll_arm(&s.p, POLLIN);
+	loop_poll_fini(&s.p);
+	loop_poll_fini(&s.p);
+	close(s.fd);
+	ck_assert_int_eq(loop_timer_init(loop, &t, stop, NULL), 0);
+	loop_timer_set(&t, MS);
+	loop_timer_fini(&t);
+	loop_timer_fini(&t);
+	run_for(20);
+	ck_assert_uint_eq(s.runs, 0);
+}
+END_TEST
+
+START_TEST(test_loop_zeroed_sources_can_be_given_up)
+{
+	struct loop_poll p = { 0 };
+	struct loop_timer t = { 0 };
+	struct loop_io io = { 0 };
+
+	loop_poll_disarm(&p);
+	loop_poll_fini(&p);
+	loop_timer_fini(&t);
+	loop_io_cancel(&io);
+	loop_free(NULL);
+}
+END_TEST
+
+static int ring_fd(void)
+{
+	char path[64], target[64];
+
+	for (int fd = 3; fd < 100; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		if (strstr(target, "io_uring"))
+			return fd;
+	}
+	return -1;
+}
+
+START_TEST(test_loop_sealed_ring_registers_no_more)
+{
+	int fd = eventfd(0, 0), ring = ring_fd();
+	struct io_uring_files_update up = { .fds = (uintptr_t)&fd };
+
+	ck_assert_int_ge(ring, 0);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES_UPDATE, &up, 1), -1);
+	ck_assert_int_eq(errno, EACCES);
+	ck_assert_int_eq(syscall(SYS_io_uring_register, ring, IORING_REGISTER_EVENTFD, &fd, 1), -1);
+	ck_assert_int_eq(errno, EACCES);
+}
+END_TEST
+
+/* ---- transfers ---- */
+
+struct xfer {
+	struct loop_io io;
+	struct iovec iov[2];
+	char buf[2][8];
+	int res;
+	unsigned runs, stop_at;
+	void (*then)(struct xfer *x);
+	struct src *src;
+};
+
+static void xfer_done(void *ctx, int res)
+{
+	struct xfer *x = ctx;
+
+	ck_assert(!x->io.busy);
+	x->res = res;
+	x->runs++;
+	if (x->then)
+		x->then(x);
+	if (x->stop_at && x->runs >= x->stop_at)
+		loop_stop(loop);
+}
+
+static void xfer_init(struct xfer *x, int fd)
+{
+	ck_assert_int_eq(loop_io_init(loop, &x->io, fd, xfer_done, x), 0);
+	for (unsigned i = 0; i < 2; i++)
+		x->iov[i] = (struct iovec){ .iov_base = x->buf[i], .iov_len = 8 };
+}
+
+static void stream_pair(int fds[2])
+{
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+}
+
+static void read_again(struct xfer *x)
+{
+	if (x->runs < x->stop_at)
+		ck_assert_int_eq(loop_readv(&x->io, x->iov, 2), 0);
+}
+
+static void *write_slowly(void *arg)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		usleep(2000);
+		ck_assert_int_eq(write(*(int *)arg, "0123456789", 10), 10);
+	}
+	return NULL;
+}
+
+/* A pipe that was empty at the start, O_NONBLOCK as a tap's descriptor is: the request waits in the kernel. */
+START_TEST(test_loop_readv_waits_for_data)
+{
+	struct xfer x = { .then = read_again, .stop_at = 5 };
+	pthread_t t;
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, _i ? O_NONBLOCK : 0), 0);
+	xfer_init(&x, fds[0]);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 2), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, write_slowly, &fds[1]), 0);
+	run_for(5000);
+	pthread_join(t, NULL);
+	ck_assert_uint_eq(x.runs, 5);
+	ck_assert_int_eq(x.res, 10);
+	ck_assert_mem_eq(x.buf[0], "01234567", 8);
+	ck_assert_mem_eq(x.buf[1], "89", 2);
+}
+END_TEST
+
+START_TEST(test_loop_writev_gathers)
+{
+	struct xfer x = { .stop_at = 1 };
+	char got[32];
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	memcpy(x.buf[0], "gather, ", 8);
+	memcpy(x.buf[1], "scatter!", 8);
+	ck_assert_int_eq(loop_writev(&x.io, x.iov, 2), 0);
+	run_for(1000);
+	ck_assert_int_eq(x.res, 16);
+	ck_assert_int_eq(read(fds[1], got, sizeof(got)), 16);
+	ck_assert_mem_eq(got, "gather, scatter!", 16);
+}
+END_TEST
+
+START_TEST(test_loop_io_second_transfer_ebusy)
+{
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 0), -EINVAL);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), 0);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), -EBUSY);
+	ck_assert_int_eq(loop_writev(&x.io, x.iov, 1), -EBUSY);
+	loop_io_cancel(&x.io);
+}
+END_TEST
+
+START_TEST(test_loop_io_error_is_told)
+{
+	struct xfer x = { .stop_at = 1 };
+	int fds[2];
+
+	stream_pair(fds);
+	close(fds[1]);
+	xfer_init(&x, fds[0]);
+	signal(SIGPIPE, SIG_IGN);
+	ck_assert_int_eq(loop_writev(&x.io, x.iov, 1), 0);
+	run_for(1000);
+	ck_assert_int_eq(x.res, -EPIPE);
+}
+END_TEST
+
+START_TEST(test_loop_cancel_before_submission)
+{
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), 0);
+	loop_io_cancel(&x.io);
+	ck_assert_uint_eq(x.runs, 1);
+	ck_assert_int_eq(x.res, -ECANCELED);
+	/* and it was not submitted later all the same */
+	ck_assert_int_eq(write(fds[1], "stay", 4), 4);
+	run_for(20);
+	ck_assert_uint_eq(x.runs, 1);
+	ck_assert_int_eq(read(fds[0], x.buf, 8), 4);
+}
+END_TEST
+
+static void cancel_xfer(struct src *s)
+{
+	struct xfer *x = (struct xfer *)s->other;
+
+	loop_io_cancel(&x->io);
+	ck_assert_uint_eq(x->runs, 1);
+	ck_assert(!x->io.busy);
+	loop_stop(loop);
+}
+
+START_TEST(test_loop_cancel_in_flight_is_done_at_return)
+{
+	struct src s = { .then = cancel_xfer };
+	struct xfer x = { 0 };
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, _i ? O_NONBLOCK : 0), 0);
+	xfer_init(&x, fds[0]);
+	src_init(&s, new_eventfd(1));
+	s.other = (struct src *)&x;
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 2), 0);
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(1000);
+	ck_assert_uint_eq(s.runs, 1);
+	ck_assert_int_eq(x.res, -ECANCELED);
+	ck_assert_int_eq(write(fds[1], "mine", 4), 4);
+	ck_assert_int_eq(read(fds[0], x.buf, 8), 4);
+}
+END_TEST
+
+static bool in_cancel;
+
+static void cancel_and_watch(struct src *s)
+{
+	struct xfer *x = (struct xfer *)s->other;
+
+	ck_assert(!in_cancel);
+	in_cancel = true;
+	loop_io_cancel(&x->io);
+	in_cancel = false;
+	s->then = NULL;
+}
+
+static void not_in_cancel(struct src *s)
+{
+	(void)s;
+	ck_assert(!in_cancel);
+}
+
+/* All others are ready while the cancel waits: they run afterwards, not inside. */
+START_TEST(test_loop_cancel_runs_no_other_callback)
+{
+	static struct src others[80];
+	struct src s = { .then = cancel_and_watch, .reads = true };
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	src_init(&s, new_eventfd(1));
+	s.other = (struct src *)&x;
+	for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+		others[i] = (struct src){ .reads = true, .then = not_in_cancel };
+		src_init(&others[i], new_eventfd(3));
+		others[i].p.drains = i & 1;
+		loop_poll_arm(&others[i].p, POLLIN);
+	}
+	loop_poll_arm(&s.p, POLLIN);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), 0);
+	run_for(60);
+	ck_assert_int_eq(x.res, -ECANCELED);
+	ck_assert_uint_eq(x.runs, 1);
+	for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+		ck_assert_uint_ge(others[i].runs, 1);
+}
+END_TEST
+
+/* The transfer completed in the same round as the callback that cancels it: its result is what is told. */
+START_TEST(test_loop_cancel_of_completed_tells_result)
+{
+	struct src s = { .then = cancel_xfer };
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	ck_assert_int_eq(write(fds[1], "early", 5), 5);
+	src_init(&s, new_eventfd(1));
+	xfer_init(&x, fds[0]);
+	s.other = (struct src *)&x;
+	loop_poll_arm(&s.p, POLLIN);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), 0);
+	run_for(1000);
+	ck_assert_uint_eq(x.runs, 1);
+	ck_assert_int_eq(x.res, 5);
+}
+END_TEST
+
+START_TEST(test_loop_cancel_after_run_gives_buffers_back)
+{
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 2), 0);
+	run_for(10);
+	ck_assert(x.io.busy);
+	loop_io_cancel(&x.io);
+	ck_assert_int_eq(x.res, -ECANCELED);
+	ck_assert_uint_eq(x.runs, 1);
+}
+END_TEST
+
+static void churn(struct src *s)
+{
+	struct xfer *x = (struct xfer *)s->other;
+
+	if (x->io.busy)
+		loop_io_cancel(&x->io);
+	ck_assert_int_eq(loop_readv(&x->io, x->iov, 1), 0);
+	if (s->runs & 1)
+		ck_assert_int_eq(write(*(int *)x->src, "z", 1), 1);
+}
+
+/* A new transfer each time: a completion of the old one must never end the new one. */
+START_TEST(test_loop_cancel_and_start_again_many_times)
+{
+	struct src s = { .then = churn, .stop_at = 2000 };
+	struct xfer x = { 0 };
+	int fds[2];
+
+	stream_pair(fds);
+	xfer_init(&x, fds[0]);
+	x.src = (struct src *)&fds[1];
+	src_init(&s, new_eventfd(1));
+	s.other = (struct src *)&x;
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(20000);
+	loop_io_cancel(&x.io);
+	ck_assert_uint_eq(s.runs, 2000);
+	ck_assert_uint_eq(x.runs, 2000);
+}
+END_TEST
+
+/* ---- timers ---- */
+
+struct tick {
+	struct loop_timer t;
+	unsigned runs, again;
+	uint64_t at;
+	struct tick *stops;
+};
+
+static void tick(void *ctx)
+{
+	struct tick *k = ctx;
+
+	k->runs++;
+	k->at = clock_now_ns();
+	if (k->stops)
+		loop_timer_set(&k->stops->t, 0);
+	if (k->runs < k->again)
+		loop_timer_set(&k->t, MS);
+}
+
+START_TEST(test_loop_timer_fires_once_not_early)
+{
+	struct tick k = { 0 };
+	uint64_t from;
+
+	ck_assert_int_eq(loop_timer_init(loop, &k.t, tick, &k), 0);
+	from = clock_now_ns();
+	loop_timer_set(&k.t, 20 * MS);
+	run_for(100);
+	ck_assert_uint_eq(k.runs, 1);
+	ck_assert_uint_ge(k.at - from, 20 * MS);
+	loop_timer_fini(&k.t);
+}
+END_TEST
+
+START_TEST(test_loop_timer_can_be_set_from_within)
+{
+	struct tick k = { .again = 5 };
+
+	ck_assert_int_eq(loop_timer_init(loop, &k.t, tick, &k), 0);
+	loop_timer_set(&k.t, MS);
+	run_for(200);
+	ck_assert_uint_eq(k.runs, 5);
+	loop_timer_fini(&k.t);
+}
+END_TEST
+
+START_TEST(test_loop_timer_stopped_never_fires)
+{
+	struct tick k = { 0 };
+
+	ck_assert_int_eq(loop_timer_init(loop, &k.t, tick, &k), 0);
+	loop_timer_set(&k.t, MS);
+	usleep(3000);
+	loop_timer_set(&k.t, 0);
+	run_for(30);
+	ck_assert_uint_eq(k.runs, 0);
+	loop_timer_fini(&k.t);
+}
+END_TEST
+
+/* Both expired before the loop looked: the first stops the second. */
+START_TEST(test_loop_timer_stopped_after_expiry_never_fires)
+{
+	struct tick a = { 0 }, b = { .stops = &a };
+
+	a.stops = &b;
+	ck_assert_int_eq(loop_timer_init(loop, &a.t, tick, &a), 0);
+	ck_assert_int_eq(loop_timer_init(loop, &b.t, tick, &b), 0);
+	loop_timer_set(&a.t, MS);
+	loop_timer_set(&b.t, MS);
+	usleep(3000);
+	run_for(30);
+	ck_assert_uint_eq(a.runs + b.runs, 1);
+	loop_timer_fini(&a.t);
+	loop_timer_fini(&b.t);
+}
+END_TEST
+
+/* ---- calls, stopping, idling ---- */
+
+static pthread_t loop_thread;
+static atomic_int called;
+
+static int add(void *ctx)
+{
+	if (loop_thread)
+		ck_assert(pthread_equal(loop_thread, pthread_self()));
+	atomic_fetch_add(&called, 1);
+	return *(int *)ctx + 1;
+}
+
+static void *call_once(void *arg)
+{
+	int n = 41;
+
+	(void)arg;
+	return (void *)(intptr_t)loop_call(loop, add, &n);
+}
+
+static void *call_often(void *arg)
+{
+	for (int i = 0; i < 2000; i++) {
+		if (loop_call(loop, add, &i) != i + 1)
+			return loop;
+	}
+	if (atomic_fetch_sub((atomic_int *)arg, 1) == 1)
+		loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_loop_call_before_seal_is_plain)
+{
+	int n = 1;
+
+	ck_assert(loop_is_here(loop));
+	ck_assert_int_eq(loop_call(loop, add, &n), 2);
+}
+END_TEST
+
+START_TEST(test_loop_calls_of_threads_run_on_loop)
+{
+	atomic_int left = 4;
+	pthread_t t[4];
+
+	loop_thread = pthread_self();
+	loop_timer_set(&limit, 60000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, call_often, &left), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++) {
+		void *bad;
+
+		pthread_join(t[i], &bad);
+		ck_assert_ptr_null(bad);
+	}
+	ck_assert_int_eq(atomic_load(&called), 8000);
+}
+END_TEST
+
+static void call_self(struct src *s)
+{
+	int n = 5;
+
+	ck_assert(loop_is_here(loop));
+	ck_assert_int_eq(loop_call(loop, add, &n), 6);
+	(void)s;
+}
+
+START_TEST(test_loop_call_from_callback_is_plain)
+{
+	struct src s = { .then = call_self, .stop_at = 1 };
+
+	src_init(&s, new_eventfd(1));
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(1000);
+	ck_assert_int_eq(atomic_load(&called), 1);
+}
+END_TEST
+
+/* Between the seal and the run a thread may be quicker than the loop: it waits, nothing runs beside the loop's thread. */
+START_TEST(test_loop_call_waits_for_run)
+{
+	pthread_t t;
+	void *r;
+
+	loop_thread = pthread_self();
+	loop_timer_set(&limit, 50 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_once, NULL), 0);
+	usleep(10000);
+	ck_assert_int_eq(atomic_load(&called), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	pthread_join(t, &r);
+	ck_assert_int_eq((intptr_t)r, 42);
+}
+END_TEST
+
+START_TEST(test_loop_call_after_end_canceled)
+{
+	int n = 1;
+	pthread_t t;
+	void *r;
+
+	run_for(5);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_once, NULL), 0);
+	pthread_join(t, &r);
+	ck_assert_int_eq((intptr_t)r, -ECANCELED);
+	/* the loop's own thread goes on by itself: tear-down resets devices by the same functions */
+	ck_assert_int_eq(loop_call(loop, add, &n), 2);
+}
+END_TEST
+
+/* A caller that waits for a loop which never got to run. */
+START_TEST(test_loop_call_waiting_when_stopped_canceled)
+{
+	pthread_t t;
+	void *r;
+
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_once, NULL), 0);
+	usleep(20000);
+	loop_stop(loop);
+	ck_assert_int_eq(loop_run(loop), 0);
+	pthread_join(t, &r);
+	ck_assert_int_eq((intptr_t)r, -ECANCELED);
+	ck_assert_int_eq(atomic_load(&called), 0);
+}
+END_TEST
+
+/* Callers pile up while the loop is busy in one callback, which stops it: each gets an answer. */
+static void *caller(void *arg)
+{
+	int n = 1, r;
+
+	do {
+		r = loop_call(loop, add, &n);
+	} while (r == 2);
+	*(int *)arg = r;
+	return NULL;
+}
+
+START_TEST(test_loop_stop_ends_all_callers)
+{
+	int res[6] = { 0 };
+	pthread_t t[6];
+
+	loop_thread = pthread_self();
+	loop_timer_set(&limit, 30 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, caller, &res[i]), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++) {
+		pthread_join(t[i], NULL);
+		ck_assert_int_eq(res[i], -ECANCELED);
+	}
+}
+END_TEST
+
+START_TEST(test_loop_stop_before_run_ends_it)
+{
+	loop_stop(loop);
+	loop_stop(loop);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+}
+END_TEST
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	loop_stop(loop);
+}
+
+START_TEST(test_loop_stop_from_signal_handler)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval it = { .it_value.tv_usec = 20000 };
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &it, NULL);
+	run_for(20000);
+	/* much earlier than the limit */
+	ck_assert_uint_lt(cpu_ns(), 10000 * MS);
+}
+END_TEST
+
+static atomic_int interrupts;
+
+static void count_signal(int sig)
+{
+	(void)sig;
+	atomic_fetch_add(&interrupts, 1);
+}
+
+START_TEST(test_loop_signals_interrupt_nothing)
+{
+	struct sigaction sa = { .sa_handler = count_signal };
+	struct itimerval it = { .it_value.tv_usec = 1000, .it_interval.tv_usec = 1000 };
+	atomic_int left = 1;
+	pthread_t t;
+	void *bad;
+
+	loop_timer_set(&limit, 60000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &it, NULL);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_often, &left), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	pthread_join(t, &bad);
+	ck_assert_ptr_null(bad);
+}
+END_TEST
+
+START_TEST(test_loop_idle_costs_no_cpu)
+{
+	struct src s = { 0 };
+	uint64_t cpu;
+
+	src_init(&s, new_eventfd(0));
+	loop_poll_arm(&s.p, POLLIN);
+	cpu = cpu_ns();
+	run_for(300);
+	ck_assert_uint_lt(cpu_ns() - cpu, 100 * MS);
+	ck_assert_uint_eq(take_fd(s.fd), 0);
+}
+END_TEST
+
+static void add_polls(TCase *t)
+{
+	tcase_add_test(t, test_loop_poll_level_runs_until_read);
+	tcase_add_test(t, test_loop_poll_not_armed_never_runs);
+	tcase_add_loop_test(t, test_loop_poll_disarm_in_callback_is_final, 0, 2);
+	tcase_add_loop_test(t, test_loop_poll_disarm_of_ready_other_is_final, 0, 2);
+	tcase_add_loop_test(t, test_loop_poll_owner_frees_itself, 0, 2);
+	tcase_add_test(t, test_loop_poll_events_can_change);
+	tcase_add_test(t, test_loop_poll_drains_sees_each_signal);
+	tcase_add_loop_test(t, test_loop_poll_rearmed_before_dispatch_still_told, 0, 2);
+	tcase_add_test(t, test_loop_poll_hangup_told_once_without_spin);
+	tcase_add_test(t, test_loop_poll_broken_pipe_told_once);
+	tcase_add_test(t, test_loop_poll_hangup_with_data_goes_on);
+	tcase_add_loop_test(t, test_loop_poll_file_is_always_ready, 0, 2);
+	tcase_add_loop_test(t, test_loop_poll_more_sources_than_queues, 0, 2);
+	tcase_add_test(t, test_loop_poll_completion_overflow_recovers);
+	tcase_add_test(t, test_loop_init_after_seal_ebusy);
+	tcase_add_test(t, test_loop_init_full_enospc);
+	tcase_add_test(t, test_loop_seal_closed_descriptor_ebadf);
+	tcase_add_test(t, test_loop_source_gone_before_seal_is_fine);
+	tcase_add_test(t, test_loop_zeroed_sources_can_be_given_up);
+	tcase_add_test(t, test_loop_sealed_ring_registers_no_more);
+}
+
+static void add_transfers(TCase *t)
+{
+	tcase_add_loop_test(t, test_loop_readv_waits_for_data, 0, 2);
+	tcase_add_test(t, test_loop_writev_gathers);
+	tcase_add_test(t, test_loop_io_second_transfer_ebusy);
+	tcase_add_test(t, test_loop_io_error_is_told);
+	tcase_add_test(t, test_loop_cancel_before_submission);
+	tcase_add_loop_test(t, test_loop_cancel_in_flight_is_done_at_return, 0, 2);
+	tcase_add_test(t, test_loop_cancel_runs_no_other_callback);
+	tcase_add_test(t, test_loop_cancel_of_completed_tells_result);
+	tcase_add_test(t, test_loop_cancel_after_run_gives_buffers_back);
+	tcase_add_test(t, test_loop_cancel_and_start_again_many_times);
+}
+
+static void add_rest(TCase *t)
+{
+	tcase_add_test(t, test_loop_timer_fires_once_not_early);
+	tcase_add_test(t, test_loop_timer_can_be_set_from_within);
+	tcase_add_test(t, test_loop_timer_stopped_never_fires);
+	tcase_add_test(t, test_loop_timer_stopped_after_expiry_never_fires);
+	tcase_add_test(t, test_loop_call_before_seal_is_plain);
+	tcase_add_test(t, test_loop_calls_of_threads_run_on_loop);
+	tcase_add_test(t, test_loop_call_from_callback_is_plain);
+	tcase_add_test(t, test_loop_call_waits_for_run);
+	tcase_add_test(t, test_loop_call_after_end_canceled);
+	tcase_add_test(t, test_loop_call_waiting_when_stopped_canceled);
+	tcase_add_test(t, test_loop_stop_ends_all_callers);
+	tcase_add_test(t, test_loop_stop_before_run_ends_it);
+	tcase_add_test(t, test_loop_stop_from_signal_handler);
+	tcase_add_test(t, test_loop_signals_interrupt_nothing);
+	tcase_add_test(t, test_loop_idle_costs_no_cpu);
+}
+
+static bool ring_is_denied(void)
+{
+	int r = loop_new(&loop);
+
+	if (!r)
+		loop_free(loop);
+	return r == -EPERM || r == -ENOSYS;
+}
+
+int main(void)
+{
+	Suite *s = suite_create("loop");
+	TCase *t = tcase_create("loop");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, teardown);
+	add_polls(t);
+	add_transfers(t);
+	add_rest(t);
+	if (ring_is_denied()) {
+		puts("skip: io_uring is denied here\n100%: Checks: 0, Failures: 0, Errors: 0");
+		return EXIT_SUCCESS;
+	}
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
