@@ -1,4 +1,16 @@
-# microvm: one Makefile. 'make help' lists what there is.
+# microvm: one Makefile.
+#
+## make                  ./microvm, a static arm64 program (COMPILER=gcc or clang)
+## make run              boot Debian's kernel with --net tap0: ping, iperf3, interrupts, power off
+## make shell            the same guest's prompt
+## make test             every test; closes with 'N passed, N failed'
+## make test-long        the long loops and the whole matrix too; test-mutants: are the tests able to fail?
+## make unit-asan        unit tests (also unit-tsan, unit-arm64, coverage); T='vq vdev' for some
+## make test-vm          cases on real KVM; VM='net-*' for some
+## make bench            figures beside QEMU's
+## make kernel           a small guest kernel
+## make install          PREFIX= DESTDIR=
+## make clean
 
 VERSION     := 0.1.0
 PREFIX      ?= /usr/local
@@ -199,6 +211,21 @@ BENCH       ?= counted wall
 bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/null.Image | deps-host
 	@tests/bench/suite $(B) $(BENCH)
 
-.PHONY: clean
+# ---- everything ----------------------------------------------------------------------------
+
+.PHONY: test test-long test-mutants coverage
+coverage: unit-cov
+	@tests/unit/coverage $(B)
+test-mutants: | deps-unit
+	@tests/mutants/run
+test: | $(B)/toolchain.mk
+	@tests/all unit-asan unit-tsan unit-arm64 coverage test-vm
+test-long: | $(B)/toolchain.mk
+	@tests/all test test-mutants test-vm-long
+
+.PHONY: help clean
+help:
+	@sed -n 's/^## //p' Makefile
+
 clean:
 	rm -rf $(B) microvm

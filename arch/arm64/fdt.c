@@ -338,7 +338,8 @@ int fdt_build(const struct fdt_desc *d, void *buf, size_t cap, size_t *ret_len)
 
 	if (!d->nr_cpus || !d->ram_size || cap > INT32_MAX)
 		return -EINVAL;
-	note(&o, fdt_create(buf, (int)cap));
+	/* A tree is built once, at every start: looking for equal names would cost more than their bytes. */
+	note(&o, fdt_create_with_flags(buf, (int)cap, FDT_CREATE_FLAG_NO_NAME_DEDUP));
 	note(&o, fdt_finish_reservemap(buf));
 	root(&o, d);
 	note(&o, fdt_finish(buf));

@@ -195,6 +195,9 @@ static int load_plain(struct load *l, const uint8_t *peek, uint64_t peek_len)
 		rc = place(l, claimed_size(l, l->kernel_file));
 	if (rc)
 		return rc;
+	/* A kernel that does not fill a huge page is not worth zeroing one; the device tree lies behind it. */
+	if (l->layout.kernel_size < 2 * MIB)
+		gmem_keep_small(l->mem, l->layout.kernel, l->layout.dtb + l->layout.dtb_max - l->layout.kernel);
 	to = gmem_ptr(l->mem, l->layout.kernel, l->kernel_file);
 	if (!to)
 		return err_set(l->err, -EFAULT, "kernel: no memory at its place");

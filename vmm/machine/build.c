@@ -199,7 +199,7 @@ static int make_dtb(struct machine *m, struct err *err)
 		.vmmio = vmmio,
 		.rng_seed = seed.rng, .rng_seed_len = sizeof(seed.rng),
 	};
-	int r;
+	int r = -ENOSPC;
 
 	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return err_set(err, -EIO, "device tree: getrandom: %s", strerror(errno));
@@ -212,7 +212,9 @@ static int make_dtb(struct machine *m, struct err *err)
 		if (!p->pci)
 			vmmio[d.nr_vmmio++] = (struct fdt_vmmio){ .gpa = p->gpa, .spi = p->spi };
 	}
-	r = fdt_build(&d, gmem_ptr(m->mem, m->boot.dtb, m->boot.dtb_max), m->boot.dtb_max, &m->dtb_len);
+	/* libfdt clears the whole buffer first: a small one spares page faults, and most trees are small. */
+	for (size_t cap = 4 * KIB; r == -ENOSPC && cap <= m->boot.dtb_max; cap *= 2)
+		r = fdt_build(&d, gmem_ptr(m->mem, m->boot.dtb, cap), cap, &m->dtb_len);
 	return r ? err_set(err, r, "device tree: %s", strerror(-r)) : 0;
 }
 
