@@ -438,8 +438,11 @@ static int user_init(struct net *n, const struct net_cfg *cfg, struct err *err)
 
 static void user_fini(struct net *n)
 {
-	for (unsigned i = 0; i < n->pairs; i++)
+	for (unsigned i = 0; i < n->pairs; i++) {
+		if (n->pair[i].user)
+			loop_poll_fini(&n->pair[i].user->rx.poll);
 		free(n->pair[i].user);
+	}
 }
 
 static int user_start(struct net *n)

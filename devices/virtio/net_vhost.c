@@ -50,8 +50,10 @@ static int vhost_init(struct net *n, const struct net_cfg *cfg, struct err *err)
 
 static void vhost_fini(struct net *n)
 {
-	for (unsigned i = 0; i < n->pairs; i++)
+	for (unsigned i = 0; i < n->pairs; i++) {
+		loop_poll_fini(&n->pair[i].err_poll);
 		vh_fini(&n->pair[i].vh);
+	}
 }
 
 static int start_ring(struct net_pair *p, unsigned ring)
