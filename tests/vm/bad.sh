@@ -74,11 +74,11 @@ bad_taps()
 	usleep 500000
 	expect_error 125 'tap0.*busy' $M --kernel Image --net tap0
 	wait
-	/sbin/ip tuntap add tap1 mode tap vnet_hdr multi_queue
+	ip tuntap add tap1 mode tap vnet_hdr multi_queue
 	expect_error 125 'multi_queue|queues' $M --kernel Image --net tap1
 	expect_error 125 'fd' $M --kernel Image --net fd=99
 	expect_error 125 'fd|tap' $M --kernel Image --net fd=0
-	/sbin/ip tuntap | grep tap0
+	ip tuntap | grep tap0
 }
 
 bad_options()

@@ -38,9 +38,9 @@ initrd()
 # make_tap NAME [multi_queue]: a tap with our address, up, and an iperf3 server
 make_tap()
 {
-	/sbin/ip tuntap add "$1" mode tap vnet_hdr ${2:+"$2"} || fail "no tap $1"
-	/sbin/ip addr add $HOST_IP/24 dev "$1"
-	/sbin/ip link set "$1" up
+	ip tuntap add "$1" mode tap vnet_hdr ${2:+"$2"} || fail "no tap $1"
+	ip addr add $HOST_IP/24 dev "$1"
+	ip link set "$1" up
 	iperf3 -s -D -B $HOST_IP --pidfile /tmp/iperf3.pid >/dev/null 2>&1
 }
 
@@ -49,7 +49,7 @@ clean_up()
 	[ -e /tmp/iperf3.pid ] && kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
 	rm -rf /tmp/iperf3.pid work
 	for t in tap0 tap1; do
-		[ -e /sys/class/net/$t ] && /sbin/ip link del $t
+		[ -e /sys/class/net/$t ] && ip link del $t
 	done
 	return 0
 }
