@@ -144,7 +144,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 		return err_set(err, -EINVAL, "devices: %u are too many (at most %u)", c->nr_devices, CONFIG_MAX_DEVICES);
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		struct plan_dev *d = &p->devs[i];
-		enum transport t;
+		enum transport t = TRANSPORT_AUTO;
 		int rc = choose_transport(c, &c->devices[i], p->its, &t, err);
 
 		if (rc)
