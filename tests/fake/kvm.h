@@ -97,6 +97,12 @@ uint64_t fake_kvm_msis(struct hyp *h, uint32_t devid, uint32_t event); /* devid,
 uint64_t fake_kvm_spis(struct hyp *h, uint32_t spi);      /* rising edges and re-asserts by irqfd */
 bool fake_kvm_spi_level(struct hyp *h, uint32_t spi);
 
+/*
+ * Calls @fn for each interrupt at the moment it reaches the guest, as if a vCPU ran at once:
+ * it may ask the devices, and nothing of this header. NULL: no more.
+ */
+void fake_kvm_on_inject(struct hyp *h, void (*fn)(void *ctx), void *ctx);
+
 /* ioeventfds: a guest's write. True: taken by an eventfd; false: an MMIO exit. */
 bool fake_kvm_guest_write(struct hyp *h, gpa_t gpa, unsigned len, uint64_t value);
 unsigned fake_kvm_nr_ioeventfds(struct hyp *h);

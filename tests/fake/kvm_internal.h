@@ -60,6 +60,8 @@ struct hyp {
 	unsigned nr_slots;
 
 	uint64_t injected, lost;
+	void (*on_inject)(void *ctx);
+	void *on_inject_ctx;
 	uint64_t msis[MSI_IDS][MSI_IDS];
 	uint64_t spis[FAKE_KVM_MAX_PIN];
 	bool levels[FAKE_KVM_MAX_PIN];

@@ -66,6 +66,16 @@ static void inject(struct hyp *h, uint32_t gsi)
 		h->injected++;
 	else
 		h->lost++;
+	if (done && h->on_inject)
+		h->on_inject(h->on_inject_ctx);
+}
+
+void fake_kvm_on_inject(struct hyp *h, void (*fn)(void *ctx), void *ctx)
+{
+	pthread_mutex_lock(&h->lock);
+	h->on_inject = fn;
+	h->on_inject_ctx = ctx;
+	pthread_mutex_unlock(&h->lock);
 }
 
 static uint64_t read_count(int fd)

@@ -1,0 +1,4 @@
+# what: the device id flag is never set
+# file: vmm/core/gsi.c
+# case: V2
+s/\.valid_devid = s->cfg.need_devid/.valid_devid = false/

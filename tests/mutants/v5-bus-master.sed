@@ -1,0 +1,4 @@
+# what: a function that is no bus master sends
+# file: devices/pci/msix.c
+# case: V5
+s/ \&\& m->bus_master \&\&/ \&\&/

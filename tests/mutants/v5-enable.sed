@@ -1,0 +1,4 @@
+# what: ENABLE is ignored
+# file: devices/pci/msix.c
+# case: V5
+s/return m->enabled \&\& !m->maskall/return !m->maskall/

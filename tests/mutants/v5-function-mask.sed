@@ -1,0 +1,4 @@
+# what: the function mask is ignored
+# file: devices/pci/msix.c
+# case: V5
+s/return m->enabled \&\& !m->maskall \&\&/return m->enabled \&\&/

@@ -1,0 +1,4 @@
+# what: event ids of more than 16 bits are deliverable
+# file: vmm/core/gsi.c
+# case: V8
+s/data <= ITS_MAX_ID \&\& //
