@@ -86,7 +86,7 @@ static int read_error(const char *what, const char *name, int rc, struct err *er
 /* All of @len bytes, else an error. */
 static int read_all(const char *what, const char *name, int fd, void *buf, uint64_t len, struct err *err)
 {
-	uint64_t got;
+	uint64_t got = 0;
 	int rc = read_at(fd, buf, len, 0, &got);
 
 	if (rc)
@@ -233,7 +233,7 @@ static void gunzip_fini(struct gunzip *g)
 
 static int gunzip_refill(struct gunzip *g)
 {
-	uint64_t got;
+	uint64_t got = 0;
 	int rc = read_at(g->fd, g->in, GZ_BUFFER, g->pos, &got);
 
 	if (rc)
@@ -354,7 +354,7 @@ static int load_gzip(struct load *l)
 static int load_kernel(struct load *l)
 {
 	uint8_t peek[HEADER_PEEK];
-	uint64_t len;
+	uint64_t len = 0;
 	int rc = read_at(l->f->kernel_fd, peek, sizeof(peek), 0, &len);
 
 	if (rc)
