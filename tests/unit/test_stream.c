@@ -1,0 +1,807 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* On the real loop. */
+#include "vmm/core/stream.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/core/loop.h"
+
+#define MS UINT64_C(1000000)
+
+static struct loop *loop;
+static struct loop_timer limit;
+static struct stream *st;
+
+static void stop(void *ctx)
+{
+	(void)ctx;
+	loop_stop(loop);
+}
+
+static void setup(void)
+{
+	ck_assert_int_eq(loop_new(&loop), 0);
+	ck_assert_int_eq(loop_timer_init(loop, &limit, stop, NULL), 0);
+}
+
+/* The ring keeps its files: the far end of a pipe sees that we left only when the loop is gone. */
+static void teardown(void)
+{
+	stream_free(st);
+	loop_timer_fini(&limit);
+	loop_free(loop);
+	st = NULL;
+	loop = NULL;
+}
+
+static void new_stream(int in, int out, size_t ring)
+{
+	struct stream_cfg cfg = { .in_fd = in, .out_fd = out, .ring_size = ring };
+
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), 0);
+}
+
+static void run_for(uint64_t ms)
+{
+	loop_timer_set(&limit, ms * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return ((uint64_t)u.ru_utime.tv_sec + (uint64_t)u.ru_stime.tv_sec) * NS_PER_SEC +
+	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000;
+}
+
+static void new_pipe(int fds[2])
+{
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+}
+
+/* A thread that reads the far end until it ends, after a while and slowly if wanted. */
+struct consumer {
+	pthread_t thread;
+	int fd;
+	unsigned wait_ms;
+	size_t chunk;
+	size_t total;
+	uint32_t sum;      /* of bytes times position, so that order counts */
+};
+
+static void *consume(void *arg)
+{
+	struct consumer *c = arg;
+	static _Thread_local unsigned char buf[65536];
+	ssize_t n;
+
+	usleep(c->wait_ms * 1000);
+	while ((n = read(c->fd, buf, c->chunk ? c->chunk : sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			c->sum = c->sum * 31 + buf[i];
+		c->total += (size_t)n;
+	}
+	return NULL;
+}
+
+static void start_consumer(struct consumer *c)
+{
+	ck_assert_int_eq(pthread_create(&c->thread, NULL, consume, c), 0);
+}
+
+static uint32_t sum_of(const unsigned char *p, size_t len, uint32_t sum)
+{
+	for (size_t i = 0; i < len; i++)
+		sum = sum * 31 + p[i];
+	return sum;
+}
+
+/* ---- output ---- */
+
+static const char hello[] = "hello\n";
+
+/* A writer on another thread, as a vCPU is. */
+static void *write_hello(void *arg)
+{
+	(void)arg;
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	return NULL;
+}
+
+static void write_from_thread(void)
+{
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, write_hello, NULL), 0);
+	pthread_join(t, NULL);
+}
+
+static void expect(int fd, const char *what)
+{
+	char buf[256] = "";
+
+	ck_assert_int_eq(read(fd, buf, sizeof(buf) - 1), strlen(what));
+	ck_assert_str_eq(buf, what);
+}
+
+START_TEST(test_stream_write_on_loop_is_shown_at_once)
+{
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(-1, fds[1], 0);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	expect(fds[0], hello);
+	ck_assert_uint_eq(stream_room(st), 65536);
+}
+END_TEST
+
+START_TEST(test_stream_write_of_thread_is_shown_by_loop)
+{
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(-1, fds[1], 0);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	write_from_thread();
+	ck_assert_uint_eq(stream_room(st), 65536 - 6);
+	loop_timer_set(&limit, 20 * MS);
+	ck_assert_int_eq(loop_run(loop), 0);
+	expect(fds[0], hello);
+}
+END_TEST
+
+START_TEST(test_stream_shared_description_stays_blocking)
+{
+	int fds[2], in[2];
+
+	new_pipe(fds);
+	new_pipe(in);
+	new_stream(in[0], fds[1], 0);
+	ck_assert_int_eq(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
+	ck_assert_int_eq(fcntl(in[0], F_GETFL) & O_NONBLOCK, 0);
+}
+END_TEST
+
+START_TEST(test_stream_bad_arguments_refused)
+{
+	struct stream_cfg cfg = { .in_fd = -1, .out_fd = -1, .ring_size = 1000 };
+
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), -EINVAL);
+	cfg.ring_size = 0;
+	cfg.out_fd = 999;
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), -EBADF);
+	cfg.out_fd = -1;
+	cfg.in_fd = 999;
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), -EBADF);
+}
+END_TEST
+
+START_TEST(test_stream_without_output_takes_all)
+{
+	static char big[200000];
+	char tail[8] = "";
+
+	memset(big, 'a', sizeof(big));
+	memcpy(big + sizeof(big) - 4, "end!", 4);
+	new_stream(-1, -1, 0);
+	ck_assert_uint_eq(stream_write(st, big, sizeof(big)), sizeof(big));
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	ck_assert_uint_eq(stream_tail(st, tail, 4), 4);
+	ck_assert_str_eq(tail, "end!");
+	stream_flush(st, MS);
+}
+END_TEST
+
+START_TEST(test_stream_file_and_null_are_written_plainly)
+{
+	char name[] = "/tmp/test_stream.XXXXXX";
+	static char big[300000];
+	int fd = _i ? open("/dev/null", O_WRONLY) : mkstemp(name);
+
+	unlink(name);
+	memset(big, 'f', sizeof(big));
+	new_stream(-1, fd, 0);
+	ck_assert_uint_eq(stream_write(st, big, sizeof(big)), sizeof(big));
+	ck_assert_uint_eq(stream_room(st), 65536);
+	if (!_i)
+		ck_assert_int_eq(lseek(fd, 0, SEEK_END), sizeof(big));
+}
+END_TEST
+
+/* A full disk loses what is at hand; what comes later is tried again. */
+START_TEST(test_stream_full_disk_drops_and_goes_on)
+{
+	int fd = open("/dev/full", O_WRONLY);
+
+	new_stream(-1, fd, 0);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	run_for(20);
+	ck_assert_uint_eq(stream_dropped(st), 6);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	ck_assert_uint_eq(stream_room(st), 65536 - 6);
+}
+END_TEST
+
+/* Nobody reads: the ring fills, further bytes find no room, nothing blocks and nothing spins. */
+START_TEST(test_stream_stopped_consumer_blocks_nobody)
+{
+	static char junk[1000];
+	size_t taken = 0, n;
+	uint64_t cpu;
+	int fds[2];
+
+	if (_i)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	else
+		new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	do {
+		n = stream_write(st, junk, sizeof(junk));
+		taken += n;
+	} while (n == sizeof(junk));
+	ck_assert_uint_ge(taken, 4096);
+	ck_assert_uint_eq(stream_room(st), 0);
+	ck_assert_uint_eq(stream_write(st, junk, sizeof(junk)), 0);
+	cpu = cpu_ns();
+	run_for(100);
+	ck_assert_uint_lt(cpu_ns() - cpu, 50 * MS);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	ck_assert_uint_eq(stream_write(st, junk, 1), 0);
+}
+END_TEST
+
+/* The reader is gone: no SIGPIPE, all is taken and counted, the room is back. */
+START_TEST(test_stream_gone_consumer_takes_all)
+{
+	int fds[2];
+
+	if (_i)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	else
+		new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	close(fds[0]);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	ck_assert_uint_eq(stream_dropped(st), 12);
+	ck_assert_uint_eq(stream_room(st), 4096);
+	run_for(20);
+}
+END_TEST
+
+START_TEST(test_stream_consumer_leaves_while_waited_for)
+{
+	static char junk[4096];
+	uint64_t cpu;
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	while (stream_write(st, junk, sizeof(junk)) == sizeof(junk))
+		;
+	close(fds[0]);
+	cpu = cpu_ns();
+	run_for(60);
+	ck_assert_uint_lt(cpu_ns() - cpu, 40 * MS);
+	ck_assert_uint_eq(stream_room(st), 4096);
+	ck_assert_uint_ge(stream_dropped(st), 4096);
+	ck_assert_uint_eq(stream_write(st, junk, sizeof(junk)), sizeof(junk));
+}
+END_TEST
+
+/* A device that writes a long text as fast as there is room, and a slow reader. */
+struct device {
+	unsigned char *text;
+	size_t len, at;
+	unsigned rooms;
+};
+
+static void push(void *ctx)
+{
+	struct device *d = ctx;
+
+	d->rooms++;
+	while (d->at < d->len) {
+		size_t want = d->len - d->at < 777 ? d->len - d->at : 777;
+		size_t n = stream_write(st, d->text + d->at, want);
+
+		d->at += n;
+		if (n < want)
+			return;
+	}
+	loop_stop(loop);
+}
+
+static void fill(struct device *d, size_t len)
+{
+	d->len = len;
+	d->text = malloc(len);
+	for (size_t i = 0; i < len; i++)
+		d->text[i] = (unsigned char)(i * 7 + i / 251);
+}
+
+static void check_all_came(struct device *d, struct consumer *c, int fd)
+{
+	stream_flush(st, 10000 * MS);
+	teardown();
+	close(fd);
+	pthread_join(c->thread, NULL);
+	ck_assert_uint_eq(c->total, d->len);
+	ck_assert_uint_eq(c->sum, sum_of(d->text, d->len, 0));
+	free(d->text);
+}
+
+START_TEST(test_stream_backpressure_loses_nothing)
+{
+	struct consumer c = { .wait_ms = 20, .chunk = 1000 };
+	struct device d = { 0 };
+	int fds[2];
+
+	if (_i == 1)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	else
+		new_pipe(fds);
+	/* root's pipe may not be opened again by another: one small write follows each POLLOUT */
+	if (_i == 2 && geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	c.fd = fds[0];
+	fill(&d, 2000000);
+	new_stream(-1, fds[1], 8192);
+	stream_on_room(st, push, &d);
+	start_consumer(&c);
+	push(&d);
+	ck_assert_uint_lt(d.at, d.len);
+	run_for(30000);
+	ck_assert_uint_gt(d.rooms, 10);
+	check_all_came(&d, &c, fds[1]);
+}
+END_TEST
+
+/* Writers on several threads; each byte arrives once. */
+static void *write_bytes(void *arg)
+{
+	size_t sent = 0;
+
+	while (sent < 100000) {
+		char c = *(char *)arg;
+		size_t n = stream_write(st, &c, 1);
+
+		sent += n;
+		if (!n)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static atomic_int writers;
+
+static void *write_then_stop(void *arg)
+{
+	write_bytes(arg);
+	if (atomic_fetch_sub(&writers, 1) == 1)
+		loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_writers_on_threads)
+{
+	struct consumer c = { 0 };
+	char names[] = "abc";
+	pthread_t t[3];
+	int fds[2];
+
+	new_pipe(fds);
+	c.fd = fds[0];
+	new_stream(-1, fds[1], 4096);
+	start_consumer(&c);
+	loop_timer_set(&limit, 50000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	atomic_store(&writers, 3);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, write_then_stop, &names[i]), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	stream_flush(st, 5000 * MS);
+	teardown();
+	close(fds[1]);
+	pthread_join(c.thread, NULL);
+	ck_assert_uint_eq(c.total, 300000);
+}
+END_TEST
+
+START_TEST(test_stream_flush_gives_up_in_time)
+{
+	static char junk[4096];
+	uint64_t from;
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	while (stream_write(st, junk, sizeof(junk)) == sizeof(junk))
+		;
+	from = clock_now_ns();
+	stream_flush(st, 50 * MS);
+	ck_assert_uint_ge(clock_now_ns() - from, 50 * MS);
+	ck_assert_uint_lt(clock_now_ns() - from, 5000 * MS);
+	ck_assert_uint_ge(stream_dropped(st), 4096);
+}
+END_TEST
+
+START_TEST(test_stream_tail_is_the_end_of_what_was_shown)
+{
+	char buf[8192], want[8192];
+	int fd = open("/dev/null", O_WRONLY);
+
+	new_stream(-1, fd, 0);
+	ck_assert_uint_eq(stream_tail(st, buf, sizeof(buf)), 0);
+	stream_write(st, "abc", 3);
+	ck_assert_uint_eq(stream_tail(st, buf, sizeof(buf)), 3);
+	ck_assert_mem_eq(buf, "abc", 3);
+	ck_assert_uint_eq(stream_tail(st, buf, 2), 2);
+	ck_assert_mem_eq(buf, "bc", 2);
+	for (unsigned i = 0; i < sizeof(want); i++)
+		want[i] = (char)(i % 253);
+	for (unsigned i = 0; i < sizeof(want); i += 64)
+		stream_write(st, want + i, 64);
+	ck_assert_uint_eq(stream_tail(st, buf, sizeof(buf)), 4096);
+	ck_assert_mem_eq(buf, want + sizeof(want) - 4096, 4096);
+}
+END_TEST
+
+/* ---- terminals ---- */
+
+static int open_pty(int *ret_slave)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios raw;
+
+	ck_assert_int_ge(master, 0);
+	ck_assert_int_eq(grantpt(master), 0);
+	ck_assert_int_eq(unlockpt(master), 0);
+	*ret_slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	ck_assert_int_ge(*ret_slave, 0);
+	ck_assert_int_eq(tcgetattr(*ret_slave, &raw), 0);
+	cfmakeraw(&raw);
+	ck_assert_int_eq(tcsetattr(*ret_slave, TCSANOW, &raw), 0);
+	return master;
+}
+
+/* 0: our output is the terminal; 1: we are the master (which must not be opened again). */
+START_TEST(test_stream_terminal_backpressure_loses_nothing)
+{
+	struct consumer c = { .wait_ms = 20 };
+	struct device d = { 0 };
+	int slave, master = open_pty(&slave);
+	int out = _i ? master : slave;
+
+	c.fd = _i ? slave : master;
+	fill(&d, _i ? 20000 : 300000);
+	new_stream(-1, out, 4096);
+	ck_assert_int_eq(fcntl(out, F_GETFL) & O_NONBLOCK, 0);
+	stream_on_room(st, push, &d);
+	start_consumer(&c);
+	push(&d);
+	run_for(30000);
+	check_all_came(&d, &c, out);
+}
+END_TEST
+
+START_TEST(test_stream_stopped_terminal_blocks_nobody)
+{
+	int slave, master = open_pty(&slave);
+	struct device d = { 0 };
+
+	fill(&d, 300000);
+	new_stream(-1, _i ? master : slave, 4096);
+	stream_on_room(st, push, &d);
+	push(&d);
+	run_for(200);
+	ck_assert_uint_lt(d.at, d.len);
+	ck_assert_uint_lt(stream_room(st), 4096);
+	free(d.text);
+}
+END_TEST
+
+/* ---- input ---- */
+
+struct taker {
+	char got[4096];
+	size_t len, room, stop_at;
+	unsigned calls;
+};
+
+static size_t take(void *ctx, const uint8_t *buf, size_t len)
+{
+	struct taker *k = ctx;
+	size_t n = len < k->room ? len : k->room;
+
+	k->calls++;
+	if (k->len + n > sizeof(k->got))
+		k->len = 0;
+	memcpy(k->got + k->len, buf, n);
+	k->len += n;
+	k->room -= n;
+	if (k->stop_at && k->len >= k->stop_at)
+		loop_stop(loop);
+	return n;
+}
+
+START_TEST(test_stream_input_reaches_receiver)
+{
+	struct taker k = { .room = 4096, .stop_at = 5 };
+	int fds[2];
+
+	if (_i)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	else
+		new_pipe(fds);
+	new_stream(fds[0], -1, 0);
+	stream_on_input(st, take, &k);
+	ck_assert_int_eq(write(fds[1], "keys!", 5), 5);
+	run_for(2000);
+	ck_assert_mem_eq(k.got, "keys!", 5);
+}
+END_TEST
+
+START_TEST(test_stream_input_without_receiver_waits)
+{
+	int fds[2];
+	char c;
+
+	new_pipe(fds);
+	new_stream(fds[0], -1, 0);
+	ck_assert_int_eq(write(fds[1], "k", 1), 1);
+	run_for(20);
+	ck_assert_int_eq(read(fds[0], &c, 1), 1);
+}
+END_TEST
+
+static void *flood(void *arg)
+{
+	static char junk[65536];
+	int fd = *(int *)arg;
+
+	signal(SIGPIPE, SIG_IGN);
+	while (write(fd, junk, sizeof(junk)) > 0)
+		;
+	return NULL;
+}
+
+/* A receiver without room: the flood waits in the kernel, and costs no CPU. */
+START_TEST(test_stream_input_flood_is_held_back)
+{
+	struct taker k = { .room = 100 };
+	uint64_t cpu;
+	pthread_t t;
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(fds[0], -1, 0);
+	stream_on_input(st, take, &k);
+	ck_assert_int_eq(pthread_create(&t, NULL, flood, &fds[1]), 0);
+	usleep(20000);
+	cpu = cpu_ns();
+	run_for(100);
+	ck_assert_uint_lt(cpu_ns() - cpu, 50 * MS);
+	ck_assert_uint_eq(k.len, 100);
+	ck_assert_uint_eq(k.calls, 1);
+	/* let the flooder go */
+	teardown();
+	close(fds[0]);
+	pthread_join(t, NULL);
+}
+END_TEST
+
+/* A small FIFO that another thread empties, as a guest does; it resumes after each emptying. */
+static atomic_size_t fifo_used, fifo_total;
+static uint32_t fifo_sum;
+
+static size_t fifo_take(void *ctx, const uint8_t *buf, size_t len)
+{
+	size_t room = 16 - atomic_load(&fifo_used);
+	size_t n = len < room ? len : room;
+
+	(void)ctx;
+	fifo_sum = sum_of(buf, n, fifo_sum);
+	atomic_fetch_add(&fifo_used, n);
+	if (atomic_fetch_add(&fifo_total, n) + n == 50000)
+		loop_stop(loop);
+	return n;
+}
+
+static void *fifo_guest(void *arg)
+{
+	while (atomic_load(&fifo_total) < 50000) {
+		if (!atomic_exchange(&fifo_used, 0))
+			sched_yield();
+		stream_resume_input(arg);
+	}
+	return NULL;
+}
+
+static void *feed(void *arg)
+{
+	struct device d = { 0 };
+
+	fill(&d, 50000);
+	while (d.at < d.len) {
+		ssize_t n = write(*(int *)arg, d.text + d.at, d.len - d.at < 997 ? d.len - d.at : 997);
+
+		ck_assert_int_gt(n, 0);
+		d.at += (size_t)n;
+	}
+	free(d.text);
+	return NULL;
+}
+
+START_TEST(test_stream_input_resumed_by_thread_loses_nothing)
+{
+	struct device d = { 0 };
+	pthread_t guest, feeder;
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(fds[0], -1, 0);
+	stream_on_input(st, fifo_take, NULL);
+	loop_timer_set(&limit, 50000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(pthread_create(&feeder, NULL, feed, &fds[1]), 0);
+	ck_assert_int_eq(pthread_create(&guest, NULL, fifo_guest, st), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	ck_assert_uint_eq(atomic_load(&fifo_total), 50000);
+	pthread_join(guest, NULL);
+	pthread_join(feeder, NULL);
+	fill(&d, 50000);
+	ck_assert_uint_eq(fifo_sum, sum_of(d.text, d.len, 0));
+	free(d.text);
+}
+END_TEST
+
+START_TEST(test_stream_input_end_stops_for_good)
+{
+	struct taker k = { .room = 4096 };
+	uint64_t cpu;
+	int fds[2];
+
+	switch (_i) {
+	case 0:
+		new_pipe(fds);
+		break;
+	case 1:
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		break;
+	case 2:
+		fds[0] = open("/dev/null", O_RDONLY);
+		fds[1] = dup(fds[0]);
+		break;
+	default:
+		/* reads give EISDIR */
+		fds[0] = open("/", O_RDONLY | O_DIRECTORY);
+		fds[1] = dup(fds[0]);
+		break;
+	}
+	if (_i < 2)
+		ck_assert_int_eq(write(fds[1], "bye", 3), 3);
+	close(fds[1]);
+	new_stream(fds[0], -1, 0);
+	stream_on_input(st, take, &k);
+	cpu = cpu_ns();
+	run_for(100);
+	ck_assert_uint_lt(cpu_ns() - cpu, 50 * MS);
+	ck_assert_uint_eq(k.len, _i < 2 ? 3 : 0);
+}
+END_TEST
+
+START_TEST(test_stream_input_file_is_read_to_the_end)
+{
+	struct taker k = { .room = 4000 };
+	char name[] = "/tmp/test_stream.XXXXXX", text[3000];
+	int fd = mkstemp(name);
+
+	unlink(name);
+	memset(text, 't', sizeof(text));
+	ck_assert_int_eq(write(fd, text, sizeof(text)), sizeof(text));
+	lseek(fd, 0, SEEK_SET);
+	new_stream(fd, -1, 0);
+	stream_on_input(st, take, &k);
+	run_for(50);
+	ck_assert_uint_eq(k.len, sizeof(text));
+}
+END_TEST
+
+START_TEST(test_stream_terminal_hangup_ends_input)
+{
+	struct taker k = { .room = 4096 };
+	int slave, master = open_pty(&slave);
+	uint64_t cpu;
+
+	new_stream(slave, -1, 0);
+	stream_on_input(st, take, &k);
+	ck_assert_int_eq(write(master, "x", 1), 1);
+	close(master);
+	cpu = cpu_ns();
+	run_for(100);
+	ck_assert_uint_lt(cpu_ns() - cpu, 50 * MS);
+}
+END_TEST
+
+static void add_output(TCase *t)
+{
+	tcase_add_test(t, test_stream_write_on_loop_is_shown_at_once);
+	tcase_add_test(t, test_stream_write_of_thread_is_shown_by_loop);
+	tcase_add_test(t, test_stream_shared_description_stays_blocking);
+	tcase_add_test(t, test_stream_bad_arguments_refused);
+	tcase_add_test(t, test_stream_without_output_takes_all);
+	tcase_add_loop_test(t, test_stream_file_and_null_are_written_plainly, 0, 2);
+	tcase_add_test(t, test_stream_full_disk_drops_and_goes_on);
+	tcase_add_loop_test(t, test_stream_stopped_consumer_blocks_nobody, 0, 2);
+	tcase_add_loop_test(t, test_stream_gone_consumer_takes_all, 0, 2);
+	tcase_add_test(t, test_stream_consumer_leaves_while_waited_for);
+	tcase_add_loop_test(t, test_stream_backpressure_loses_nothing, 0, 3);
+	tcase_add_test(t, test_stream_writers_on_threads);
+	tcase_add_test(t, test_stream_flush_gives_up_in_time);
+	tcase_add_test(t, test_stream_tail_is_the_end_of_what_was_shown);
+	tcase_add_loop_test(t, test_stream_terminal_backpressure_loses_nothing, 0, 2);
+	tcase_add_loop_test(t, test_stream_stopped_terminal_blocks_nobody, 0, 2);
+}
+
+static void add_input(TCase *t)
+{
+	tcase_add_loop_test(t, test_stream_input_reaches_receiver, 0, 2);
+	tcase_add_test(t, test_stream_input_without_receiver_waits);
+	tcase_add_test(t, test_stream_input_flood_is_held_back);
+	tcase_add_test(t, test_stream_input_resumed_by_thread_loses_nothing);
+	tcase_add_loop_test(t, test_stream_input_end_stops_for_good, 0, 4);
+	tcase_add_test(t, test_stream_input_file_is_read_to_the_end);
+	tcase_add_test(t, test_stream_terminal_hangup_ends_input);
+}
+
+static bool ring_is_denied(void)
+{
+	int r = loop_new(&loop);
+
+	if (!r)
+		loop_free(loop);
+	return r == -EPERM || r == -ENOSYS;
+}
+
+int main(void)
+{
+	Suite *s = suite_create("stream");
+	TCase *t = tcase_create("stream");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, teardown);
+	add_output(t);
+	add_input(t);
+	if (ring_is_denied()) {
+		puts("skip: io_uring is denied here\n100%: Checks: 0, Failures: 0, Errors: 0");
+		return EXIT_SUCCESS;
+	}
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
