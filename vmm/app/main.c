@@ -399,7 +399,7 @@ static int app(struct app *a, int argc, char *argv[])
 	a->log_fd = STDERR_FILENO;
 	a->result.fd = a->console.fd = -1;
 	fill_standard_fds();
-	if (options_parse(&a->options, argc, argv, &err) || (!a->options.help && !a->options.version && start_log(a, &err)))
+	if (options_parse(&a->options, argc, (const char *const *)argv, &err) || (!a->options.help && !a->options.version && start_log(a, &err)))
 		status = EXIT_NO_START;
 	else if (a->options.help || a->options.version)
 		return print(a->options.help);

@@ -503,7 +503,7 @@ static int complete(struct options *o, struct err *err)
 }
 
 /* One argument, or two; returns how many it used. */
-static int parse_one(struct options *o, int left, char *const argv[], struct err *err)
+static int parse_one(struct options *o, int left, const char *const argv[], struct err *err)
 {
 	const char *arg = argv[0], *eq;
 	const struct option *opt;
@@ -528,7 +528,7 @@ static int parse_one(struct options *o, int left, char *const argv[], struct err
 	return ret ? ret : used;
 }
 
-int options_parse(struct options *o, int argc, char *const argv[], struct err *err)
+int options_parse(struct options *o, int argc, const char *const argv[], struct err *err)
 {
 	set_defaults(o);
 	for (int i = 1; i < argc;) {

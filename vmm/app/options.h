@@ -58,7 +58,7 @@ const struct option *options_table(size_t *ret_n);
  * Parses and completes: defaults, ids, the command line of the guest. --help and --version end
  * the parsing. @argv must live as long as @o. -EINVAL, -EOPNOTSUPP, -ENOMEM with a sentence.
  */
-int options_parse(struct options *o, int argc, char *const argv[], struct err *err);
+int options_parse(struct options *o, int argc, const char *const argv[], struct err *err);
 /* Gives back what options_parse() allocated; @o->config is void after it. */
 void options_free(struct options *o);
 

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/app/options.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/app/mac.h"
+#include "vmm/base/log.h"
+
+#define MAN_PAGE "vmm/microvm.1"
+
+static struct options o;
+static struct err e;
+
+/* "microvm" and the arguments up to NULL. */
+static int parse(const char *first, ...)
+{
+	const char *argv[40] = { "microvm" };
+	int argc = 1;
+	va_list ap;
+
+	va_start(ap, first);
+	for (const char *a = first; a; a = va_arg(ap, const char *))
+		argv[argc++] = a;
+	va_end(ap);
+	options_free(&o);
+	memset(&o, 0, sizeof(o));
+	memset(&e, 0, sizeof(e));
+	return options_parse(&o, argc, argv, &e);
+}
+
+#define GOOD(...) \
+	do { \
+		int _ret = parse("--kernel", "Image", __VA_ARGS__, NULL); \
+		ck_assert_msg(!_ret, "%s", e.text); \
+	} while (0)
+/* Refused, with one line that contains @part. */
+#define BAD(part, ...) \
+	do { \
+		ck_assert_int_lt(parse(__VA_ARGS__, NULL), 0); \
+		ck_assert_msg(strstr(e.text, part), "'%s' is not in '%s'", part, e.text); \
+		ck_assert(!strchr(e.text, '\n')); \
+	} while (0)
+#define BAD_NET(part, value) BAD(part, "--kernel", "Image", "--net", value)
+
+START_TEST(test_options_kernel_alone_gives_defaults)
+{
+	const struct config *c = &o.config;
+
+	ck_assert_int_eq(parse("--kernel", "Image", NULL), 0);
+	ck_assert_str_eq(c->kernel, "Image");
+	ck_assert_ptr_null(c->initrd);
+	ck_assert_str_eq(c->cmdline, "console=ttyAMA0 console=hvc0");
+	ck_assert_uint_eq(c->cpus, 1);
+	ck_assert_uint_eq(c->memory, 256 * MIB);
+	ck_assert_int_eq(c->transport, TRANSPORT_AUTO);
+	ck_assert_int_eq(c->irqchip, IRQCHIP_AUTO);
+	ck_assert_int_eq(c->console, CONSOLE_STDIO);
+	ck_assert_uint_eq(c->timeout_ns, 0);
+	ck_assert_ptr_null(c->result_path);
+	ck_assert_int_eq(c->result_fd, -1);
+	ck_assert_int_eq(c->log_level, LOG_WARN);
+	ck_assert_uint_eq(c->nr_devices, 2);
+	ck_assert_str_eq(c->devices[0].id, "console0");
+	ck_assert_int_eq(c->devices[0].kind, DEV_CONSOLE);
+	ck_assert_str_eq(c->devices[1].id, "rng0");
+	ck_assert_int_eq(c->devices[1].kind, DEV_RNG);
+}
+END_TEST
+
+START_TEST(test_options_every_value_arrives)
+{
+	const struct config *c = &o.config;
+
+	GOOD("--initrd=rd", "--cmdline", "quiet", "--append=x=y", "--cpus=8", "--memory", "1G", "--rng",
+	     "--console=file=log", "--transport", "mmio", "--irqchip", "gicv3", "--timeout=500ms", "--result", "r.json",
+	     "--dump-dtb", "d.dtb", "--dry-run", "--log-level", "debug", "--log", "l", "--log-format=json");
+	ck_assert_str_eq(c->initrd, "rd");
+	ck_assert_str_eq(c->cmdline, "console=ttyAMA0 console=hvc0 quiet x=y");
+	ck_assert_uint_eq(c->cpus, 8);
+	ck_assert_uint_eq(c->memory, GIB);
+	ck_assert_int_eq(c->console, CONSOLE_FILE);
+	ck_assert_str_eq(c->console_file, "log");
+	ck_assert_int_eq(c->transport, TRANSPORT_MMIO);
+	ck_assert_int_eq(c->irqchip, IRQCHIP_GICV3);
+	ck_assert_uint_eq(c->timeout_ns, 500000000);
+	ck_assert_str_eq(c->result_path, "r.json");
+	ck_assert_str_eq(c->dump_dtb, "d.dtb");
+	ck_assert(c->dry_run);
+	ck_assert_int_eq(c->log_level, LOG_DEBUG);
+	ck_assert_str_eq(c->log_file, "l");
+	ck_assert(c->log_json);
+}
+END_TEST
+
+START_TEST(test_options_help_and_version_need_nothing_else)
+{
+	ck_assert_int_eq(parse("--help", NULL), 0);
+	ck_assert(o.help);
+	ck_assert_int_eq(parse("--version", "--nonsense", NULL), 0);
+	ck_assert(o.version);
+}
+END_TEST
+
+START_TEST(test_options_without_kernel_is_refused)
+{
+	BAD("--kernel: not given", "--cpus", "2");
+	ck_assert_int_lt(parse(NULL), 0);
+}
+END_TEST
+
+START_TEST(test_options_unknown_and_stray_arguments_are_named)
+{
+	BAD("--colour: unknown option", "--colour", "red");
+	BAD("'Image': not an option", "Image");
+	BAD("'-k': not an option", "-k", "Image");
+	BAD("'--': not an option", "--");
+	BAD("unknown option", "--an-option-of-more-than-thirty-two-characters");
+}
+END_TEST
+
+START_TEST(test_options_missing_and_needless_values_are_named)
+{
+	BAD("--cpus: needs a value (N)", "--kernel", "Image", "--cpus");
+	BAD("--dry-run: takes no value", "--kernel", "Image", "--dry-run=yes");
+	BAD("--kernel: the file name is empty", "--kernel=");
+	BAD("the file name is empty", "--kernel", "Image", "--console", "file=");
+}
+END_TEST
+
+/* Each option that is not repeatable, given twice with the same good value. */
+START_TEST(test_options_repeats_are_refused)
+{
+	static const char *const once[][2] = {
+		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
+		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "timeout", "1" },
+		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
+		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "help", NULL },
+		{ "version", NULL },
+	};
+	size_t n, singles = 0;
+	const struct option *t = options_table(&n);
+
+	for (size_t i = 0; i < n; i++)
+		singles += !(t[i].flags & (OPTION_REPEAT | OPTION_ABSENT));
+	ck_assert_uint_eq(singles, ARRAY_LEN(once));
+	for (size_t i = 0; i < ARRAY_LEN(once); i++) {
+		char text[64];
+
+		if (!strcmp(once[i][0], "help") || !strcmp(once[i][0], "version") || !strcmp(once[i][0], "config"))
+			continue; /* the first ends the parsing; a file is another test's */
+		memset(&o, 0, sizeof(o));
+		ck_assert_int_eq(options_set(&o, once[i][0], once[i][1], &e), 0);
+		ck_assert_int_lt(options_set(&o, once[i][0], once[i][1], &e), 0);
+		snprintf(text, sizeof(text), "--%s: given twice", once[i][0]);
+		ck_assert_str_eq(e.text, text);
+	}
+}
+END_TEST
+
+/* All of the contract that is still to come. */
+START_TEST(test_options_of_later_versions_are_refused_by_name)
+{
+	static const char *const later[] = {
+		"disk", "vsock", "fs", "vhost-user", "vfio", "pmem", "balloon", "panic-text", "watchdog",
+		"irq-routing", "irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp", "doctor", "json",
+	};
+	char arg[40], text[80];
+	size_t n, absent = 0;
+	const struct option *t = options_table(&n);
+
+	for (size_t i = 0; i < n; i++)
+		absent += !!(t[i].flags & OPTION_ABSENT);
+	ck_assert_uint_eq(absent, ARRAY_LEN(later));
+	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+		snprintf(arg, sizeof(arg), "--%s=x", later[i]);
+		snprintf(text, sizeof(text), "--%s: this version does not have it", later[i]);
+		BAD(text, "--kernel", "Image", arg);
+		ck_assert_int_eq(parse("--kernel", "Image", arg, NULL), -EOPNOTSUPP);
+	}
+	BAD("does not have 'pty'", "--kernel", "I", "--console", "pty");
+	BAD("does not have 'socket=/s'", "--kernel", "I", "--console", "socket=/s");
+	BAD("does not have 'gicv2m'", "--kernel", "I", "--irqchip", "gicv2m");
+	BAD("does not have 'gicv2'", "--kernel", "I", "--irqchip", "gicv2");
+}
+END_TEST
+
+START_TEST(test_options_bad_values_name_the_choices)
+{
+	BAD("--cpus: '0' is not a number from 1 to 512", "--cpus=0");
+	BAD("--cpus: '513'", "--cpus=513");
+	BAD("--cpus: '2x'", "--cpus=2x");
+	BAD("--cpus: '-1'", "--cpus=-1");
+	BAD("--cpus: ''", "--cpus=");
+	BAD("--cpus: '18446744073709551617'", "--cpus=18446744073709551617");
+	BAD("--memory: must be above 0", "--memory=0");
+	BAD("--memory: must be above 0", "--memory=0G");
+	BAD("--memory: 'lots' is not a size", "--memory=lots");
+	BAD("--memory: '1.5G' is not a size", "--memory=1.5G");
+	BAD("--memory: '1KB' is not a size", "--memory=1KB");
+	BAD("--memory: '99999999999999T' is too large", "--memory=99999999999999T");
+	BAD("--memory: '5K' is not a multiple of 4K", "--memory=5K");
+	BAD("--transport: 'isa' is none of auto, pci, mmio", "--transport=isa");
+	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3", "--irqchip=pic");
+	BAD("--console: 'tty' is none of stdio, none, file=PATH", "--console=tty");
+	BAD("--log-level: 'all' is none of error, warn, info, debug", "--log-level=all");
+	BAD("--log-format: 'xml' is none of text, json", "--log-format=xml");
+	BAD("--timeout: 'soon' is not a duration", "--timeout=soon");
+	BAD("--timeout: must be above 0", "--timeout=0s");
+	BAD("--timeout: '9999999999999h' is too long", "--timeout=9999999999999h");
+	BAD("--result: fd: 'x' is not a number", "--result=fd=x");
+}
+END_TEST
+
+START_TEST(test_options_sizes_and_durations_have_units)
+{
+	static const struct { const char *text; uint64_t value; } sizes[] = {
+		{ "64", 64 * MIB }, { "64M", 64 * MIB }, { "65536k", 64 * MIB }, { "2g", 2 * GIB }, { "1T", 1024 * GIB },
+	}, times[] = {
+		{ "5", 5000000000 }, { "5s", 5000000000 }, { "7ms", 7000000 }, { "2m", 120000000000 },
+		{ "1h", 3600000000000 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		GOOD("--memory", sizes[i].text);
+		ck_assert_uint_eq(o.config.memory, sizes[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+		GOOD("--timeout", times[i].text);
+		ck_assert_uint_eq(o.config.timeout_ns, times[i].value);
+	}
+	GOOD("--result", "fd=9");
+	ck_assert_int_eq(o.config.result_fd, 9);
+}
+END_TEST
+
+START_TEST(test_options_cmdline_adds_up_and_own_console_replaces_ours)
+{
+	char longest[2048 + 1];
+
+	GOOD("--cmdline", "a", "--cmdline=b");
+	ck_assert_str_eq(o.config.cmdline, "console=ttyAMA0 console=hvc0 a b");
+	GOOD("--cmdline", "quiet console=ttyAMA0");
+	ck_assert_str_eq(o.config.cmdline, "quiet console=ttyAMA0");
+	GOOD("--cmdline", "console=hvc0", "--cmdline", "x");
+	ck_assert_str_eq(o.config.cmdline, "console=hvc0 x");
+	GOOD("--cmdline", "netconsole=1");
+	ck_assert_str_eq(o.config.cmdline, "console=ttyAMA0 console=hvc0 netconsole=1");
+
+	memset(longest, 'x', sizeof(longest));
+	longest[2047 - 29] = '\0'; /* "console=ttyAMA0 console=hvc0 " */
+	GOOD("--cmdline", longest);
+	ck_assert_uint_eq(strlen(o.config.cmdline), 2047);
+	memset(longest, 'x', sizeof(longest));
+	longest[2047 - 28] = '\0';
+	BAD("longer than 2047", "--kernel", "I", "--cmdline", longest);
+	longest[2047 - 28] = 'x';
+	longest[2048] = '\0';
+	BAD("longer than 2047", "--kernel", "I", "--cmdline", longest);
+}
+END_TEST
+
+START_TEST(test_options_net_keys_arrive)
+{
+	const struct dev_config *d = &o.config.devices[2];
+	static const uint8_t mac[6] = { 2, 0, 0, 0xab, 0xcd, 0xef };
+
+	GOOD("--net", "tap0,vhost=off,queues=4,mac=02:00:00:aB:cd:EF,mtu=9000,id=lan,transport=mmio,irq=direct");
+	ck_assert_uint_eq(o.config.nr_devices, 3);
+	ck_assert_int_eq(d->kind, DEV_NET);
+	ck_assert_str_eq(d->id, "lan");
+	ck_assert_int_eq(d->transport, TRANSPORT_MMIO);
+	ck_assert_str_eq(d->net.tap, "tap0");
+	ck_assert_int_eq(d->net.vhost, TRI_OFF);
+	ck_assert_uint_eq(d->net.queues, 4);
+	ck_assert_mem_eq(d->net.mac, mac, 6);
+	ck_assert_uint_eq(d->net.mtu, 9000);
+	ck_assert(d->net.irq_direct);
+	GOOD("--net", "tap=tap1,vhost");
+	ck_assert_str_eq(d->net.tap, "tap1");
+	ck_assert_int_eq(d->net.vhost, TRI_ON);
+	ck_assert_uint_eq(d->net.queues, 1);
+}
+END_TEST
+
+START_TEST(test_options_net_descriptors_set_the_queues)
+{
+	const struct net_options *n = &o.config.devices[2].net;
+
+	GOOD("--net", "fd=5:7,fd=6");
+	ck_assert_ptr_null(n->tap);
+	ck_assert_uint_eq(n->nr_fds, 3);
+	ck_assert_int_eq(n->fds[0], 5);
+	ck_assert_int_eq(n->fds[1], 7);
+	ck_assert_int_eq(n->fds[2], 6);
+	ck_assert_uint_eq(n->queues, 3);
+	BAD_NET("queues=2, but 1 descriptors", "fd=5,queues=2");
+	BAD_NET("fd: '2' is not a number from 3", "fd=2");
+	BAD_NET("fd: '' is not a number", "fd=4:");
+	BAD_NET("descriptor 4 is given twice", "fd=4:4");
+	BAD_NET("more than 16 descriptors", "fd=3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19");
+}
+END_TEST
+
+START_TEST(test_options_net_bad_keys_and_values_are_named)
+{
+	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, irq, id, transport)",
+		"tap0,speed=9");
+	BAD_NET("--net: queues= is given twice", "tap0,queues=1,queues=2");
+	BAD_NET("--net: queues needs a value (queues=N)", "tap0,queues");
+	BAD_NET("--net: an empty part", "tap0,");
+	BAD_NET("--net: an empty part", "");
+	BAD_NET("--net: neither tap= nor fd=", "vhost=on");
+	BAD_NET("--net: tap= and fd= exclude", "tap0,fd=4");
+	BAD_NET("--net: tap: '' is no interface name", "tap=");
+	BAD_NET("is no interface name", "sixteen-letters!");
+	BAD_NET("is no interface name", "tap%d");
+	BAD_NET("is no interface name", "a/b");
+	BAD_NET("no user-mode network", "user");
+	BAD_NET("queues: '0' is not a number from 1 to 16", "tap0,queues=0");
+	BAD_NET("queues: '17'", "tap0,queues=17");
+	BAD_NET("mtu: '67' is not a number from 68 to 65535", "tap0,mtu=67");
+	BAD_NET("vhost: 'maybe' is none of auto, on, off", "tap0,vhost=maybe");
+	BAD_NET("irq: 'x' is none of hop, direct", "tap0,irq=x");
+	BAD_NET("irq=direct is for transport=mmio", "tap0,irq=direct,transport=pci");
+	BAD_NET("mac: '02:00:00:00:00' is not a MAC", "tap0,mac=02:00:00:00:00");
+	BAD_NET("is not a MAC", "tap0,mac=02-00-00-00-00-01");
+	BAD_NET("is not a MAC", "tap0,mac=02:00:00:00:00:0g");
+	BAD_NET("multicast", "tap0,mac=03:00:00:00:00:01");
+	BAD_NET("is no address", "tap0,mac=00:00:00:00:00:00");
+	BAD_NET("an id is 1 to 15", "tap0,id=");
+	BAD_NET("an id is 1 to 15", "tap0,id=a.b");
+	BAD_NET("an id is 1 to 15", "tap0,id=sixteen-letters-");
+	BAD_NET("id=rng0 is taken", "tap0,id=rng0");
+}
+END_TEST
+
+START_TEST(test_options_net_ids_are_unique_and_in_order)
+{
+	GOOD("--net", "a", "--net", "b,id=net2", "--net", "c", "--net", "d");
+	ck_assert_str_eq(o.config.devices[2].id, "net0");
+	ck_assert_str_eq(o.config.devices[3].id, "net2");
+	ck_assert_str_eq(o.config.devices[4].id, "net3");
+	ck_assert_str_eq(o.config.devices[5].id, "net4");
+	BAD("id=x is taken", "--kernel", "I", "--net", "a,id=x", "--net", "b,id=x");
+	BAD("net1: tap a is net0's already", "--kernel", "I", "--net", "a", "--net", "a");
+	BAD("net1: descriptor 9 is net0's already", "--kernel", "I", "--net", "fd=9", "--net", "fd=9");
+	BAD("net1: mac= is net0's already", "--kernel", "I", "--net", "a,mac=02:00:00:00:00:01", "--net",
+	    "b,mac=02:00:00:00:00:01");
+}
+END_TEST
+
+START_TEST(test_options_too_many_devices_are_refused)
+{
+	char name[CONFIG_MAX_DEVICES][16];
+	const char *argv[3 + 2 * CONFIG_MAX_DEVICES] = { "microvm", "--kernel=I" };
+	int argc = 2;
+
+	for (int i = 0; i < CONFIG_MAX_DEVICES - 1; i++) { /* the console and rng are there already */
+		snprintf(name[i], sizeof(name[i]), "tap%d", i);
+		argv[argc++] = "--net";
+		argv[argc++] = name[i];
+	}
+	memset(&o, 0, sizeof(o));
+	ck_assert_int_lt(options_parse(&o, argc, argv, &e), 0);
+	ck_assert_ptr_nonnull(strstr(e.text, "more than 64 devices"));
+	options_free(&o);
+	memset(&o, 0, sizeof(o));
+	ck_assert_int_eq(options_parse(&o, argc - 2, argv, &e), 0);
+	ck_assert_uint_eq(o.config.nr_devices, CONFIG_MAX_DEVICES);
+}
+END_TEST
+
+START_TEST(test_options_default_mac_is_stable_local_and_unicast)
+{
+	uint8_t a[6], b[6], c[6];
+
+	mac_default("tap0", a);
+	mac_default("tap0", b);
+	mac_default("tap1", c);
+	ck_assert_mem_eq(a, b, 6);
+	ck_assert_mem_ne(a, c, 6);
+	ck_assert_int_eq(a[0] & 3, 2);
+	mac_default(NULL, b);
+	mac_default(NULL, c);
+	ck_assert_int_eq(b[0] & 3, 2);
+	ck_assert_mem_ne(b, c, 6);
+	GOOD("--net", "tap0");
+	ck_assert(o.config.devices[2].net.has_mac);
+	ck_assert_mem_eq(o.config.devices[2].net.mac, a, 6);
+}
+END_TEST
+
+/* The man page */
+
+static char page[64 * 1024];
+
+static void read_page(void)
+{
+	FILE *f = fopen(MAN_PAGE, "r");
+	size_t n;
+
+	ck_assert_msg(f, "%s: run from the top of the tree", MAN_PAGE);
+	n = fread(page, 1, sizeof(page) - 1, f);
+	fclose(f);
+	page[n] = '\0';
+}
+
+/* "--dry-run" as the page has it: dashes of names are plain, the first two escaped. */
+static void heading(char *buf, size_t cap, const struct option *opt)
+{
+	snprintf(buf, cap, "\n.TP\n.B \\-\\-%s%s%s\n", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
+}
+
+static void check_keys(const struct devopt_key *k)
+{
+	char line[128];
+
+	for (; k->name; k++) {
+		snprintf(line, sizeof(line), "\n.TP\n.B %s=%s\n", k->name, k->arg);
+		ck_assert_msg(strstr(page, line), "the man page lacks: %s", line);
+	}
+}
+
+START_TEST(test_options_man_page_has_every_option)
+{
+	size_t n;
+	const struct option *t = options_table(&n);
+	char line[128];
+
+	read_page();
+	for (size_t i = 0; i < n; i++) {
+		heading(line, sizeof(line), &t[i]);
+		ck_assert_msg(!!strstr(page, line) == !(t[i].flags & OPTION_ABSENT), "man page: %s", line);
+		if (t[i].device) {
+			check_keys(t[i].device->keys);
+			check_keys(devopt_common);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_options_man_page_has_no_other_option)
+{
+	static const char start[] = "\n.B \\-\\-";
+
+	read_page();
+	for (char *p = strstr(page, start); p; p = strstr(p + 1, start)) {
+		char name[40] = "";
+		const struct option *opt;
+
+		sscanf(p + sizeof(start) - 1, "%39[a-z0-9-]", name);
+		opt = options_find(name);
+		ck_assert_msg(opt && !(opt->flags & OPTION_ABSENT), "the man page has --%s", name);
+	}
+}
+END_TEST
+
+START_TEST(test_options_usage_names_every_option_in_short_lines)
+{
+	char *text = NULL;
+	size_t len, n;
+	const struct option *t = options_table(&n);
+	FILE *f = open_memstream(&text, &len);
+	char word[48];
+
+	options_usage(f);
+	fclose(f);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(word, sizeof(word), "\n  --%s ", t[i].name);
+		ck_assert_msg(!!strstr(text, word) == !(t[i].flags & OPTION_ABSENT), "usage: %s", t[i].name);
+	}
+	for (char *p = text; *p; p = strchr(p, '\n') + 1)
+		ck_assert_int_le(strchr(p, '\n') - p, 120);
+	free(text);
+}
+END_TEST
+
+static void forget(void)
+{
+	options_free(&o);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("options");
+	TCase *t = tcase_create("options");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_checked_fixture(t, NULL, forget);
+	tcase_add_test(t, test_options_kernel_alone_gives_defaults);
+	tcase_add_test(t, test_options_every_value_arrives);
+	tcase_add_test(t, test_options_help_and_version_need_nothing_else);
+	tcase_add_test(t, test_options_without_kernel_is_refused);
+	tcase_add_test(t, test_options_unknown_and_stray_arguments_are_named);
+	tcase_add_test(t, test_options_missing_and_needless_values_are_named);
+	tcase_add_test(t, test_options_repeats_are_refused);
+	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
+	tcase_add_test(t, test_options_bad_values_name_the_choices);
+	tcase_add_test(t, test_options_sizes_and_durations_have_units);
+	tcase_add_test(t, test_options_cmdline_adds_up_and_own_console_replaces_ours);
+	tcase_add_test(t, test_options_net_keys_arrive);
+	tcase_add_test(t, test_options_net_descriptors_set_the_queues);
+	tcase_add_test(t, test_options_net_bad_keys_and_values_are_named);
+	tcase_add_test(t, test_options_net_ids_are_unique_and_in_order);
+	tcase_add_test(t, test_options_too_many_devices_are_refused);
+	tcase_add_test(t, test_options_default_mac_is_stable_local_and_unicast);
+	tcase_add_test(t, test_options_man_page_has_every_option);
+	tcase_add_test(t, test_options_man_page_has_no_other_option);
+	tcase_add_test(t, test_options_usage_names_every_option_in_short_lines);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
