@@ -613,6 +613,12 @@ START_TEST(test_v8_any_guest_writes)
 }
 END_TEST
 
+static bool same_route(const struct hyp_route *a, const struct hyp_route *b)
+{
+	return a->kind == b->kind && a->gsi == b->gsi && a->pin == b->pin && a->addr == b->addr &&
+	       a->data == b->data && a->devid == b->devid && a->valid_devid == b->valid_devid;
+}
+
 START_TEST(test_v9_failed_commit_keeps_kernel_and_shadow_equal)
 {
 	struct rig r = rig_new();
@@ -631,7 +637,7 @@ START_TEST(test_v9_failed_commit_keeps_kernel_and_shadow_equal)
 		ck_assert_int_lt(msix_sync(m), 0);
 		for (i = 0; i < ARRAY_LEN(before); i++) {
 			now = fake_kvm_route(r.hyp, i);
-			ck_assert_msg(!memcmp(&now, &before[i], sizeof(now)), "V9: the kernel's table");
+			ck_assert_msg(same_route(&now, &before[i]), "V9: the kernel's table");
 		}
 		ck_assert_msg(rig_stats(&r).msi_routes == st.msi_routes, "V9: the shadow's size");
 		ck_assert_msg(rig_stats(&r).commits == st.commits, "V9: counted as done");
