@@ -70,7 +70,7 @@ struct console_mux {
 
 	/* input; loop only, but for the atomics */
 	bool with_keys;
-	bool gate_shut;
+	bool gate_shut, gate_waits; /* ...and somebody stands before it */
 	unsigned long gate_shown; /* m->shown at the last tick... */
 	unsigned gate_ticks;      /* ...and for how many it has been that */
 	bool uart_took;        /* the UART has taken input */
@@ -248,11 +248,11 @@ static bool tick_gate_locked(struct console_mux *m)
 {
 	unsigned enough = m->mid_line ? PROMPT_TICKS : m->shown ? QUIET_TICKS : SILENT_TICKS;
 
-	if (!m->gate_shut)
+	if (!m->gate_waits)
 		return false;
 	m->gate_ticks = m->shown == m->gate_shown ? m->gate_ticks + 1 : 0;
 	m->gate_shown = m->shown;
-	m->gate_shut = m->gate_ticks < enough;
+	m->gate_shut = m->gate_waits = m->gate_ticks < enough;
 	if (m->gate_shut)
 		arm_locked(m);
 	return !m->gate_shut;
@@ -402,6 +402,7 @@ static size_t receive_plain(void *ctx, const uint8_t *buf, size_t len)
 	if (!m->gate_shut)
 		return give(m, buf, len);
 	pthread_mutex_lock(&m->lock);
+	m->gate_waits = true;
 	arm_locked(m);
 	pthread_mutex_unlock(&m->lock);
 	return 0;
@@ -472,6 +473,7 @@ int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_f
 	m->ctx = ctx;
 	m->with_keys = keys;
 	m->gate_shut = !keys && in_fd >= 0;
+	m->gate_waits = false;
 	if (!ret && keys)
 		ret = open_wake(m, l);
 	if (!ret)
@@ -500,6 +502,11 @@ void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
 size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap)
 {
 	return m->stream ? stream_tail(m->stream, buf, cap) : 0;
+}
+
+struct loop_timer *console_mux_tick(struct console_mux *m)
+{
+	return &m->tick;
 }
 
 void console_mux_close(struct console_mux *m)

@@ -43,6 +43,8 @@ int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_f
 void console_mux_flush(struct console_mux *m, uint64_t timeout_ns);
 /* The last bytes shown, at most @cap; returns how many. */
 size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap);
+/* Its one timer. For tests. */
+struct loop_timer *console_mux_tick(struct console_mux *m);
 /* Gives back what console_mux_open() made, and forgets everything. After loop_run(), before loop_free(). */
 void console_mux_close(struct console_mux *m);
 

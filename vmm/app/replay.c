@@ -122,7 +122,7 @@ enum replay_verdict replay_feed(struct replay *r, char c)
 void replay_release(struct replay *r)
 {
 	/* an empty line says nothing either way */
-	if (r->held_len > 2)
+	if (r->held[0] != '\r' && r->held[0] != '\n')
 		r->misses++;
 	r->held_len = 0;
 	r->match = r->cursor;
