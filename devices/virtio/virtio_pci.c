@@ -133,9 +133,7 @@ static void pci_reset(void *ctx)
 	detach_doorbells(t);
 	pthread_mutex_lock(&t->lock);
 	msix_unbind_all(t->msix);
-	(void)msix_sync(t->msix); /* detaching does not fail */
-	for (unsigned s = 0; s <= t->vdev->nr_queues; s++)
-		msix_forget(t->msix, s);
+	(void)msix_sync(t->msix); /* detaching does not fail, and empties the eventfds */
 	pthread_mutex_unlock(&t->lock);
 	atomic_store(&t->isr, 0);
 }

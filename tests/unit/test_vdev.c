@@ -490,6 +490,22 @@ START_TEST(test_vdev_reset_overtakes_activation)
 }
 END_TEST
 
+/* The loop gets the activation first, but knows of the reset already. */
+START_TEST(test_vdev_activation_before_a_waiting_reset_skipped)
+{
+	give_rings(1);
+	ack(V1);
+	put_status(ACK | DRV);
+	put_status(ACK | DRV | FOK);
+	ck_assert_int_eq(vdev_set_status(&dev.v, OK), VDEV_ACTIVATE);
+	ck_assert_int_eq(vdev_set_status(&dev.v, 0), VDEV_RESET);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_ACTIVATE), 0);
+	ck_assert_uint_eq(dev.activations, 0);
+	vdev_act(&dev.v, VDEV_RESET);
+	start(1);
+}
+END_TEST
+
 START_TEST(test_vdev_free_resets_an_active_device)
 {
 	start(1);
@@ -695,6 +711,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, test_vdev_reset_from_each_state);
 	tcase_add_test(t, test_vdev_writes_during_reset_ignored);
 	tcase_add_test(t, test_vdev_reset_overtakes_activation);
+	tcase_add_test(t, test_vdev_activation_before_a_waiting_reset_skipped);
 	tcase_add_test(t, test_vdev_free_resets_an_active_device);
 	tcase_add_test(t, test_vdev_kicks_reach_ready_queues);
 	tcase_add_test(t, test_vdev_kicks_end_with_reset);
