@@ -51,6 +51,12 @@ static struct console *of(struct vdev *v)
 	return container_of(v, struct console, vdev);
 }
 
+/* A queue that may be looked at: the driver started it, and nothing was wrong with it so far. */
+static bool is_live(const struct vdev *v, unsigned q)
+{
+	return v->active && v->queues[q].ring.started && !v->queues[q].ring.broken;
+}
+
 /* Transmit */
 
 /* True: all of the held chain is written. *@ret_n: bytes written now. */
@@ -124,7 +130,7 @@ void console_output_room(struct vdev *v)
 {
 	struct console *c = of(v);
 
-	if (v->active && v->queues[TX].ring.started)
+	if (is_live(v, TX))
 		transmit(c);
 }
 
@@ -165,7 +171,7 @@ size_t console_input(struct vdev *v, const uint8_t *buf, size_t len)
 	int ret = 1;
 
 	c->want_input_room = len != 0; /* also where there is no driver yet: activate() tells */
-	if (!v->active || !ring->started)
+	if (!is_live(v, RX))
 		return 0;
 	/* a chain without room is given back; a ring's worth of those is all that a turn looks at */
 	for (unsigned chains = 0; chains <= VQ_MAX_SIZE && done < len; chains++) {
@@ -246,7 +252,7 @@ static void console_kick(struct vdev *v, unsigned q)
 {
 	struct console *c = of(v);
 
-	if (!v->active || !v->queues[q].ring.started)
+	if (!is_live(v, q))
 		return;
 	if (q == RX) {
 		vq_disable_kick(&v->queues[RX].ring);
