@@ -46,8 +46,8 @@ WARN        := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wwrite-strings
 	       -Wpointer-arith -Wformat=2 -Werror
 CPPFLAGS    += -I. -D_GNU_SOURCE -DMICROVM_VERSION='"$(VERSION)"'
 CSTD        := -std=gnu17 -g
-HARDEN      := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 \
-	       -ffunction-sections -fdata-sections
+HARDEN      := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections \
+	       $(if $(filter clang,$(COMPILER)),,-fstack-clash-protection)
 CFLAGS      ?= -O2
 LDHARDEN    := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
 LIBS        := -lfdt -luring -lz -ljansson -pthread
@@ -156,9 +156,9 @@ $(call archive,unit-$(1),libfake,$(FAKES))
 $(call archive,unit-$(1),libfake-nonloop,$(filter-out tests/fake/loop.c,$(FAKES)))
 $(UNIT:%=$(B)/unit-$(1)/test_%): $(B)/unit-$(1)/test_%: $(B)/unit-$(1)/tests/unit/test_%.o \
 		$(B)/unit-$(1)/libfake.a $(B)/unit-$(1)/libfake-nonloop.a $(B)/unit-$(1)/libmicrovm.a
-	@$(unit_cc_$(1)) $(unit_ld_$(1)) -o $$@ $$< \
+	@$(unit_cc_$(1)) $(unit_ld_$(1)) -o $$@ $$< -Wl,--start-group \
 		$$(if $$(filter $$*,$(UNIT_REAL_LOOP)),$(B)/unit-$(1)/libfake-nonloop.a,$(B)/unit-$(1)/libfake.a) \
-		$(B)/unit-$(1)/libmicrovm.a $(UNIT_LIBS)
+		$(B)/unit-$(1)/libmicrovm.a -Wl,--end-group $(UNIT_LIBS)
 .PHONY: unit-$(1)
 unit-$(1): $$(patsubst %,$(B)/unit-$(1)/test_%,$$(filter $(T),$(unit_set_$(1)))) | deps-unit
 	@tests/unit/run "$(1)" "$(unit_run_$(1))" $$(filter $(B)/%,$$^)

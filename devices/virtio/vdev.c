@@ -410,6 +410,14 @@ void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready)
 	pthread_mutex_unlock(&v->lock);
 }
 
+void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap)
+{
+	if (v->ops->queue_name)
+		v->ops->queue_name(q, v->nr_queues, buf, cap);
+	else
+		snprintf(buf, cap, "q%u", q);
+}
+
 int vdev_kick_fd(const struct vdev *v, unsigned q)
 {
 	return v->queues[q].kick_fd;

@@ -44,6 +44,8 @@ struct vdev_irq {
 
 struct vdev_ops {
 	const char *kind; /* "net" */
+	/* "rx0": what dumps call queue @q. Pure; may be NULL: then "q0", "q1", ... */
+	void (*queue_name)(unsigned q, unsigned nr_queues, char *buf, size_t cap);
 	/* Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET. */
 	int (*activate)(struct vdev *v);
 	/*
@@ -151,6 +153,8 @@ void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool h
 /* Ignored from DRIVER_OK to reset. */
 void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
 int vdev_kick_fd(const struct vdev *v, unsigned q);
+/* For dumps; @cap bytes at @buf, NUL-terminated. */
+void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap);
 /* A kick that came as an exit rather than through the doorbell. Any thread; an unknown queue is ignored. */
 void vdev_notify(struct vdev *v, unsigned q);
 /* Any offset and length; beyond config_len reads as 0, writes vanish. Values little-endian. */

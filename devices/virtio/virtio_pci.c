@@ -14,11 +14,18 @@
  * device is silent and before device_status reads 0: doorbells, vectors, what was signalled
  * late, ISR. MSI-X control and table are PCI state and survive it.
  *
- * Locks: @lock, then the function's (pci_dev) or the gsi space's. The vdev's is taken with
+ * Reads. The first page of BAR 0 holds the common and the device structure, whose reads have no
+ * side effects, and a copy of their registers, @regs, stands before the guest as a read-only view
+ * once it has read there. Every write brings the copy up to date before the writing vCPU goes on.
+ * What the device changes by itself - its configuration, NEEDS_RESET - is not copied: a guest that
+ * reads the generation, the configuration and the generation again must not see half of a change
+ * between two equal ones. The view is taken away before the driver is told, and does not come back.
+ *
+ * Locks: @regs_lock alone or before all others; @lock, then the function's (pci_dev) or the gsi space's. The vdev's is taken with
  * none of them held.
  *
- * BAR 0: each structure at a page of its own; what is only written (notifications) shares
- * none with what is read. BAR 1: MSI-X table and pending bits.
+ * BAR 0: what is read without side effects, the ISR, and what is only written (notifications) share
+ * no page. BAR 1: MSI-X table and pending bits.
  */
 #include "devices/virtio/virtio_pci.h"
 
@@ -35,8 +42,8 @@
 #include "devices/virtio/virtio_pci_priv.h"
 #include "vmm/base/checked.h"
 
+#define DEVICE_OFF 0x100
 #define ISR_OFF 0x2000
-#define DEVICE_OFF 0x4000
 #define NOTIFY_OFF 0x6000
 #define BAR0_SIZE 0x8000
 #define TABLE_OFF 0
@@ -64,10 +71,21 @@ static void irq_queue(void *ctx, unsigned q)
 	msix_raise(t->msix, q);
 }
 
+static int drop_view(void *ctx)
+{
+	struct virtio_pci *t = ctx;
+
+	atomic_store(&t->trapped, true);
+	view_detach(&t->view);
+	return 0;
+}
+
 static void irq_config(void *ctx)
 {
 	struct virtio_pci *t = ctx;
 
+	if (!atomic_load(&t->trapped))
+		loop_call(t->vdev->loop, drop_view, t);
 	atomic_fetch_or(&t->isr, ISR_CONFIG);
 	msix_raise(t->msix, t->vdev->nr_queues);
 }
@@ -114,6 +132,43 @@ static void place_doorbells(struct virtio_pci *t)
 		if (vdev_queue(t->vdev, q, &regs) && regs.ready)
 			doorbell_attach(&t->bells[q], at + NOTIFY_MULTIPLIER * q, 2, -1);
 	atomic_store(&t->bells_at, at);
+}
+
+/* The registers as they are now, for the guest to read. vCPU or loop, no lock held. */
+static void show_regs(struct virtio_pci *t)
+{
+	pthread_mutex_lock(&t->regs_lock);
+	vpci_common_show(t, t->regs);
+	for (unsigned off = 0; off < t->vdev->config_len; off += 4) {
+		uint32_t val = (uint32_t)vdev_config_read(t->vdev, off, 4);
+
+		view_store(t->regs + DEVICE_OFF + off, &val, sizeof(val));
+	}
+	pthread_mutex_unlock(&t->regs_lock);
+}
+
+static gpa_t view_wanted_at(struct virtio_pci *t)
+{
+	gpa_t bar;
+
+	if (!atomic_load(&t->looked_at) || atomic_load(&t->trapped) || !pci_dev_bar_gpa(&t->dev, 0, &bar))
+		return 0;
+	return bar;
+}
+
+static void place_view(struct virtio_pci *t)
+{
+	gpa_t at = view_wanted_at(t);
+
+	if (at == atomic_load(&t->view_at))
+		return;
+	view_detach(&t->view);
+	/* From here on writers bring the copy up to date; what was written before is in it. */
+	atomic_store(&t->view_at, at);
+	if (!at)
+		return;
+	show_regs(t);
+	(void)view_attach(&t->view, at); /* else reads stay exits */
 }
 
 /* On failure the vectors concerned stay masked, and the next sync tries again. */
@@ -164,6 +219,7 @@ static int sync_on_loop(void *ctx)
 		atomic_store(&t->running, t->vdev->active);
 	}
 	place_doorbells(t);
+	place_view(t);
 	return r;
 }
 
@@ -181,7 +237,8 @@ void vpci_settle(struct virtio_pci *t, enum vdev_todo todo)
 {
 	struct sync s = { .t = t, .todo = todo };
 
-	if (todo != VDEV_NOTHING || msix_is_stale(t) || bells_wanted_at(t) != atomic_load(&t->bells_at))
+	if (todo != VDEV_NOTHING || msix_is_stale(t) || bells_wanted_at(t) != atomic_load(&t->bells_at) ||
+	    view_wanted_at(t) != atomic_load(&t->view_at))
 		loop_call(t->vdev->loop, sync_on_loop, &s);
 }
 
@@ -192,11 +249,15 @@ static uint64_t bar0_read(void *ctx, uint64_t off, unsigned len)
 {
 	struct virtio_pci *t = ctx;
 
-	if (off < ISR_OFF)
+	if (off < VIEW_SIZE && t->view.hyp && !atomic_load(&t->looked_at)) {
+		atomic_store(&t->looked_at, true);
+		vpci_settle(t, VDEV_NOTHING);
+	}
+	if (off < DEVICE_OFF)
 		return vpci_common_read(t, off, len);
 	if (off == ISR_OFF && len == 1)
 		return atomic_exchange(&t->isr, 0);
-	if (off >= DEVICE_OFF && off < NOTIFY_OFF && t->vdev->config_len)
+	if (off < ISR_OFF && t->vdev->config_len)
 		return vdev_config_read(t->vdev, off - DEVICE_OFF, len);
 	return width_mask(len);
 }
@@ -205,12 +266,17 @@ static void bar0_write(void *ctx, uint64_t off, unsigned len, uint64_t val)
 {
 	struct virtio_pci *t = ctx;
 
-	if (off < ISR_OFF)
+	if (off >= NOTIFY_OFF) {
+		if (is_aligned(off, NOTIFY_MULTIPLIER))
+			vdev_notify(t->vdev, (unsigned)(off - NOTIFY_OFF) / NOTIFY_MULTIPLIER);
+		return;
+	}
+	if (off < DEVICE_OFF)
 		vpci_common_write(t, off, len, val);
-	else if (off >= DEVICE_OFF && off < NOTIFY_OFF)
+	else if (off < ISR_OFF)
 		vdev_config_write(t->vdev, off - DEVICE_OFF, len, val);
-	else if (off >= NOTIFY_OFF && is_aligned(off, NOTIFY_MULTIPLIER))
-		vdev_notify(t->vdev, (unsigned)(off - NOTIFY_OFF) / NOTIFY_MULTIPLIER);
+	if (atomic_load(&t->view_at))
+		show_regs(t);
 }
 
 static uint64_t bar1_read(void *ctx, uint64_t off, unsigned len)
@@ -311,6 +377,11 @@ static void cfg_written(struct pci_dev *d, unsigned off, unsigned len)
 {
 	struct virtio_pci *t = of_dev(d);
 
+	/* The window opens: from now on reading its data has effects. */
+	if (!atomic_load(&t->windowed) && ranges_overlap(off, len, t->window_cap, sizeof(struct virtio_pci_cfg_cap))) {
+		pci_dev_trap_reads(d);
+		atomic_store(&t->windowed, true);
+	}
 	if (touches_window(t, off, len))
 		window_write(t);
 	if (ranges_overlap(off, len, PCI_COMMAND, 2) || ranges_overlap(off, len, t->msix_cap + PCI_MSIX_FLAGS, 2))
@@ -357,6 +428,8 @@ static int add_window(struct virtio_pci *t)
 	};
 	int off;
 
+	/* It points nowhere yet. */
+	memset(cap.pci_cfg_data, 0xff, sizeof(cap.pci_cfg_data));
 	memset(wmask.pci_cfg_data, 0xff, sizeof(wmask.pci_cfg_data));
 	off = add_structure(t, &cap, sizeof(cap), &wmask);
 	t->window_cap = off < 0 ? 0 : (unsigned)off;
@@ -427,6 +500,14 @@ static void init_function(struct virtio_pci *t)
 	pci_dev_set_bar(&t->dev, 1, BAR1_SIZE, &bar1_ops, t);
 }
 
+static void init_views(struct virtio_pci *t, const struct virtio_pci_cfg *cfg)
+{
+	if (!cfg->slot || t->vdev->config_len > VIEW_SIZE - DEVICE_OFF)
+		return;
+	pci_dev_set_view(&t->dev, t->vdev->loop, cfg->hyp, cfg->slot);
+	view_init(&t->view, cfg->hyp, cfg->slot + 1, t->regs);
+}
+
 static int init_msix(struct virtio_pci *t, const struct virtio_pci_cfg *cfg)
 {
 	struct msix_cfg mc = {
@@ -444,7 +525,7 @@ static int init_msix(struct virtio_pci *t, const struct virtio_pci_cfg *cfg)
 		return r;
 	msix_set_bus_master(t->msix, false);
 	for (unsigned q = 0; q < t->vdev->nr_queues; q++) {
-		snprintf(name, sizeof(name), "q%u", q);
+		vdev_queue_name(t->vdev, q, name, sizeof(name));
 		msix_name_source(t->msix, q, name);
 	}
 	msix_name_source(t->msix, t->vdev->nr_queues, "config");
@@ -453,14 +534,17 @@ static int init_msix(struct virtio_pci *t, const struct virtio_pci_cfg *cfg)
 
 int virtio_pci_new(const struct virtio_pci_cfg *cfg, struct virtio_pci **ret_t)
 {
-	struct virtio_pci *t = calloc(1, sizeof(*t));
+	struct virtio_pci *t = aligned_alloc(VIEW_SIZE, sizeof(*t));
 	int r;
 
 	if (!t)
 		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
 	t->vdev = cfg->vdev;
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->regs_lock, NULL);
 	init_function(t);
+	init_views(t, cfg);
 	for (unsigned q = 0; q < t->vdev->nr_queues; q++)
 		doorbell_init(&t->bells[q], cfg->hyp, vdev_kick_fd(t->vdev, q));
 	r = init_msix(t, cfg);
@@ -482,10 +566,12 @@ void virtio_pci_free(struct virtio_pci *t)
 	if (!t)
 		return;
 	pci_dev_fini(&t->dev);
+	view_detach(&t->view);
 	if (t->vdev->active)
 		vdev_act(t->vdev, VDEV_RESET);
 	vdev_set_irq(t->vdev, NULL, NULL);
 	msix_free(t->msix);
+	pthread_mutex_destroy(&t->regs_lock);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }

@@ -48,6 +48,6 @@ net_mtu()
 {
 	make_tap tap0
 	ip link set tap0 mtu 9000
-	$BOOT --expect 'mtu 4000' -- --kernel Image --initrd initrd.test --net tap0,mtu=4000,mac=52:54:00:aa:bb:cc \
-		--cmdline "quiet ip4=$GUEST_IP/24 t=link" --until-exit || exit 1
+	$BOOT --expect 'mtu 4000' --until-exit -- --kernel Image --initrd initrd.test --net tap0,mtu=4000,mac=52:54:00:aa:bb:cc \
+		--cmdline "quiet ip4=$GUEST_IP/24 t=link" || exit 1
 }
