@@ -103,10 +103,10 @@ wait_for()
 # dump PID LOG: asks a running monitor for its table and waits for it
 dump()
 {
-	before=$(grep -c 'commits' "$2")
+	dumps=$(grep -c commits "$2")
 	kill -USR1 "$1"
 	i=0
-	while [ "$(grep -c 'commits' "$2")" = "$before" ]; do
+	while [ "$(grep -c 'commits' "$2")" = "$dumps" ]; do
 		i=$((i + 1))
 		[ $i -lt 100 ] || fail "no dump in $2"
 		usleep 50000
