@@ -103,7 +103,7 @@ loop_wakeups()
 	awk '/ctxt_switches/ { sum += $2 } END { print sum }' /proc/$pid/task/$pid/status
 }
 
-# A guest that sleeps: the event loop's thread does not run at all. What the vCPU's takes is the guest's own.
+# A guest that sleeps: the event loop's thread runs only for what the guest asks, which is entropy about once a second.
 idle_cpu()
 {
 	make_tap tap0
@@ -119,5 +119,5 @@ idle_cpu()
 	kill -TERM $pid
 	wait $pid
 	echo "figure: idle guest, 2 s: $((after - before)) wake-ups of the event loop, $(((all_after - all_before) * 10)) ms of CPU, the guest's included"
-	[ "$after" = "$before" ] || fail "the event loop woke up $((after - before)) times"
+	[ $((after - before)) -le 6 ] || fail "the event loop woke up $((after - before)) times"
 }
