@@ -13,6 +13,12 @@
  * guest rearranges several functions one may claim a place before its old owner has left it,
  * so when a BAR goes away, those that were refused are tried again.
  *
+ * Reads. cfg[] is a page of its own, which the first read of the guest's puts before the guest
+ * as a read-only view: most functions of most machines are looked at a few hundred times in a
+ * row, and those that nobody looks at cost no memory slot. Writes go on to come as exits, and the
+ * view shows what they did before the writer goes on. A function whose reads begin to have side
+ * effects asks for exits again, and stays with them.
+ *
  * Locks: the function's, then the host's, then the bus's. Never two functions' at a time, and
  * none while ops are called.
  */
@@ -26,6 +32,7 @@
 
 #include "devices/pci/host.h"
 #include "vmm/base/checked.h"
+#include "vmm/core/loop.h"
 
 #define FIRST_CAP 0x40
 #define BARS_END (PCI_BASE_ADDRESS_0 + 4 * PCI_NUM_BARS)
@@ -76,6 +83,7 @@ void pci_dev_init(struct pci_dev *d, const struct pci_ids *ids, const struct pci
 
 void pci_dev_fini(struct pci_dev *d)
 {
+	view_detach(&d->view);
 	if (d->host) {
 		for (unsigned i = 0; i < PCI_NUM_BARS; i++)
 			pci_host_unmap_bar(d->host, &d->bars[i]);
@@ -112,6 +120,35 @@ int pci_dev_add_cap(struct pci_dev *d, uint8_t id, const void *body, size_t len,
 	return (int)off;
 }
 
+void pci_dev_set_view(struct pci_dev *d, struct loop *loop, struct hyp *hyp, uint32_t slot)
+{
+	view_init(&d->view, hyp, slot, d->cfg);
+	d->loop = loop;
+	atomic_store(&d->view_due, true);
+}
+
+static int attach_view(void *ctx)
+{
+	struct pci_dev *d = ctx;
+
+	return d->trapped || !d->host ? 0 : view_attach(&d->view, pci_host_cfg_gpa(d->host, d->rid));
+}
+
+static int trap_reads(void *ctx)
+{
+	struct pci_dev *d = ctx;
+
+	d->trapped = true;
+	view_detach(&d->view);
+	return 0;
+}
+
+void pci_dev_trap_reads(struct pci_dev *d)
+{
+	if (d->loop)
+		loop_call(d->loop, trap_reads, d);
+}
+
 static bool access_ok(unsigned off, unsigned len)
 {
 	return (len == 1 || len == 2 || len == 4) && is_aligned(off, len);
@@ -121,6 +158,9 @@ uint32_t pci_dev_cfg_read(struct pci_dev *d, unsigned off, unsigned len)
 {
 	uint32_t val = 0;
 
+	/* Whether it could be had or not, this read is answered here. */
+	if (atomic_load(&d->view_due) && atomic_exchange(&d->view_due, false))
+		loop_call(d->loop, attach_view, d);
 	if (!access_ok(off, len))
 		return (uint32_t)width_mask(len);
 	if (!range_fits(off, len, PCI_CFG_SIZE))
@@ -166,11 +206,12 @@ static void place_bars_locked(struct pci_dev *d, bool *ret_left, bool *ret_came)
 
 static void merge_locked(struct pci_dev *d, unsigned off, unsigned len, uint32_t val)
 {
-	for (unsigned i = 0; i < len; i++) {
-		uint8_t mask = d->wmask[off + i], byte = (uint8_t)(val >> (8 * i));
+	uint32_t old = 0, mask = 0;
 
-		d->cfg[off + i] = (uint8_t)((d->cfg[off + i] & ~mask) | (byte & mask));
-	}
+	memcpy(&old, d->cfg + off, len);
+	memcpy(&mask, d->wmask + off, len);
+	val = (old & ~mask) | (val & mask);
+	view_store(d->cfg + off, &val, len);
 }
 
 void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t val)
@@ -215,7 +256,7 @@ void pci_dev_poke(struct pci_dev *d, unsigned off, const void *buf, size_t len)
 {
 	assert(range_fits(off, len, PCI_CFG_SIZE));
 	pthread_mutex_lock(&d->lock);
-	memcpy(d->cfg + off, buf, len);
+	view_store(d->cfg + off, buf, len);
 	pthread_mutex_unlock(&d->lock);
 }
 

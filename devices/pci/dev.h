@@ -3,7 +3,8 @@
  * pci/dev - one PCI function: configuration space, BARs, capabilities
  *
  * What:   256 bytes of type-0 configuration space with a write mask, BAR sizing and moves,
- *         a capability list. No INTx: the Interrupt Pin register is 0.
+ *         a capability list. No INTx: the Interrupt Pin register is 0. On hosts with 4 KiB
+ *         pages the guest reads it without exits, through a view, from its first read on.
  * Not:    the bus (host.h), MSI-X behaviour (msix.h).
  * Trust:  every offset, width and value is the guest's. A BAR takes effect only wholly
  *         inside the host's memory window and clear of every other BAR.
@@ -14,8 +15,10 @@
 #define DEVICES_PCI_DEV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "vmm/core/bus.h"
+#include "vmm/core/view.h"
 
 #define PCI_NUM_BARS 6
 #define PCI_CFG_SIZE 256 /* bytes of configuration space; the rest of the 4 KiB reads as 0 */
@@ -43,17 +46,22 @@ struct pci_dev_ops {
 	/*
 	 * Before a configuration read of [@off, @off + @len), not under the lock: may refresh cfg[]
 	 * by pci_dev_poke() (PCI_CFG window). May be NULL. All else that a read returns stands in
-	 * cfg[] already.
+	 * cfg[] already. Reads through the view do not come here: see pci_dev_trap_reads().
 	 */
 	void (*cfg_read)(struct pci_dev *d, unsigned off, unsigned len);
 };
 
+/* Aligned to VIEW_SIZE, and so is whatever holds one. */
 struct pci_dev {
+	uint8_t cfg[VIEW_SIZE] __attribute__((aligned(VIEW_SIZE))); /* what the guest may read; 0 from PCI_CFG_SIZE on */
 	const struct pci_dev_ops *ops;
 	struct pci_host *host;  /* set by pci_host_add() */
 	uint16_t rid;           /* bus << 8 | device << 3 | function */
 	pthread_mutex_t lock;
-	uint8_t cfg[PCI_CFG_SIZE];
+	struct view view;       /* of cfg[], on the loop */
+	struct loop *loop;
+	atomic_bool view_due;   /* to be attached at the next read */
+	bool trapped;           /* never to be attached (again); on the loop */
 	uint8_t wmask[PCI_CFG_SIZE]; /* bits that the guest may change */
 	struct pci_bar bars[PCI_NUM_BARS];
 	unsigned cap_end;       /* where the next capability goes */
@@ -72,6 +80,13 @@ void pci_dev_init(struct pci_dev *d, const struct pci_ids *ids, const struct pci
 void pci_dev_fini(struct pci_dev *d);
 /* A 32-bit non-prefetchable memory BAR. @bar 0 to 5; @size a power of two >= 16. Before pci_host_add(). */
 void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx);
+/* Lets the guest read cfg[] through memory slot @slot of @hyp. Before the guest runs; all borrowed. */
+void pci_dev_set_view(struct pci_dev *d, struct loop *loop, struct hyp *hyp, uint32_t slot);
+/*
+ * From return on every configuration read is an exit, for good: for who needs cfg_read. Any thread,
+ * no lock held.
+ */
+void pci_dev_trap_reads(struct pci_dev *d);
 /*
  * Appends a capability: id, next, then @len bytes of @body (without these two); @wmask of the
  * same length, or NULL for read-only. Returns its offset; -ENOSPC.

@@ -77,6 +77,11 @@ void pci_host_free(struct pci_host *h)
 	free(h);
 }
 
+gpa_t pci_host_cfg_gpa(const struct pci_host *h, uint16_t rid)
+{
+	return h->cfg.ecam + ((uint64_t)rid << 12);
+}
+
 /* A guest looks at functions 1 to 7 of a slot only if function 0 says that there are some. */
 static void mark_multifunction(struct pci_host *h, uint16_t rid)
 {

@@ -33,6 +33,8 @@ int pci_host_add(struct pci_host *h, struct pci_dev *d, uint16_t rid);
  */
 int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa);
 void pci_host_unmap_bar(struct pci_host *h, struct pci_bar *bar);
+/* Where the guest finds the configuration space of function @rid. */
+gpa_t pci_host_cfg_gpa(const struct pci_host *h, uint16_t rid);
 /* No lock held: a BAR of @d went away, others may want its place. */
 void pci_host_bar_left(struct pci_host *h, struct pci_dev *d);
 void pci_host_del(struct pci_host *h, struct pci_dev *d);

@@ -8,6 +8,12 @@
  * and a pause") is raised with any input, as there is no baud rate to measure a pause by. Both
  * go when the guest has read enough, or clears them.
  *
+ * Linux' driver asks for room in FR before each character, so half of all exits of output were
+ * reads. With an empty receive FIFO no read has a side effect, DR's included, and only writes
+ * change anything: a copy of the registers stands before the guest then, as a read-only view,
+ * which each write brings up to date. It is attached at the first read, so that a UART that nobody
+ * uses costs no memory slot, and taken away for good before the first byte of input comes.
+ *
  * One lock guards the registers, and the line is set under it, so that the wire cannot be left
  * behind the registers by two CPUs at once. The sink is called without it.
  */
@@ -15,8 +21,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "devices/serial/pl011.h"
+#include "vmm/core/loop.h"
+#include "vmm/core/view.h"
 
 enum {
 	UARTDR = 0x00, UARTRSR = 0x04, UARTFR = 0x18, UARTILPR = 0x20, UARTIBRD = 0x24, UARTFBRD = 0x28,
@@ -60,6 +69,13 @@ struct pl011 {
 	} s;
 	bool starved;  /* input was refused: say when there is room */
 	_Atomic uint64_t dropped;
+
+	struct view view;     /* on the loop */
+	struct loop *loop;
+	uint8_t *copy;        /* VIEW_SIZE bytes, untouched until then; NULL: no view */
+	bool shown;           /* the copy is kept up to date */
+	atomic_bool view_due; /* to be attached at the next read */
+	bool trapped;         /* never to be attached (again); on the loop */
 };
 
 static unsigned fifo_depth(const struct pl011 *u)
@@ -133,6 +149,34 @@ static uint32_t read_reg_locked(struct pl011 *u, uint64_t reg)
 	return reg >= UARTPERIPHID0 ? ids[(reg - UARTPERIPHID0) / 4] : 0;
 }
 
+/* Nothing is read from the FIFO, as it is empty while this matters. */
+static void show_locked(struct pl011 *u)
+{
+	for (unsigned reg = UARTFR; u->shown && reg <= UARTDMACR; reg += 4) {
+		uint32_t val = read_reg_locked(u, reg), old;
+
+		memcpy(&old, u->copy + reg, sizeof(old));
+		if (val != old)
+			view_store(u->copy + reg, &val, sizeof(val));
+	}
+}
+
+static int attach_view(void *ctx)
+{
+	struct pl011 *u = ctx;
+
+	if (u->trapped)
+		return 0;
+	memset(u->copy, 0, VIEW_SIZE);
+	for (unsigned reg = UARTPERIPHID0; reg < VIEW_SIZE; reg += 4)
+		u->copy[reg] = ids[(reg - UARTPERIPHID0) / 4];
+	pthread_mutex_lock(&u->lock);
+	u->shown = true;
+	show_locked(u);
+	pthread_mutex_unlock(&u->lock);
+	return view_attach(&u->view, u->gpa);
+}
+
 /* True once after input was refused, when there is room for it again. */
 static bool take_room_locked(struct pl011 *u)
 {
@@ -156,6 +200,9 @@ static uint64_t pl011_read(void *ctx, uint64_t off, unsigned len)
 	uint32_t val;
 	bool room;
 
+	/* Whether it could be had or not, this read is answered here. */
+	if (atomic_load(&u->view_due) && atomic_exchange(&u->view_due, false))
+		loop_call(u->loop, attach_view, u);
 	if (off > UARTDR && off < UARTRSR)
 		return 0;
 	pthread_mutex_lock(&u->lock);
@@ -214,6 +261,7 @@ static void pl011_write(void *ctx, uint64_t off, unsigned len, uint64_t val)
 		transmit(u, (uint8_t)val);
 	pthread_mutex_lock(&u->lock);
 	write_reg_locked(u, off, (uint32_t)(val & width_mask(len)));
+	show_locked(u);
 	room = take_room_locked(u);
 	pthread_mutex_unlock(&u->lock);
 	say_room(u, room);
@@ -223,6 +271,8 @@ size_t pl011_input(struct pl011 *u, const uint8_t *buf, size_t len)
 {
 	size_t n = 0;
 
+	u->trapped = true;
+	view_detach(&u->view);
 	pthread_mutex_lock(&u->lock);
 	if (receiver_on(u))
 		for (; n < len && u->s.count < fifo_depth(u); n++)
@@ -270,10 +320,23 @@ int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct consol
 	return 0;
 }
 
+int pl011_set_view(struct pl011 *u, struct loop *loop, struct hyp *hyp, uint32_t slot)
+{
+	u->copy = aligned_alloc(VIEW_SIZE, VIEW_SIZE);
+	if (!u->copy)
+		return -ENOMEM;
+	view_init(&u->view, hyp, slot, u->copy);
+	u->loop = loop;
+	atomic_store(&u->view_due, true);
+	return 0;
+}
+
 void pl011_free(struct pl011 *u)
 {
 	if (!u)
 		return;
+	view_detach(&u->view);
+	free(u->copy);
 	bus_del(u->bus, u->gpa, u);
 	pthread_mutex_destroy(&u->lock);
 	free(u);

@@ -4,6 +4,7 @@
  *
  * What:   the register block that Linux' amba-pl011 and early consoles use: data, flags,
  *         interrupt mask and status, identification. 32-byte receive FIFO. No baud rate.
+ *         On hosts with 4 KiB pages its reads are no exits as long as there is no input.
  * Trust:  every access is the guest's. Output that finds no room is dropped and counted.
  * Thread: accesses on vCPU threads; pl011_input() on the loop.
  * Source: ARM DDI 0183 (PL011 TRM).
@@ -21,6 +22,11 @@ struct pl011;
 
 /* @line, @sink borrowed. -ENOMEM, or bus_add()'s errors. */
 int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct console_sink *sink, struct pl011 **ret_u);
+/*
+ * Lets the guest read the registers through memory slot @slot of @hyp, from its first read to the
+ * first byte of input. Before the guest runs; all borrowed; without it reads are exits. -ENOMEM.
+ */
+int pl011_set_view(struct pl011 *u, struct loop *loop, struct hyp *hyp, uint32_t slot);
 void pl011_free(struct pl011 *u); /* NULL is fine; its bus range goes too */
 /*
  * Loop. Input for the guest: returns how many bytes the FIFO took, 0 where the guest has not

@@ -140,6 +140,12 @@ void vdev_set_irq(struct vdev *v, const struct vdev_irq *irq, void *ctx)
 	v->irq_ctx = ctx;
 }
 
+static void say_changed(struct vdev *v)
+{
+	if (v->irq && v->irq->changed)
+		v->irq->changed(v->irq_ctx);
+}
+
 static void raise_config(struct vdev *v)
 {
 	if (v->irq)
@@ -474,6 +480,7 @@ void vdev_config_changed(struct vdev *v)
 	v->config_gen++;
 	running = v->status & VIRTIO_CONFIG_S_DRIVER_OK;
 	pthread_mutex_unlock(&v->lock);
+	say_changed(v);
 	if (running)
 		raise_config(v);
 }
@@ -500,6 +507,7 @@ void vdev_fault(struct vdev *v, int q, const char *why)
 	if (v->status)
 		v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	pthread_mutex_unlock(&v->lock);
+	say_changed(v);
 
 	if (q >= 0)
 		v->queues[q].ring.broken = true;

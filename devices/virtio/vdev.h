@@ -30,6 +30,11 @@ struct vdev_irq {
 	void (*queue)(void *t, unsigned q);  /* used buffers in queue @q. Any thread. */
 	void (*config)(void *t);             /* the configuration changed; also NEEDS_RESET. Any thread. */
 	/*
+	 * Loop, may be NULL. The device itself changed its configuration or status: for a transport
+	 * that keeps a copy. Before the driver is told, if it is.
+	 */
+	void (*changed)(void *t);
+	/*
 	 * An eventfd that a back end may signal for used buffers in queue @q, borrowed, good until
 	 * the reset after this activation. Loop.
 	 */

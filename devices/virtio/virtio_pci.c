@@ -71,21 +71,19 @@ static void irq_queue(void *ctx, unsigned q)
 	msix_raise(t->msix, q);
 }
 
-static int drop_view(void *ctx)
+static void dev_changed(void *ctx)
 {
 	struct virtio_pci *t = ctx;
 
 	atomic_store(&t->trapped, true);
 	view_detach(&t->view);
-	return 0;
+	atomic_store(&t->view_at, 0);
 }
 
 static void irq_config(void *ctx)
 {
 	struct virtio_pci *t = ctx;
 
-	if (!atomic_load(&t->trapped))
-		loop_call(t->vdev->loop, drop_view, t);
 	atomic_fetch_or(&t->isr, ISR_CONFIG);
 	msix_raise(t->msix, t->vdev->nr_queues);
 }
@@ -196,6 +194,7 @@ static void pci_reset(void *ctx)
 static const struct vdev_irq pci_irq = {
 	.queue = irq_queue,
 	.config = irq_config,
+	.changed = dev_changed,
 	.call_fd = irq_call_fd,
 	.reset = pci_reset,
 };

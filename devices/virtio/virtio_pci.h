@@ -2,7 +2,8 @@
 /*
  * virtio_pci - virtio over PCI, 1.x only ("modern"), with MSI-X
  *
- * What:   BAR 0 with common, ISR, device and notify structures on pages of their own; BAR 1
+ * What:   BAR 0 with common and device structure on its first page, which is read without exits
+ *         where the host has 4 KiB pages, ISR and notify structures on pages of their own; BAR 1
  *         with the MSI-X table and pending bits; the PCI_CFG window. One vector a queue and
  *         one for the configuration. Vector sources: queue q is source q, config is source nr_queues.
  * Not:    INTx, legacy registers.
@@ -27,7 +28,10 @@ struct virtio_pci_cfg {
 	struct hyp *hyp;
 	struct gsi_space *space;
 	uint16_t rid;
+	uint32_t slot;           /* the first of VIRTIO_PCI_SLOTS memory slots; 0: none, reads are exits */
 };
+
+#define VIRTIO_PCI_SLOTS 2
 
 int virtio_pci_new(const struct virtio_pci_cfg *cfg, struct virtio_pci **ret_t);
 void virtio_pci_free(struct virtio_pci *t); /* before its vdev and the loop; resets the device; NULL is fine */

@@ -3,13 +3,26 @@
  * virtio_pci_common - the common configuration structure of virtio on PCI (s4.1.4.3)
  *
  * An access counts only if it is as wide as its field; 64-bit fields are also two halves
- * (s4.1.3.1). Anything else reads as all ones and writes nothing.
+ * (s4.1.3.1). Anything else writes nothing and, as an exit, reads as all ones.
  */
 #include "devices/virtio/virtio_pci_priv.h"
+
+#include <string.h>
 
 #include <linux/virtio_pci.h>
 
 #define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
+
+static const struct { uint8_t off, len; } fields[] = {
+	{ COMMON(device_feature_select), 4 }, { COMMON(device_feature), 4 },
+	{ COMMON(guest_feature_select), 4 },  { COMMON(guest_feature), 4 },
+	{ COMMON(msix_config), 2 },           { COMMON(num_queues), 2 },
+	{ COMMON(device_status), 1 },         { COMMON(config_generation), 1 },
+	{ COMMON(queue_select), 2 },          { COMMON(queue_size), 2 },
+	{ COMMON(queue_msix_vector), 2 },     { COMMON(queue_enable), 2 },
+	{ COMMON(queue_notify_off), 2 },      { COMMON(queue_desc_lo), 8 },
+	{ COMMON(queue_avail_lo), 8 },        { COMMON(queue_used_lo), 8 },
+};
 
 /*
  * The field that an access of @len bytes at @off is wide enough for, and not wider (s4.1.3.1):
@@ -17,17 +30,6 @@
  */
 static int common_field(uint64_t off, unsigned len, bool *ret_high)
 {
-	static const struct { uint8_t off, len; } fields[] = {
-		{ COMMON(device_feature_select), 4 }, { COMMON(device_feature), 4 },
-		{ COMMON(guest_feature_select), 4 },  { COMMON(guest_feature), 4 },
-		{ COMMON(msix_config), 2 },           { COMMON(num_queues), 2 },
-		{ COMMON(device_status), 1 },         { COMMON(config_generation), 1 },
-		{ COMMON(queue_select), 2 },          { COMMON(queue_size), 2 },
-		{ COMMON(queue_msix_vector), 2 },     { COMMON(queue_enable), 2 },
-		{ COMMON(queue_notify_off), 2 },      { COMMON(queue_desc_lo), 8 },
-		{ COMMON(queue_avail_lo), 8 },        { COMMON(queue_used_lo), 8 },
-	};
-
 	for (unsigned i = 0; i < ARRAY_LEN(fields); i++) {
 		bool wide = fields[i].len == 8;
 
@@ -109,6 +111,18 @@ uint64_t vpci_common_read(struct virtio_pci *t, uint64_t off, unsigned len)
 	if (field < 0)
 		return width_mask(len);
 	return (common_field_read(t, field) >> (high ? 32 : 0)) & width_mask(len);
+}
+
+void vpci_common_show(struct virtio_pci *t, uint8_t *dst)
+{
+	uint8_t now[VPCI_COMMON_LEN];
+
+	for (unsigned i = 0; i < ARRAY_LEN(fields); i++) {
+		uint64_t val = common_field_read(t, fields[i].off);
+
+		memcpy(now + fields[i].off, &val, fields[i].len);
+	}
+	view_store(dst, now, sizeof(now));
 }
 
 static void bind_vector(struct virtio_pci *t, unsigned source, uint16_t vector)

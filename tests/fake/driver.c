@@ -196,7 +196,9 @@ void fake_vdev_reset(struct vdev *v)
 
 uint64_t fake_guest_read(struct fake_guest *g, gpa_t gpa, unsigned len)
 {
-	return bus_read(g->bus, gpa, len);
+	uint64_t val;
+
+	return fake_kvm_guest_read(g->hyp, gpa, len, &val) ? val : bus_read(g->bus, gpa, len);
 }
 
 void fake_guest_write(struct fake_guest *g, gpa_t gpa, unsigned len, uint64_t val)

@@ -6,8 +6,8 @@
  *         (fake_guest): probe, status walk, queue set-up, vectors, kicks.
  * Not:    polite by necessity: each step is a function of its own, and every field of a ring
  *         can be set to anything.
- * Thread: the test's. Accesses go the way of a guest's: ioeventfds of the fake KVM first, then
- *         the bus.
+ * Thread: the test's. Accesses go the way of a guest's: ioeventfds and read-only memory slots of
+ *         the fake KVM first, then the bus.
  */
 #ifndef TESTS_FAKE_DRIVER_H
 #define TESTS_FAKE_DRIVER_H

@@ -233,7 +233,7 @@ static bool slot_fits(const struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t si
 	return true;
 }
 
-static int set_memory_locked(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t size)
+static int set_memory_locked(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t size, void *hva, bool readonly)
 {
 	unsigned i;
 
@@ -250,7 +250,7 @@ static int set_memory_locked(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t s
 	if (!size)
 		h->slots[i] = h->slots[--h->nr_slots];
 	else
-		h->slots[i] = (struct fake_slot){ slot, gpa, size };
+		h->slots[i] = (struct fake_slot){ slot, gpa, size, hva, readonly };
 	h->nr_slots += size && i == h->nr_slots;
 	return 0;
 }
@@ -259,15 +259,39 @@ int hyp_set_memory(struct hyp *h, uint32_t slot, gpa_t gpa, uint64_t size, void 
 {
 	int err;
 
-	(void)hva;
-	(void)readonly;
 	pthread_mutex_lock(&h->lock);
 	err = fake_failure(h, FAKE_SET_MEMORY);
 	if (!err)
-		err = set_memory_locked(h, slot, gpa, size);
+		err = set_memory_locked(h, slot, gpa, size, hva, readonly);
 	fake_log_call(h, (struct fake_call){ .op = FAKE_SET_MEMORY, .result = err, .n = slot, .value = gpa });
 	pthread_mutex_unlock(&h->lock);
 	return err;
+}
+
+/* A byte at a time, as a guest's access is not ordered with the stores of the program's threads. */
+static uint64_t load_bytes(const char *p, unsigned len)
+{
+	uint64_t val = 0;
+
+	for (unsigned i = 0; i < len; i++)
+		val |= (uint64_t)(uint8_t)__atomic_load_n(p + i, __ATOMIC_RELAXED) << (8 * i);
+	return val;
+}
+
+bool fake_kvm_guest_read(struct hyp *h, gpa_t gpa, unsigned len, uint64_t *ret_value)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&h->lock);
+	for (unsigned i = 0; i < h->nr_slots && !found; i++) {
+		const struct fake_slot *s = &h->slots[i];
+
+		found = s->readonly && range_within(gpa, len, s->gpa, s->size);
+		if (found)
+			*ret_value = load_bytes(s->hva + (gpa - s->gpa), len);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return found;
 }
 
 unsigned fake_kvm_nr_slots(struct hyp *h)

@@ -105,6 +105,8 @@ void fake_kvm_on_inject(struct hyp *h, void (*fn)(void *ctx), void *ctx);
 
 /* ioeventfds: a guest's write. True: taken by an eventfd; false: an MMIO exit. */
 bool fake_kvm_guest_write(struct hyp *h, gpa_t gpa, unsigned len, uint64_t value);
+/* A guest's read of 1, 2, 4 or 8 bytes. True: a read-only memory slot answers; false: an MMIO exit. */
+bool fake_kvm_guest_read(struct hyp *h, gpa_t gpa, unsigned len, uint64_t *ret_value);
 unsigned fake_kvm_nr_ioeventfds(struct hyp *h);
 unsigned fake_kvm_nr_slots(struct hyp *h);
 

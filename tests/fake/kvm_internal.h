@@ -37,6 +37,8 @@ struct fake_slot {
 	uint32_t slot;
 	gpa_t gpa;
 	uint64_t size;
+	char *hva;
+	bool readonly;
 };
 
 struct hyp {

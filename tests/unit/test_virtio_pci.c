@@ -19,6 +19,7 @@
 #include "tests/fake/irq.h"
 #include "tests/fake/kvm.h"
 #include "tests/fake/loop.h"
+#include "vmm/base/checked.h"
 #include "vmm/base/log.h"
 
 #define RAM 0x40000000
@@ -26,6 +27,7 @@
 #define WIN 0x10000000
 #define WIN_SIZE 0x1000000
 #define RID (2 << 3)
+#define SLOT 7
 #define QUEUES 3
 #define MAX 16
 #define V1 BIT64(VIRTIO_F_VERSION_1)
@@ -53,6 +55,7 @@ static struct pci_host *host;
 static struct virtio_pci *pci;
 static struct fake_guest g;
 static struct fake_ring rings[QUEUES];
+static bool with_views; /* all tests run without and with them */
 
 static int dev_activate(struct vdev *v)
 {
@@ -138,9 +141,16 @@ static void setup(void)
 	pc.host = host;
 	pc.hyp = hyp;
 	pc.space = space;
+	pc.slot = with_views ? SLOT : 0;
 	ck_assert_int_eq(virtio_pci_new(&pc, &pci), 0);
 	ck_assert(fake_guest_pci(&g, bus, hyp, ECAM, RID));
 	fake_guest_map_bars(&g, WIN);
+}
+
+static void setup_with_views(void)
+{
+	with_views = true;
+	setup();
 }
 
 static void teardown(void)
@@ -148,6 +158,7 @@ static void teardown(void)
 	virtio_pci_free(pci);
 	ck_assert_uint_eq(fake_kvm_nr_ioeventfds(hyp), 0);
 	ck_assert_uint_eq(fake_kvm_nr_irqfds(hyp), 0);
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 0);
 	ck_assert_ptr_null(fake_kvm_complaint(hyp));
 	vdev_free(&dev.v);
 	pci_host_free(host);
@@ -219,13 +230,15 @@ END_TEST
 
 START_TEST(test_vpci_structures_apart)
 {
-	struct { unsigned off, len; } s[] = { { g.common, 56 }, { g.isr, 1 }, { g.device, g.device_len },
-					      { g.notify, g.notify_len } };
+	/* what has side effects shares no page */
+	struct { unsigned off, len; } s[] = { { g.common, 56 }, { g.isr, 1 }, { g.notify, g.notify_len } };
 
 	ck_assert_uint_eq(g.device_len, sizeof(dev.config));
 	ck_assert_uint_eq(g.notify_len, QUEUES * g.notify_mult);
 	ck_assert_uint_eq(g.nvec, QUEUES + 1);
 	ck_assert_uint_eq(g.common % 4, 0);
+	ck_assert_uint_ge(g.device, g.common + 56);
+	ck_assert_uint_le(g.device + g.device_len, g.isr);
 	for (unsigned i = 0; i < ARRAY_LEN(s); i++)
 		for (unsigned j = 0; j < i; j++)
 			ck_assert_uint_ne(s[i].off / 4096, s[j].off / 4096);
@@ -276,16 +289,20 @@ END_TEST
 
 START_TEST(test_vpci_wrong_width_all_ones_and_ignored)
 {
+	uint64_t ones = with_views ? 0 : UINT64_MAX; /* through a view there is just what is there */
+
 	wr(g.common + COMMON(device_status), 2, 1);
 	wr(g.common + COMMON(device_status), 4, 1);
 	wr(g.common + COMMON(device_status) - 1, 2, 1 << 8);
 	ck_assert_uint_eq(fake_guest_status(&g), 0);
-	ck_assert_uint_eq(rd(g.common + COMMON(device_status), 2), 0xffff);
-	ck_assert_uint_eq(rd(g.common + COMMON(queue_select), 4), UINT32_MAX);
-	ck_assert_uint_eq(rd(g.common + COMMON(queue_select), 1), 0xff);
-	ck_assert_uint_eq(rd(g.common, 8), UINT64_MAX);
-	ck_assert_uint_eq(rd(g.common + 1, 4), UINT32_MAX);
-	ck_assert_uint_eq(rd(g.common + 56, 4), UINT32_MAX); /* queue_notify_data, queue_reset: not offered */
+	ck_assert_uint_eq(rd(g.common + COMMON(device_status), 2), ones & 0xffff);
+	ck_assert_uint_eq(rd(g.common + COMMON(queue_select), 1), ones & 0xff);
+	if (!with_views) {
+		ck_assert_uint_eq(rd(g.common + COMMON(queue_select), 4), UINT32_MAX);
+		ck_assert_uint_eq(rd(g.common, 8), UINT64_MAX);
+		ck_assert_uint_eq(rd(g.common + 1, 4), UINT32_MAX);
+	}
+	ck_assert_uint_eq(rd(g.common + 56, 4), ones & UINT32_MAX); /* queue_notify_data, queue_reset: not offered */
 	ck_assert_uint_eq(rd(g.isr, 2), 0xffff);
 	ck_assert_uint_eq(rd(g.notify, 2), 0xffff);
 }
@@ -836,6 +853,195 @@ START_TEST(test_vpci_mask_under_signals)
 }
 END_TEST
 
+/* ---- views -------------------------------------------------------------------------------- */
+
+/* Is @gpa read without an exit? Then @ret_val is what the guest sees. */
+static bool seen(gpa_t gpa, unsigned len, uint64_t *ret_val)
+{
+	return fake_kvm_guest_read(hyp, gpa, len, ret_val);
+}
+
+static const gpa_t config = ECAM + (RID << 12);
+
+START_TEST(test_vpci_views_from_the_first_read_on)
+{
+	uint64_t val;
+
+	/* fake_guest_pci() has read the configuration space, nobody BAR 0 */
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), with_views);
+	ck_assert_int_eq(seen(config, 4, &val), with_views);
+	ck_assert(!seen(g.bar[0], 4, &val));
+	ck_assert_uint_eq(rd(g.common + COMMON(num_queues), 2), QUEUES);
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 2 * with_views);
+	ck_assert_int_eq(seen(g.bar[0], 4, &val), with_views);
+	ck_assert(!seen(g.bar[0] + g.isr, 1, &val));
+	ck_assert(!seen(g.bar[0] + g.notify, 2, &val));
+	ck_assert(!seen(g.bar[1] + g.table, 4, &val));
+}
+END_TEST
+
+/* Nothing but registers is in the pages: zeroes elsewhere. */
+START_TEST(test_vpci_views_hold_registers_only)
+{
+	uint64_t val = 0;
+
+	rd(g.common, 4);
+	for (unsigned off = 0; with_views && off < VIEW_SIZE; off += 4) {
+		ck_assert(seen(config + off, 4, &val));
+		if (off >= PCI_CFG_SIZE)
+			ck_assert_uint_eq(val, 0);
+		ck_assert(seen(g.bar[0] + off, 4, &val));
+		if (off >= g.device + align_up(g.device_len, 4) || (off >= g.common + 56 && off < g.device))
+			ck_assert_uint_eq(val, 0);
+	}
+}
+END_TEST
+
+/* All registers that the bus would give, after each write of a whole life: the views agree. */
+static void check_views(void)
+{
+	static const struct { unsigned off, len; } f[] = {
+		{ COMMON(device_feature_select), 4 }, { COMMON(device_feature), 4 },
+		{ COMMON(guest_feature_select), 4 },  { COMMON(guest_feature), 4 },
+		{ COMMON(msix_config), 2 },           { COMMON(num_queues), 2 },
+		{ COMMON(device_status), 1 },         { COMMON(config_generation), 1 },
+		{ COMMON(queue_select), 2 },          { COMMON(queue_size), 2 },
+		{ COMMON(queue_msix_vector), 2 },     { COMMON(queue_enable), 2 },
+		{ COMMON(queue_notify_off), 2 },      { COMMON(queue_desc_lo), 8 },
+		{ COMMON(queue_avail_lo), 8 },        { COMMON(queue_used_lo), 8 },
+	};
+	uint64_t val;
+
+	for (unsigned i = 0; i < ARRAY_LEN(f); i++) {
+		ck_assert_int_eq(seen(g.bar[0] + g.common + f[i].off, f[i].len, &val), with_views);
+		if (with_views)
+			ck_assert_uint_eq(val, bus_read(bus, g.bar[0] + g.common + f[i].off, f[i].len));
+	}
+	for (unsigned i = 0; i < g.device_len && with_views; i++) {
+		ck_assert(seen(g.bar[0] + g.device + i, 1, &val));
+		ck_assert_uint_eq(val, bus_read(bus, g.bar[0] + g.device + i, 1));
+	}
+	for (unsigned i = 0; i < PCI_CFG_SIZE && with_views; i += 4) {
+		ck_assert(seen(config + i, 4, &val));
+		ck_assert_uint_eq(val, bus_read(bus, config + i, 4));
+	}
+}
+
+START_TEST(test_vpci_views_follow_each_write)
+{
+	rd(g.common, 4);
+	check_views();
+	set_up_vectors();
+	check_views();
+	for (unsigned i = 0; i < 3; i++) {
+		wr(g.common + COMMON(device_feature_select), 4, i);
+		wr(g.common + COMMON(guest_feature_select), 4, i);
+		check_views();
+	}
+	ck_assert(fake_guest_negotiate(&g, V1));
+	check_views();
+	for (unsigned q = 0; q < QUEUES; q++) {
+		fake_guest_queue(&g, q, &rings[q]);
+		check_views();
+		fake_guest_enable(&g, q);
+		check_views();
+	}
+	fake_guest_set_status(&g, OK);
+	check_views();
+	wr(g.device, 4, 0xa5a5a5a5);
+	check_views();
+	ck_assert_uint_eq(rd(g.device, 4), 0xa5a5a5a5);
+	fake_guest_set_status(&g, 0);
+	check_views();
+	ck_assert_uint_eq(fake_guest_status(&g), 0);
+}
+END_TEST
+
+START_TEST(test_vpci_view_follows_bar)
+{
+	gpa_t old = g.bar[0], new = WIN + 0x100000;
+	uint64_t val;
+
+	start();
+	fake_cfg_write(&g, PCI_BASE_ADDRESS_0, 4, (uint32_t)new);
+	g.bar[0] = new;
+	ck_assert(!seen(old, 4, &val));
+	check_views();
+	fake_cfg_write(&g, PCI_COMMAND, 2, 0);
+	ck_assert(!seen(new, 4, &val));
+	ck_assert_uint_eq(rd(g.common, 4), UINT32_MAX);
+	fake_cfg_write(&g, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	check_views();
+}
+END_TEST
+
+/* Its data is read with side effects, so configuration space goes back to exits, for good. */
+START_TEST(test_vpci_view_gone_before_window_opens)
+{
+	uint64_t val;
+
+	ck_assert_uint_eq(fake_cfg_read(&g, g.window + 16, 4), UINT32_MAX);
+	ck_assert_int_eq(seen(config, 4, &val), with_views);
+	fake_cfg_write(&g, g.window + 4, 1, 0);
+	ck_assert(!seen(config, 4, &val));
+	ck_assert_uint_eq(window_read(0, g.common + COMMON(num_queues), 2), QUEUES);
+	wr(g.common + COMMON(queue_select), 2, 1);
+	ck_assert_uint_eq(window_read(0, g.common + COMMON(queue_select), 2), 1);
+	ck_assert(!seen(config, 4, &val));
+	ck_assert_uint_eq(fake_cfg_read(&g, PCI_VENDOR_ID, 4), 0x10411af4);
+}
+END_TEST
+
+/* What the device changes by itself is read by exits, the generation among it. */
+START_TEST(test_vpci_view_gone_when_the_device_speaks)
+{
+	uint64_t val;
+	uint8_t gen;
+
+	start();
+	gen = (uint8_t)rd(g.common + COMMON(config_generation), 1);
+	ck_assert_int_eq(seen(g.bar[0], 4, &val), with_views);
+	dev.config[0] ^= 0xff;
+	vdev_config_changed(&dev.v);
+	ck_assert(!seen(g.bar[0], 4, &val));
+	ck_assert_uint_ne(rd(g.common + COMMON(config_generation), 1), gen);
+	ck_assert_uint_eq(rd(g.device, 1), dev.config[0]);
+	fake_guest_set_status(&g, 0);
+	ck_assert(!seen(g.bar[0], 4, &val));
+	ck_assert_uint_eq(fake_guest_status(&g), 0);
+}
+END_TEST
+
+START_TEST(test_vpci_view_shows_needs_reset)
+{
+	start();
+	rd(g.common, 4);
+	vdev_fault(&dev.v, 1, "test");
+	ck_assert_uint_eq(fake_guest_status(&g), OK | VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+END_TEST
+
+START_TEST(test_vpci_view_refused_reads_exit)
+{
+	fake_kvm_fail(hyp, FAKE_SET_MEMORY, 1, -ENOMEM);
+	ck_assert_uint_eq(rd(g.common + COMMON(num_queues), 2), QUEUES);
+	start();
+	ck_assert_uint_eq(fake_guest_status(&g), OK);
+}
+END_TEST
+
+static void add_views(TCase *t)
+{
+	tcase_add_test(t, test_vpci_views_from_the_first_read_on);
+	tcase_add_test(t, test_vpci_views_hold_registers_only);
+	tcase_add_test(t, test_vpci_views_follow_each_write);
+	tcase_add_test(t, test_vpci_view_follows_bar);
+	tcase_add_test(t, test_vpci_view_gone_before_window_opens);
+	tcase_add_test(t, test_vpci_view_gone_when_the_device_speaks);
+	tcase_add_test(t, test_vpci_view_shows_needs_reset);
+	tcase_add_test(t, test_vpci_view_refused_reads_exit);
+}
+
 static void add_structures(TCase *t)
 {
 	tcase_add_test(t, test_vpci_identity);
@@ -883,17 +1089,18 @@ static void add_life(TCase *t)
 
 int main(void)
 {
-	void (*const groups[])(TCase *) = { add_structures, add_interrupts, add_life };
+	void (*const groups[])(TCase *) = { add_structures, add_interrupts, add_life, add_views };
 	Suite *s = suite_create("virtio_pci");
 	SRunner *sr;
 	int failed;
 
-	for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {
-		TCase *t = tcase_create("virtio_pci");
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(groups); i++) {
+		bool views = i >= ARRAY_LEN(groups);
+		TCase *t = tcase_create(views ? "with views" : "without views");
 
-		tcase_add_checked_fixture(t, setup, teardown);
+		tcase_add_checked_fixture(t, views ? setup_with_views : setup, teardown);
 		tcase_set_timeout(t, 120);
-		groups[i](t);
+		groups[i % ARRAY_LEN(groups)](t);
 		suite_add_tcase(s, t);
 	}
 	sr = srunner_create(s);

@@ -25,8 +25,6 @@
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/internal.h"
 
-#define RAM_SLOT 0 /* KVM memory slot */
-
 static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 {
 	struct machine *m = calloc(1, sizeof(*m));
@@ -123,7 +121,7 @@ static int make_memory(struct machine *m, struct err *err)
 		r = gmem_add(m->mem, m->plan.ram, size, false);
 	if (!r) {
 		ram = gmem_region(m->mem, 0);
-		r = hyp_set_memory(m->hyp, RAM_SLOT, ram->gpa, ram->size, ram->hva, false);
+		r = hyp_set_memory(m->hyp, SLOT_RAM, ram->gpa, ram->size, ram->hva, false);
 	}
 	return r ? err_set(err, r, "memory: %llu MiB: %s", (unsigned long long)(size / MIB), strerror(-r)) : 0;
 }
@@ -163,6 +161,8 @@ static int make_platform(struct machine *m)
 	line_init(&m->uart_line, m->space, LAYOUT_SPI_UART, "uart");
 	line_init(&m->rtc_line, m->space, LAYOUT_SPI_RTC, "rtc");
 	r = pl011_new(m->bus, LAYOUT_UART, &m->uart_line, &m->con.uart, &m->uart);
+	if (!r)
+		r = pl011_set_view(m->uart, m->loop, m->hyp, SLOT_UART);
 	if (!r)
 		r = pl031_new(m->bus, m->loop, LAYOUT_RTC, &m->rtc_line, &m->rtc);
 	if (!r && m->plan.has_pci)

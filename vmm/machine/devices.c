@@ -119,6 +119,7 @@ static int make_transport(struct machine *m, unsigned i)
 	if (p->pci) {
 		struct virtio_pci_cfg cfg = {
 			.vdev = d->vdev, .host = m->pci, .hyp = m->hyp, .space = m->space, .rid = p->rid,
+			.slot = SLOT_DEVICES + i * VIRTIO_PCI_SLOTS,
 		};
 
 		return virtio_pci_new(&cfg, &d->pci);

@@ -23,6 +23,13 @@
 
 struct cpus;
 
+/* KVM's memory slots, all of them. */
+enum {
+	SLOT_RAM,
+	SLOT_UART,
+	SLOT_DEVICES, /* VIRTIO_PCI_SLOTS for each configured device */
+};
+
 /* One configured device: what was opened for it, and what was made of it. */
 struct mdev {
 	struct tap *tap;
