@@ -199,6 +199,9 @@ kernel: | deps-host
 VM          ?=
 test-vm: $(VM_FILES) | deps-host
 	@tests/vm/suite $(B) --set quick $(VM)
+ifneq ($(HOST_ARCH),aarch64)
+	@HOST_CPU=cortex-a72 tests/vm/suite $(B) --set a72 $(VM)
+endif
 test-vm-long: $(VM_FILES) | deps-host
 	@VM_TIMEOUT=7200s tests/vm/suite $(B) --set long $(VM)
 run: $(VM_FILES) | deps-host

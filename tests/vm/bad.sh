@@ -123,3 +123,11 @@ bad_no_io_uring()
 	[ $got = 125 ] || fail "status $got"
 	[ "$(wc -l <err)" = 1 ] && grep -q io_uring err || fail "$(cat err)"
 }
+
+# An Image whose header wants pages of 16 KiB (flags, bits 1 and 2)
+bad_page_size()
+{
+	mkdir work
+	cp null.Image work/16k && printf '\014' | dd of=work/16k bs=1 seek=24 conv=notrunc 2>/dev/null
+	expect_error 125 'pages of 16 KiB' $M --kernel work/16k
+}
