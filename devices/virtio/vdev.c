@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -93,6 +94,9 @@ int vdev_init(struct vdev *v, const struct vdev_cfg *cfg)
 
 	if (cfg->nr_queues > VDEV_MAX_QUEUES || !is_pow2(cfg->queue_size) || cfg->queue_size > VQ_MAX_SIZE)
 		return -EINVAL;
+	v->queues = calloc(cfg->nr_queues, sizeof(*v->queues));
+	if (!v->queues)
+		return -ENOMEM;
 	v->ops = cfg->ops;
 	snprintf(v->name, sizeof(v->name), "%s", cfg->name);
 	v->type = cfg->type;
@@ -122,6 +126,8 @@ void vdev_fini(struct vdev *v)
 		close_fd(&v->queues[q].kick_fd);
 	}
 	v->nr_queues = 0;
+	free(v->queues);
+	v->queues = NULL;
 	pthread_mutex_destroy(&v->lock);
 }
 

@@ -98,7 +98,7 @@ struct vdev {
 	bool resetting;          /* 0 was written and the loop has not done it yet */
 	bool active;             /* activate() succeeded and no reset since; written on the loop */
 	uint64_t vhost_queues;   /* activate() sets bit q: kicks of queue q go to the kernel, not to us */
-	struct vdev_queue queues[VDEV_MAX_QUEUES];
+	struct vdev_queue *queues; /* nr_queues */
 
 	uint64_t faults;         /* guest faults since start */
 };
