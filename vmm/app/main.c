@@ -8,9 +8,9 @@
  * cut, the terminal is made raw last.
  *
  * Way out: the guest has stopped; what it printed is written out; the terminal is restored;
- * machine_free() lets go of taps and vhost in their order, so that the tap is as it was; then
- * result and error line, and _exit(): what is left, guest memory above all, the kernel takes
- * back quicker than we could give it.
+ * machine_let_go() lets go of taps and vhost in their order, so that the tap is as it was; then
+ * result and error line, and _exit(): what is left, the VM and its memory above all, the kernel
+ * takes back quicker than we could give it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -368,7 +368,7 @@ static int run(struct app *a)
 	r.status = result_status(&run);
 	console_mux_flush(a->mux, FLUSH_NS);
 	terminal_restore();
-	machine_free(a->machine);
+	machine_let_go(a->machine);
 	if (run.reason == STOP_FAILED) {
 		r.error = run.text;
 		say_error(a, run.text);

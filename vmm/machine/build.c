@@ -262,6 +262,13 @@ int machine_build(struct machine *m, const struct machine_console *con, bool *re
 	return r;
 }
 
+void machine_let_go(struct machine *m)
+{
+	for (unsigned i = 0; i < m->plan.nr_devs; i++)
+		if (mdev_outlives_us(m, i))
+			mdev_free(&m->devs[i]);
+}
+
 void machine_free(struct machine *m)
 {
 	if (!m)

@@ -27,6 +27,7 @@ struct cpu {
 	struct cpus *all;
 	pthread_t thread;
 	bool started;
+	atomic_bool leaving; /* its thread does not enter the guest again */
 };
 
 struct cpus {
@@ -105,6 +106,14 @@ unsigned cpus_count(const struct cpus *c)
 	return c->nr;
 }
 
+/* The vCPU's last exit ends the VM. Marked first: who stops the others need not kick this one. */
+static bool leave(struct cpu *cpu, enum stop_reason reason, const char *text)
+{
+	atomic_store(&cpu->leaving, true);
+	machine_stop(cpu->all->machine, reason, 0, text);
+	return false;
+}
+
 /* True while the vCPU shall go on. */
 static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exit *x)
 {
@@ -119,17 +128,13 @@ static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exi
 		bus_write(all->bus, x->gpa, x->len, x->val);
 		break;
 	case VCPU_POWEROFF:
-		machine_stop(all->machine, STOP_POWEROFF, 0, NULL);
-		return false;
+		return leave(cpu, STOP_POWEROFF, NULL);
 	case VCPU_RESET:
-		machine_stop(all->machine, STOP_RESET, 0, NULL);
-		return false;
+		return leave(cpu, STOP_RESET, NULL);
 	case VCPU_CRASH:
-		machine_stop(all->machine, STOP_PANIC, 0, NULL);
-		return false;
+		return leave(cpu, STOP_PANIC, NULL);
 	case VCPU_FAILED:
-		machine_stop(all->machine, STOP_FAILED, 0, x->text);
-		return false;
+		return leave(cpu, STOP_FAILED, x->text);
 	}
 	return true;
 }
@@ -185,7 +190,7 @@ void cpus_stop(struct cpus *c)
 {
 	atomic_store(&c->stopping, true);
 	for (unsigned i = 0; i < c->nr; i++) {
-		if (!c->cpu[i].started)
+		if (!c->cpu[i].started || atomic_load(&c->cpu[i].leaving))
 			continue;
 		vcpu_kick(&c->cpu[i].vcpu);
 		pthread_kill(c->cpu[i].thread, SIGNAL_KICK);

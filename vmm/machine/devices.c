@@ -98,10 +98,11 @@ static int rng_make(struct machine *m, unsigned i, struct err *err)
 static const struct {
 	int (*open)(struct machine *m, unsigned i, struct err *err); /* NULL: nothing to open */
 	int (*make)(struct machine *m, unsigned i, struct err *err);
+	bool outlives_us; /* has settings in the host that only mdev_free() takes back */
 } kinds[] = {
-	[DEV_CONSOLE] = { NULL, console_make },
-	[DEV_RNG] = { NULL, rng_make },
-	[DEV_NET] = { net_open, net_make },
+	[DEV_CONSOLE] = { NULL, console_make, false },
+	[DEV_RNG] = { NULL, rng_make, false },
+	[DEV_NET] = { net_open, net_make, true },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)
@@ -142,6 +143,11 @@ int mdev_make(struct machine *m, unsigned i, struct err *err)
 		return r;
 	r = make_transport(m, i);
 	return r ? err_set(err, r, "%s: virtio transport: %s", c->id, strerror(-r)) : 0;
+}
+
+bool mdev_outlives_us(const struct machine *m, unsigned i)
+{
+	return kinds[m->cfg->devices[i].kind].outlives_us;
 }
 
 void mdev_free(struct mdev *d)

@@ -74,6 +74,8 @@ struct machine {
 int mdev_open(struct machine *m, unsigned i, struct err *err);
 int mdev_make(struct machine *m, unsigned i, struct err *err);
 void mdev_free(struct mdev *d);
+/* Did device @i change something of the host's that stays when the process ends? */
+bool mdev_outlives_us(const struct machine *m, unsigned i);
 
 /* vmm/machine/machine.c. Makes the timers; before the loop is sealed. */
 int machine_prepare(struct machine *m);
