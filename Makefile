@@ -50,6 +50,7 @@ HARDEN      := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sec
 	       $(if $(filter clang,$(COMPILER)),,-fstack-clash-protection)
 CFLAGS      ?= -O2
 LDHARDEN    := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
+LDORDER     := -Wl,-T,vmm/start.ld
 LIBS        := -lfdt -luring -lz -ljansson -pthread
 UNIT_LIBS   := -lcheck -lsubunit -lm -lrt $(LIBS)
 
@@ -107,9 +108,9 @@ all: microvm
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(SRCS)))
 $(eval $(call archive,$(COMPILER),libmicrovm,$(filter-out $(MAIN),$(SRCS))))
 
-$(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/libmicrovm.a
+$(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
 	@echo "  LD      $@"
-	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^ $(LIBS)
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -o $@ $(filter-out %.ld,$^) $(LIBS)
 
 microvm: $(B)/$(COMPILER)/microvm
 	@$(STRIP) -o $@ $<
