@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "devices/serial/pl011.h"
+#include "tests/fake/kvm.h"
+#include "vmm/core/loop.h"
 
 #define BASE UINT64_C(0x9000000)
 #define DR 0x00
@@ -260,6 +262,71 @@ START_TEST(test_pl011_random_accesses_stay_inside)
 }
 END_TEST
 
+/* What the guest finds in the view and what the bus says, for all but DR. */
+static void check_view(struct hyp *hyp)
+{
+	uint64_t val;
+
+	for (unsigned off = 4; off < PL011_SIZE; off += 4) {
+		ck_assert(fake_kvm_guest_read(hyp, BASE + off, 4, &val));
+		ck_assert_uint_eq(val, rd(off));
+	}
+	ck_assert(fake_kvm_guest_read(hyp, BASE + DR, 4, &val));
+	ck_assert_uint_eq(val, 0);
+}
+
+START_TEST(test_pl011_view_until_input)
+{
+	struct hyp *hyp = fake_kvm_new();
+	struct loop *loop;
+	uint64_t val;
+
+	ck_assert_int_eq(loop_new(&loop), 0);
+	ck_assert_int_eq(pl011_set_view(uart, loop, hyp, 3), 0);
+	wr(DR, 'a');
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 0); /* nobody has read */
+	rd(FR);
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 1);
+	check_view(hyp);
+	open_port();
+	wr(IMSC, TX | RX | RT);
+	check_view(hyp);
+	wr(DR, 'b');
+	ck_assert_uint_eq(rd(MIS), TX);
+	check_view(hyp);
+	wr(ICR, TX);
+	for (unsigned off = 4; off < 0x50; off += 4)
+		wr(off, 0xa5a5a5a5u << (off % 5));
+	check_view(hyp);
+	open_port();
+	ck_assert_uint_eq(put("x"), 1);
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 0);
+	ck_assert_uint_eq(rd(FR) & FR_RXFE, 0);
+	ck_assert_uint_eq(rd(DR), 'x');
+	ck_assert(!fake_kvm_guest_read(hyp, BASE + FR, 4, &val)); /* for good */
+	pl011_free(uart);
+	uart = NULL;
+	hyp_free(hyp);
+	loop_free(loop);
+}
+END_TEST
+
+START_TEST(test_pl011_view_goes_with_it)
+{
+	struct hyp *hyp = fake_kvm_new();
+	struct loop *loop;
+
+	ck_assert_int_eq(loop_new(&loop), 0);
+	ck_assert_int_eq(pl011_set_view(uart, loop, hyp, 3), 0);
+	rd(FR);
+	pl011_free(uart);
+	uart = NULL;
+	ck_assert_uint_eq(fake_kvm_nr_slots(hyp), 0);
+	hyp_free(hyp);
+	loop_free(loop);
+}
+END_TEST
+
 START_TEST(test_pl011_place_taken_is_an_error)
 {
 	struct pl011 *second = NULL;
@@ -288,6 +355,8 @@ int main(void)
 	tcase_add_test(tc, test_pl011_fifo_off_holds_one_byte);
 	tcase_add_test(tc, test_pl011_narrow_reads_take_their_bytes_only);
 	tcase_add_test(tc, test_pl011_random_accesses_stay_inside);
+	tcase_add_test(tc, test_pl011_view_until_input);
+	tcase_add_test(tc, test_pl011_view_goes_with_it);
 	tcase_add_test(tc, test_pl011_place_taken_is_an_error);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
