@@ -157,7 +157,7 @@ static void rx_deliver(struct net_rx *rx, uint32_t len)
 {
 	struct net_pair *p = rx->pair;
 	unsigned n = 0, parts = 0;
-	uint32_t sum = 0;
+	uint64_t sum = 0; /* as room: the parts of two chains may overlap and together exceed 32 bits */
 
 	while (sum < len) {
 		sum += rx->chains[n].len;

@@ -98,6 +98,32 @@ START_TEST(test_net_user_rx_merged_buffers)
 }
 END_TEST
 
+/* Overlapping parts make chains that together are longer than 32 bits can count. */
+START_TEST(test_net_user_rx_lengths_beyond_32_bits)
+{
+	const gpa_t more = RAM + GIB;
+	const uint32_t part_len = 32 * MIB;
+	struct fake_part parts[128];
+	struct rig r;
+
+	start(&r, 0);
+	ck_assert_int_eq(gmem_add(r.mem, more, part_len, false), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+		parts[i] = (struct fake_part){ more, part_len, true };
+	parts[127].len--;
+	add_rx(&r, BUFFERS, HDR);
+	fake_ring_add(&r.ring[0], parts, ARRAY_LEN(parts)); /* 2^32 - 1 bytes */
+	rig_kick(&r, 0);
+	receive(&r, 100, 6);
+	check_used(&r.ring[0], 0, HDR);
+	check_used(&r.ring[0], 1, 100 - HDR);
+	ck_assert_uint_eq(num_buffers(&r, BUFFERS), 2);
+	check_bytes(&r, more, HDR, 100 - HDR);
+	ck_assert_uint_eq(user(&r)->rx.room, 0);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_net_user_rx_single_buffer_without_mrg)
 {
 	struct rig r;
@@ -842,6 +868,7 @@ int main(void)
 
 	tcase_set_timeout(life, 60);
 	tcase_add_test(rx, test_net_user_rx_merged_buffers);
+	tcase_add_test(rx, test_net_user_rx_lengths_beyond_32_bits);
 	tcase_add_test(rx, test_net_user_rx_single_buffer_without_mrg);
 	tcase_add_loop_test(rx, test_net_user_rx_header_split_over_parts, 1, 13);
 	tcase_add_test(rx, test_net_user_rx_too_large_dropped_buffers_kept);
