@@ -71,8 +71,10 @@ $(TOOLCHAIN): tools/deps tools/sysroot Makefile
 	@root=$$(tools/sysroot) && echo "SYSROOT := $$root" > $@.tmp && mv $@.tmp $@
 
 ifeq ($(HOST_ARCH),aarch64)
-ARM_GCC     := gcc --sysroot=$(SYSROOT)
-ARM_CLANG   := clang --sysroot=$(SYSROOT)
+# -B: before the libraries of this machine
+NATIVE      := --sysroot=$(SYSROOT) -B$(SYSROOT)/usr/lib/aarch64-linux-gnu
+ARM_GCC     := gcc $(NATIVE)
+ARM_CLANG   := clang $(NATIVE)
 STRIP       := strip
 ARM_OBJCOPY := objcopy
 else
