@@ -3,6 +3,7 @@
  * fdt - the flattened device tree that tells the guest what it has
  *
  * What:   one pure function from a description to a blob. The only user of libfdt.
+ * Not:    where things are (layout.h, vmm/machine/plan.h).
  * Trust:  the description is ours (a plan); the command line is the user's.
  * Thread: pure.
  * Source: Devicetree Specification 0.4; Linux Documentation/devicetree/bindings:
@@ -35,7 +36,10 @@ struct fdt_desc {
 	uint64_t kaslr_seed;                          /* 0: none */
 };
 
-/* Writes the blob into @buf (@cap bytes). -ENOSPC: too small; -EINVAL. */
+/*
+ * Writes the blob, *@ret_len bytes, into @buf, all @cap bytes of which are cleared first.
+ * -ENOSPC: too small, and another try with more room is fine; -EINVAL: no CPU, no RAM.
+ */
 int fdt_build(const struct fdt_desc *d, void *buf, size_t cap, size_t *ret_len);
 
 #endif

@@ -5,6 +5,8 @@
  * What:   what the host offers, and creation in the one order that works: all vCPUs first,
  *         then the distributor with its addresses and NR_IRQS, the ITS with its address and
  *         INIT, then CTRL_INIT, which installs the default GSI table.
+ * Not:    who uses which interrupt (vmm/core/gsi.h); GICv2.
+ * Trust:  addresses are the plan's; the guest never gets here.
  * Thread: set-up.
  * Source: KVM devices/arm-vgic-v3.rst, devices/arm-vgic-its.rst.
  */

@@ -2,6 +2,8 @@
 /*
  * header - the first bytes of a kernel file: an arm64 Image, or what else it is
  *
+ * What:   the fields that loading depends on, checked, or a name for what the file is.
+ * Not:    loading (image.h).
  * Trust:  every byte may be hostile; nothing is read beyond the length given.
  * Thread: pure.
  * Source: Linux Documentation/arch/arm64/booting.rst; Microsoft PE/COFF s2 (headers), s3

@@ -4,6 +4,7 @@
  *
  * What:   header checks, gzip, naming of what is not bootable, placement of kernel, initrd
  *         and device tree without overlap.
+ * Not:    the device tree itself (fdt.h); the entry state (vcpu.h).
  * Trust:  every byte of the files may be hostile: sizes are checked in subtract form, inflate
  *         is bounded by guest memory, a file that shrinks under us is a short read, not SIGBUS.
  * Thread: set-up.

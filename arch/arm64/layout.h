@@ -3,6 +3,7 @@
  * layout - the guest physical address map and the interrupt numbers, in one place
  *
  * What:   constants; vmm/machine/plan.c hands them out. Nothing else names an address.
+ * Not:    which device is where: that follows from the configuration.
  * Source: our choice. Kept free: 0x08000000-0x080fffff, where the host's IOMMU maps the
  *         MSI doorbell for assigned devices.
  *

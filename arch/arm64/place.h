@@ -4,6 +4,8 @@
  *
  * What:   a pure function. The kernel at its offset from the bottom of memory, the device tree
  *         behind it, the initrd behind that: close together, so that they share huge pages.
+ * Not:    reading and writing (image.h).
+ * Trust:  sizes and offset come from a file: all sums are checked.
  * Thread: pure.
  * Source: Linux Documentation/arch/arm64/booting.rst: the kernel at text_offset from a 2 MiB
  *         boundary; the device tree 8-byte aligned, not across a 2 MiB boundary; the initrd in

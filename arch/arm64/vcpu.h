@@ -45,7 +45,7 @@ bool vcpu_offers_steal_time(const struct hyp *h);
  * KVM does not insist on that on every kernel, and a guest would not survive it.
  */
 int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct err *err);
-/* Creates, INITs (@index > 0: powered off until PSCI CPU_ON), finalises SVE, reads MPIDR. */
+/* -errno with a sentence, as for the two below. Creates, INITs (@index > 0: powered off until PSCI CPU_ON), finalises SVE, reads MPIDR. */
 int vcpu_new(const struct hyp *h, unsigned index, const struct vcpu_features *f, struct vcpu *ret_c, struct err *err);
 /* A zeroed struct is fine. */
 void vcpu_fini(struct vcpu *c);
@@ -66,6 +66,7 @@ unsigned vcpu_page_sizes(const struct vcpu *c);
  * back as VCPU_AGAIN. Never blocks longer than the guest runs; vcpu_kick() ends it.
  */
 void vcpu_run(struct vcpu *c, struct vcpu_exit *ret_x);
+/* After VCPU_MMIO_READ, before the next vcpu_run(): the value read, little-endian in its low bytes. */
 void vcpu_mmio_done(struct vcpu *c, uint64_t val);
 /* Any thread, signal handler too: the next or current vcpu_run() returns VCPU_AGAIN. (immediate_exit; the caller also sends the signal.) */
 void vcpu_kick(struct vcpu *c);

@@ -4,6 +4,7 @@
  *
  * What:   the configuration window (device << 15 | function << 12 | register), and the
  *         memory window in which BARs may lie.
+ * Not:    bridges and further buses, I/O space; interrupts (msix.h).
  * Trust:  every access is the guest's.
  * Thread: as dev.h; functions are added before the guest runs.
  * Source: PCI Express Base 5.0 s7.2.2 (ECAM); DT binding host-generic-pci.yaml.
@@ -22,6 +23,7 @@ struct pci_host_cfg {
 #define PCI_ECAM_SIZE (1 * MIB)
 #define PCI_MAX_FUNCTIONS 256
 
+/* @bus: borrowed. -ENOMEM, or bus_add()'s errors. */
 int pci_host_new(struct bus *bus, const struct pci_host_cfg *cfg, struct pci_host **ret_h);
 void pci_host_free(struct pci_host *h); /* after its functions; NULL is fine */
 /* @rid below 256 (bus 0). Sets the multi-function bit of function 0 where needed. -EEXIST, -EINVAL. */
@@ -35,8 +37,9 @@ int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa);
 void pci_host_unmap_bar(struct pci_host *h, struct pci_bar *bar);
 /* Where the guest finds the configuration space of function @rid. */
 gpa_t pci_host_cfg_gpa(const struct pci_host *h, uint16_t rid);
-/* No lock held: a BAR of @d went away, others may want its place. */
+/* dev.c's side, no lock held: a BAR of @d went away, others may want its place. */
 void pci_host_bar_left(struct pci_host *h, struct pci_dev *d);
+/* pci_dev_fini()'s: forgets @d. */
 void pci_host_del(struct pci_host *h, struct pci_dev *d);
 
 /*

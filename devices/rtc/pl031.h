@@ -4,6 +4,7 @@
  *
  * What:   seconds since 1970 from the host's CLOCK_REALTIME plus what the guest set; match
  *         register with its interrupt (a loop timer).
+ * Not:    setting the host's clock: what the guest sets is an offset of its own.
  * Trust:  every access is the guest's.
  * Thread: accesses on vCPU threads; the alarm on the loop.
  * Source: ARM DDI 0224 (PL031 TRM).

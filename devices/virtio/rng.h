@@ -2,6 +2,8 @@
 /*
  * rng - virtio entropy device, from getrandom(2)
  *
+ * What:   one queue; each buffer is filled as far as a request goes.
+ * Not:    a generator of our own.
  * Trust:  the guest chooses how much it asks for; one request yields at most 256 bytes, and
  *         one kick serves at most one ring's worth.
  * Thread: as vdev.h.
@@ -12,6 +14,7 @@
 
 #include "devices/virtio/vdev.h"
 
+/* Before the loop's seal; all borrowed. -ENOMEM, or vdev_init()'s errors. On success @ret_v is freed by vdev_free(). */
 int rng_new(const char *name, struct loop *loop, struct gmem *mem, struct vdev **ret_v);
 
 #endif

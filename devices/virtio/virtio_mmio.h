@@ -3,6 +3,7 @@
  * virtio_mmio - virtio over MMIO, version 2
  *
  * What:   the register block at one address with one edge SPI.
+ * Not:    legacy (version 1), shared memory regions; what a register means to the device (vdev.h).
  * Trust:  every access is the guest's.
  * Thread: accesses on vCPU threads.
  * Source: virtio 1.2 s4.2.
@@ -36,6 +37,7 @@ struct virtio_mmio_cfg {
 	enum vmmio_irq irq;
 };
 
+/* Before the loop's seal; all of @cfg is borrowed. -ENOMEM, -EMFILE, or the errors of bus_add() and loop_poll_init(). */
 int virtio_mmio_new(const struct virtio_mmio_cfg *cfg, struct virtio_mmio **ret_t);
 void virtio_mmio_free(struct virtio_mmio *t); /* before its vdev and the loop; resets the device; NULL is fine */
 

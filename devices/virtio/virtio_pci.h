@@ -33,6 +33,7 @@ struct virtio_pci_cfg {
 
 #define VIRTIO_PCI_SLOTS 2
 
+/* Before the loop's seal; all of @cfg is borrowed. -ENOMEM, or the errors of msix_new(), pci_dev_add_cap(), pci_host_add(). */
 int virtio_pci_new(const struct virtio_pci_cfg *cfg, struct virtio_pci **ret_t);
 void virtio_pci_free(struct virtio_pci *t); /* before its vdev and the loop; resets the device; NULL is fine */
 

@@ -5,6 +5,7 @@
  * What:   the names and values of the command line without dashes. Flags are true or false,
  *         values strings or integers; what may be repeated is one value or an array of them; a
  *         device is its text ("tap0,queues=2") or an object ({"tap": "tap0", "queues": 2}).
+ * Not:    what the options mean: they go through options.h one by one.
  * Trust:  any bytes; at most 1 MiB.
  * Thread: set-up.
  */

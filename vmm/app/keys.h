@@ -4,6 +4,7 @@
  *
  * What:   Ctrl-A x ends the VM, Ctrl-A h lists the keys, Ctrl-A Ctrl-A is a Ctrl-A for the
  *         guest; any other key after Ctrl-A is dropped.
+ * Not:    where the bytes come from and what an event leads to (console_mux.h).
  * Trust:  the user's bytes.
  * Thread: one at a time.
  */

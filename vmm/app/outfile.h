@@ -4,6 +4,8 @@
  *
  * What:   opening tells at once whether it can be written, and changes nothing of a file that is
  *         there; its content is replaced only when there is something to put into it.
+ * Not:    files that are appended to (the log).
+ * Trust:  the path is the user's, and may be a device, a pipe or a link.
  * Thread: one at a time.
  */
 #ifndef VMM_APP_OUTFILE_H
@@ -21,7 +23,7 @@ struct outfile {
 
 /* @what: "--result", for messages. Negative errno with a sentence; a FIFO that nobody reads is -ENXIO. */
 int outfile_open(struct outfile *f, const char *what, const char *path, struct err *err);
-/* Cuts a regular file to nothing. */
+/* Cuts a regular file to nothing; nothing happens to others. Negative errno. */
 int outfile_clear(struct outfile *f);
 /* Its whole content is now the @len bytes at @buf (on a pipe or terminal: they are written). Negative errno. */
 int outfile_put(struct outfile *f, const void *buf, size_t len);

@@ -2,7 +2,11 @@
 /*
  * result - how it ended: the exit status, and one JSON object where --result asked for it
  *
+ * What:   statuses as in microvm(1), EXIT STATUS; the object as there, RESULT.
+ * Not:    writing it (outfile.h).
+ * Trust:  the console's tail is the guest's: what is no UTF-8 or a control character is escaped.
  * Thread: the end of main(), with everything else stopped.
+ * Source: RFC 8259.
  */
 #ifndef VMM_APP_RESULT_H
 #define VMM_APP_RESULT_H

@@ -6,6 +6,7 @@
  *         that the terminal's size changed; SIGTSTP and SIGCONT stop and go on. SIGPIPE is kept
  *         off for good.
  * Not:    SIGSEGV and the like (terminal.h).
+ * Trust:  whoever may signal the process may end it.
  * Thread: set-up and the loop's.
  * Source: signalfd(2).
  */

@@ -5,6 +5,7 @@
  * What:   one terminal (there is one process-wide), set raw so that each key reaches the guest,
  *         given back at the end, at a stop, and by a fatal signal.
  * Not:    what is read from it (keys.h) and shown on it (console_mux.h).
+ * Trust:  the terminal is the user's, and may be taken away at any time.
  * Thread: the loop's; terminal_restore() also in signal handlers of any thread.
  * Source: termios(3), signal-safety(7).
  */

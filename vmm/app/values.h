@@ -3,6 +3,7 @@
  * values - numbers, sizes, durations and names as users write them
  *
  * What:   strict parsers: the whole text must be the value, and an error names what is allowed.
+ * Not:    which option takes what (options.h, devopts.h).
  * Trust:  text from the command line or a configuration file; any bytes.
  * Thread: pure.
  *
@@ -30,6 +31,7 @@ int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct e
 int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err);
 /* Six pairs of hexadecimal digits by colons; a unicast address (IEEE 802 s8.2), not zero. */
 int value_mac(const char *what, const char *text, uint8_t ret_mac[6], struct err *err);
+/* One of the names in @choices. */
 int value_choice(const char *what, const char *text, const struct choice *choices, int *ret_value,
 		 struct err *err);
 /* The name of @value in @choices, or "?". */

@@ -22,10 +22,12 @@ struct bus_ops {
 	void (*write)(void *ctx, uint64_t off, unsigned len, uint64_t val);
 };
 
+/* -ENOMEM. */
 int bus_new(struct bus **ret_b);
+/* With no vCPU thread left. NULL is fine. */
 void bus_free(struct bus *b);
 
-/* -EINVAL: empty or wrapping; -EEXIST: overlaps another range; -ENOSPC: the table (sized at start) is full. */
+/* @ops, @ctx: borrowed until bus_free(). -EINVAL: empty or wrapping; -EEXIST: overlaps another range; -ENOSPC: the table (sized at start) is full. */
 int bus_add(struct bus *b, gpa_t gpa, uint64_t size, const struct bus_ops *ops, void *ctx);
 /* Removes the range that starts at @gpa with @ctx; -ENOENT. */
 int bus_del(struct bus *b, gpa_t gpa, void *ctx);

@@ -5,6 +5,7 @@
  * What:   the list behind loop_call(): nodes on the callers' stacks, a lock held for list
  *         operations alone, a futex in each node to sleep on.
  * Not:    waking the thread that serves (loop.c).
+ * Trust:  functions and contexts are ours; a context that points to guest values says so.
  * Thread: add and wait any; run and end on the serving thread.
  * Source: futex(2).
  */

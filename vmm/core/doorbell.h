@@ -3,6 +3,9 @@
  * doorbell - a guest write to one address becomes a signal on an eventfd (ioeventfd)
  *
  * What:   one attached place per doorbell, moved when a BAR moves.
+ * Not:    who reads the eventfd (a device on the loop, or vhost).
+ * Trust:  the guest chooses when it writes and, by a BAR, where: only addresses that bus.h could
+ *         map get here.
  * Thread: the loop, or set-up.
  * Source: KVM api.rst, KVM_IOEVENTFD.
  */
@@ -22,6 +25,7 @@ struct doorbell {
 	int64_t match; /* value, or -1 for any */
 };
 
+/* @hyp, @fd: borrowed. */
 void doorbell_init(struct doorbell *d, struct hyp *hyp, int fd);
 /* Attached elsewhere: moves. Attached there already: 0, no ioctl. Errors of hyp_ioeventfd_attach(); then detached. */
 int doorbell_attach(struct doorbell *d, gpa_t gpa, unsigned len, int64_t match);

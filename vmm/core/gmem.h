@@ -7,6 +7,7 @@
  * Trust:  every GPA and length may be hostile; a range is good only if it lies wholly
  *         inside one region. Contents change under us at any time: copy, check, use.
  * Thread: regions are added before any other thread exists; look-ups are lock-free after.
+ * Source: mmap(2), madvise(2); KVM api.rst, KVM_SET_USER_MEMORY_REGION (alignment for huge pages).
  */
 #ifndef VMM_CORE_GMEM_H
 #define VMM_CORE_GMEM_H
@@ -25,6 +26,7 @@ struct gmem_region {
 	int fd;        /* memfd where shared, else -1; owned by gmem */
 };
 
+/* -ENOMEM. */
 int gmem_new(struct gmem **ret_m);
 void gmem_free(struct gmem *m); /* unmaps; NULL is fine */
 
@@ -36,6 +38,7 @@ void gmem_free(struct gmem *m); /* unmaps; NULL is fine */
  */
 int gmem_add(struct gmem *m, gpa_t gpa, uint64_t size, bool shared);
 
+/* Borrowed; @i below gmem_nr_regions(). In the order they were added. */
 unsigned gmem_nr_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned i);
 

@@ -5,6 +5,7 @@
  * What:   owns one eventfd; attached, KVM consumes its signals and injects; detached, its
  *         counter remembers them and the next attach injects once.
  * Not:    routes (gsi.h): a GSI must be live before anything is attached to it.
+ * Trust:  the eventfd is also written by vhost, in the kernel; nothing of the guest gets here.
  * Thread: attach and detach on the loop or at set-up; irqfd_raise() any. Two threads may not
  *         change one irqfd at a time: its device's lock sees to that. System calls on vCPU
  *         threads: read(2), write(2), poll(2) of the eventfd.

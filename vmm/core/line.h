@@ -4,7 +4,9 @@
  *
  * What:   level lines held by KVM_IRQ_LINE (PL011, PL031); edge lines raised by an irqfd on
  *         the SPI's own GSI (virtio-mmio).
- * Thread: line_set() and line_pulse() any; attach on the loop or at set-up.
+ * Not:    messages (gsi.h); more than one device on a line.
+ * Trust:  the guest decides how often a device changes its line: each change is one ioctl at most.
+ * Thread: line_set() and edge_line_pulse() any; attach on the loop or at set-up.
  * Source: KVM api.rst 4.25 (KVM_IRQ_LINE), GICv3 architecture 1.2 (INTID types).
  */
 #ifndef VMM_CORE_LINE_H
@@ -23,6 +25,7 @@ struct line {
 	atomic_bool level;
 };
 
+/* @space: borrowed. @label names the SPI in dumps; copied. */
 void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char *label);
 /* No ioctl where the level stays. */
 void line_set(struct line *l, bool level);
@@ -33,9 +36,10 @@ struct edge_line {
 	uint32_t spi;
 };
 
+/* As line_init(); irqfd_init()'s errors. */
 int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label);
 void edge_line_fini(struct edge_line *l);
-int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activation */
+int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activation; irqfd_attach()'s errors */
 void edge_line_detach(struct edge_line *l);  /* and forget what was signalled meanwhile */
 void edge_line_pulse(struct edge_line *l);   /* any thread */
 uint32_t edge_line_gsi(const struct edge_line *l);

@@ -9,6 +9,7 @@
  * Trust:  output bytes are the guest's and pass unchanged; input is the user's. A consumer
  *         that is slow, stopped or gone never blocks a vCPU nor grows memory.
  * Thread: stream_write() any; the rest on the loop.
+ * Source: open(2) of /proc/self/fd (a description of our own), pipe(7), tty_ioctl(4).
  */
 #ifndef VMM_CORE_STREAM_H
 #define VMM_CORE_STREAM_H

@@ -2,7 +2,11 @@
 /*
  * config - what the user asked for, checked for form but not yet for possibility
  *
- * What:   plain data, filled by vmm/app/options.c, read by plan.c and build.c.
+ * What:   plain data, filled by vmm/app/options.c, read by plan.c and build.c. Strings are
+ *         borrowed and live as long as the VM.
+ * Not:    how it is written on a command line (vmm/app); what follows from it (plan.h).
+ * Trust:  the user's wishes: each value is inside its range here, and may still be more than
+ *         the host can do.
  * Thread: set-up; const after.
  */
 #ifndef VMM_MACHINE_CONFIG_H

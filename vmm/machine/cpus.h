@@ -7,6 +7,7 @@
  * Not:    what an exit means (arch/arm64/vcpu.h).
  * Trust:  the guest decides what its threads run into; nothing it does ends them early.
  * Thread: start and stop on the loop's thread.
+ * Source: KVM api.rst 4.10 (KVM_RUN), 5 (immediate_exit); Arm DEN0022 (PSCI).
  */
 #ifndef VMM_MACHINE_CPUS_H
 #define VMM_MACHINE_CPUS_H
@@ -22,14 +23,19 @@ struct cpus;
 struct hyp;
 struct machine;
 
-/* Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt controller. */
+/*
+ * Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt
+ * controller. @h borrowed. -ENOMEM, and the errors of vcpu_probe_features() and vcpu_new().
+ */
 int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err);
 /* Stops the threads where they run, then closes the vCPUs; NULL is fine. */
 void cpus_free(struct cpus *c);
 
-/* After the interrupt controller's INIT. @steal_gpa: 64 bytes a vCPU, 0: none. */
+/* After the interrupt controller's INIT. @steal_gpa: VCPU_STEAL_SIZE bytes a vCPU, 0: none. vcpu_late_init()'s errors. */
 int cpus_late_init(struct cpus *c, gpa_t steal_gpa, struct err *err);
+/* Where vCPU 0 starts, and the device tree's GPA; the others wait for PSCI CPU_ON. vcpu_set_entry()'s errors. */
 int cpus_set_entry(struct cpus *c, gpa_t entry, gpa_t dtb, struct err *err);
+/* Borrowed, as is what cpus_get() returns; @i below cpus_count(). */
 const struct vcpu_features *cpus_features(const struct cpus *c);
 struct vcpu *cpus_get(struct cpus *c, unsigned i);
 unsigned cpus_count(const struct cpus *c);

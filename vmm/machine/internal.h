@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * internal - what the files of vmm/machine share of struct machine
+ * internal - what the files of vmm/machine share
  *
- * Not: for anybody outside this folder.
+ * What:   struct machine: what was opened, what was made of it, and how it ended.
+ * Not:    for anybody outside this folder.
+ * Thread: set-up and the loop's, but `stopped` and `result`, under stop_lock.
  */
 #ifndef VMM_MACHINE_INTERNAL_H
 #define VMM_MACHINE_INTERNAL_H
@@ -70,14 +72,18 @@ struct machine {
 	struct machine_result result;
 };
 
-/* vmm/machine/devices.c. Opening (before the VM exists), making (after), and giving back, of device @i. */
+/*
+ * vmm/machine/devices.c. Opening (before the VM exists), making (after), and giving back, of
+ * device @i. Errors with a sentence that begins with the device's id; what was opened or made
+ * until then is given back by mdev_free(), which takes half-made ones.
+ */
 int mdev_open(struct machine *m, unsigned i, struct err *err);
 int mdev_make(struct machine *m, unsigned i, struct err *err);
 void mdev_free(struct mdev *d);
 /* Did device @i change something of the host's that stays when the process ends? */
 bool mdev_outlives_us(const struct machine *m, unsigned i);
 
-/* vmm/machine/machine.c. Makes the timers; before the loop is sealed. */
+/* vmm/machine/machine.c. Makes the timers; before the loop is sealed. loop_timer_init()'s errors. */
 int machine_prepare(struct machine *m);
 /* vmm/machine/machine.c. vCPU 0's thread, before its first KVM_RUN. */
 void machine_note_running(struct machine *m);

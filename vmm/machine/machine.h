@@ -5,7 +5,9 @@
  * What:   opens what the configuration names, makes the VM, its memory, interrupt controller
  *         and devices, loads the kernel, runs vCPU threads beside the loop, ends.
  * Not:    options, exit statuses, the terminal (vmm/app).
- * Thread: the caller's thread becomes the loop's in machine_run().
+ * Trust:  the configuration is the user's; what the guest does decides how it ends, never that
+ *         the process does.
+ * Thread: the caller's thread becomes the loop's in machine_run(); all others as they say.
  */
 #ifndef VMM_MACHINE_MACHINE_H
 #define VMM_MACHINE_MACHINE_H
@@ -42,10 +44,18 @@ struct machine_console {
 	struct console_sink uart, hvc;
 };
 
-/* First half, before the VM exists: opens kernel, initrd, taps, vhost, /dev/kvm. @no_kvm is set where KVM is the reason. */
+/*
+ * First half, before the VM exists: opens kernel, initrd, taps, vhost, /dev/kvm. @c, @loop:
+ * borrowed until machine_free(). Errors are those of whatever could not be opened, with a
+ * sentence; *@ret_no_kvm is then true where KVM is the reason.
+ */
 int machine_open(const struct config *c, struct loop *loop, struct machine **ret_m, bool *ret_no_kvm, struct err *err);
-/* Second half: VM, memory, vCPUs, GIC, devices, kernel, device tree. */
+/*
+ * Second half, before the loop's seal: VM, memory, vCPUs, GIC, devices, kernel, device tree.
+ * Errors as above; machine_free() takes what is half built.
+ */
 int machine_build(struct machine *m, const struct machine_console *con, bool *ret_no_kvm, struct err *err);
+/* After machine_run() or without it, before loop_free(). NULL is fine. Guest memory is unmapped. */
 void machine_free(struct machine *m);
 /*
  * For a process that ends next: undoes what would outlive it, the settings of taps. The rest is
@@ -55,15 +65,20 @@ void machine_let_go(struct machine *m);
 
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);
-/* Starts the vCPUs and runs the loop until something ends the VM. */
+/*
+ * Starts the vCPUs and runs the loop until something ends the VM; 0 and the result, also where
+ * that is STOP_FAILED. -EAGAIN, -ENOMEM: no thread could be started.
+ */
 int machine_run(struct machine *m, struct machine_result *ret_r);
-/* Any thread (not a signal handler): the first call decides the reason. */
+/* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
 /* Loop: input for the console devices; returns what was taken. */
 size_t machine_hvc_input(struct machine *m, const uint8_t *buf, size_t len);
 size_t machine_uart_input(struct machine *m, const uint8_t *buf, size_t len);
+/* Loop: hvc's sink has room again. */
 void machine_hvc_room(struct machine *m);
+/* Loop: the terminal's size in characters. */
 void machine_hvc_resize(struct machine *m, uint16_t cols, uint16_t rows);
 
 /* The GSI table, counters, devices: for SIGUSR1. Loop. */
