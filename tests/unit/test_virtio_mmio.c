@@ -2,6 +2,7 @@
 /* virtio_mmio: registers at every offset and width, interrupt status under both policies, doorbells. */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -376,6 +377,22 @@ START_TEST(test_mmio_hop_back_end_signal_sets_bit_first)
 }
 END_TEST
 
+/* As fast as they can be read: as good as a descriptor that is always readable. */
+START_TEST(test_mmio_hop_signals_without_end_do_not_hold_up_the_loop)
+{
+	int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+
+	dev.vhost = 1;
+	start();
+	ck_assert_int_ge(dup2(fd, dev.call_fd[0]), 0);
+	close(fd);
+	ck_assert_uint_eq(fake_loop_fire_fd(loop, dev.call_fd[0], POLLIN), 1);
+	ck_assert_uint_eq(fake_guest_isr(&g), VRING);
+	fake_guest_set_status(&g, 0);
+	ck_assert_uint_eq(fake_guest_status(&g), 0);
+}
+END_TEST
+
 START_TEST(test_mmio_hop_late_signal_of_previous_life_forgotten)
 {
 	dev.vhost = 3;
@@ -610,6 +627,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, test_mmio_ack_clears_only_what_it_names);
 	tcase_add_test(t, test_mmio_bit_between_read_and_ack_survives);
 	tcase_add_test(t, test_mmio_hop_back_end_signal_sets_bit_first);
+	tcase_add_test(t, test_mmio_hop_signals_without_end_do_not_hold_up_the_loop);
 	tcase_add_test(t, test_mmio_hop_late_signal_of_previous_life_forgotten);
 	tcase_add_test(t, test_mmio_direct_reports_vring_whenever_running);
 	tcase_add_test(t, test_mmio_direct_without_back_end_exact);
