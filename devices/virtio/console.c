@@ -5,8 +5,9 @@
  * Transmit: a chain is written to the sink from the guest's memory, without a copy of ours. If
  * the sink takes only a part, the chain is held with how far it got, nothing more is taken from
  * the ring, and console_output_room() goes on from there: a slow consumer stops the guest's
- * console, and nothing piles up here. A turn ends after TURN_CHAINS or TURN_BYTES and kicks
- * itself again, so that a guest that never stops printing does not keep the loop to itself.
+ * console, and nothing piles up here. A turn ends after TURN_CHAINS or TURN_BYTES, if need be
+ * inside a chain (of up to 4 GiB), and kicks itself again, so that a guest that never stops
+ * printing does not keep the loop to itself.
  *
  * Receive: input is copied into the buffers that the driver left. Without buffers nothing is
  * taken, and kicks are asked for; the first one tells the sink that there is room.
@@ -59,22 +60,24 @@ static bool is_live(const struct vdev *v, unsigned q)
 
 /* Transmit */
 
-/* True: all of the held chain is written. *@ret_n: bytes written now. */
-static bool write_held(struct console *c, size_t *ret_n)
+/* Writes on in the held chain, at most *@left bytes, which are counted down. True: the sink took all it was given. */
+static bool write_held(struct console *c, size_t *left)
 {
-	*ret_n = 0;
-	while (c->out_part < c->out.n_out) {
+	while (c->out_part < c->out.n_out && *left) {
 		const struct iovec *part = &c->out_iov[c->out_part];
-		size_t left = part->iov_len - c->out_off;
-		size_t n = c->sink.write(c->sink.ctx, (const char *)part->iov_base + c->out_off, left);
+		size_t want = part->iov_len - c->out_off, n;
 
-		*ret_n += n;
-		if (n < left) {
-			c->out_off += n;
+		if (want > *left)
+			want = *left;
+		n = c->sink.write(c->sink.ctx, (const char *)part->iov_base + c->out_off, want);
+		*left -= n;
+		c->out_off += n;
+		if (n < want)
 			return false;
+		if (c->out_off == part->iov_len) {
+			c->out_part++;
+			c->out_off = 0;
 		}
-		c->out_part++;
-		c->out_off = 0;
 	}
 	return true;
 }
@@ -98,10 +101,10 @@ static int take_chain(struct console *c)
 static void transmit(struct console *c)
 {
 	struct vq *ring = &c->vdev.queues[TX].ring;
-	size_t bytes = 0, n;
+	size_t left = TURN_BYTES;
 	int ret = 0;
 
-	for (unsigned chains = 0; chains < TURN_CHAINS && bytes < TURN_BYTES; chains++) {
+	for (unsigned chains = 0; chains < TURN_CHAINS && left; chains++) {
 		if (!c->out_held) {
 			ret = take_chain(c);
 			if (!ret && vq_enable_kick(ring))
@@ -110,14 +113,15 @@ static void transmit(struct console *c)
 				break;
 			vq_disable_kick(ring);
 		}
-		if (!write_held(c, &n)) {
+		if (!write_held(c, &left)) {
 			vdev_queue_flush(&c->vdev, TX);
 			return; /* console_output_room() */
 		}
-		bytes += n;
+		ret = 1;
+		if (c->out_part < c->out.n_out)
+			break;
 		vq_push(ring, c->out.head, 0);
 		c->out_held = false;
-		ret = 1;
 	}
 	vdev_queue_flush(&c->vdev, TX);
 	if (ret < 0)

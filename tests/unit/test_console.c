@@ -264,9 +264,9 @@ START_TEST(test_console_endless_output_takes_turns)
 
 	start(0);
 	for (int i = 0; i < 8; i++)
-		big[i] = (struct fake_part){ DATA, 0x30000, false };
+		big[i] = (struct fake_part){ DATA, 0x8000, false };
 	for (int i = 0; i < 2; i++)
-		fake_ring_add(&rings[TX], big, 8); /* 1.5 MiB each */
+		fake_ring_add(&rings[TX], big, 8); /* a turn each */
 	space = SIZE_MAX;
 	writes = 0;
 	kick(TX);
@@ -275,6 +275,31 @@ START_TEST(test_console_endless_output_takes_turns)
 	NONE_USED(TX);
 	ck_assert_uint_gt(fake_loop_turn(loop), 0);
 	ck_assert(fake_ring_used(&rings[TX], &(uint32_t){ 0 }, &(uint32_t){ 0 }));
+}
+END_TEST
+
+/* A single chain may be as long as many turns. */
+START_TEST(test_console_endless_chain_takes_turns)
+{
+	struct fake_part parts[16];
+	size_t total = 0, before;
+	unsigned turns = 0;
+
+	start(EVENT_IDX);
+	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+		parts[i] = (struct fake_part){ RAM + 2 * MIB, (uint32_t)(2 * MIB - i), false };
+	fake_ring_add(&rings[TX], parts, ARRAY_LEN(parts));
+	vdev_notify(con, TX);
+	do {
+		before = space = 64 * MIB;
+		ck_assert_uint_le(fake_loop_turn(loop), 1);
+		ck_assert_uint_le(before - space, 256 * KIB);
+		total += before - space;
+		turns++;
+	} while (space != before && turns < 1000);
+	ck_assert_uint_eq(total, 32 * MIB - 120);
+	USED(TX, 0, 0);
+	NONE_USED(TX);
 }
 END_TEST
 
@@ -478,6 +503,7 @@ int main(void)
 	tcase_add_test(t, test_console_slow_sink_holds_the_chain);
 	tcase_add_test(t, test_console_reset_while_a_chain_is_held);
 	tcase_add_test(t, test_console_endless_output_takes_turns);
+	tcase_add_test(t, test_console_endless_chain_takes_turns);
 	tcase_add_test(t, test_console_output_kicks_are_off_while_it_works);
 	tcase_add_test(t, test_console_writable_output_chain_is_given_back);
 	tcase_add_test(t, test_console_bad_output_chain_needs_reset_and_heals);
