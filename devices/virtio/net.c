@@ -350,8 +350,6 @@ int net_new(const struct net_cfg *cfg, struct vdev **ret_v, struct err *err)
 	}
 	if (n->path == &net_path_vhost)
 		mask_by_vhost(n);
-	if (!n->tap->up)
-		log_warn("%s: %s is down; no packets until: ip link set %s up", cfg->name, n->tap->name, n->tap->name);
 	*ret_v = &n->v;
 	return 0;
 }

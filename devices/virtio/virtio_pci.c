@@ -41,6 +41,7 @@
 #include "devices/pci/host.h"
 #include "devices/virtio/virtio_pci_priv.h"
 #include "vmm/base/checked.h"
+#include "vmm/base/log.h"
 
 #define DEVICE_OFF 0x100
 #define ISR_OFF 0x2000
@@ -172,10 +173,14 @@ static void place_view(struct virtio_pci *t)
 /* On failure the vectors concerned stay masked, and the next sync tries again. */
 static void sync_msix(struct virtio_pci *t)
 {
+	int r = 0;
+
 	pthread_mutex_lock(&t->lock);
 	if (msix_stale(t->msix))
-		(void)msix_sync(t->msix);
+		r = msix_sync(t->msix);
 	pthread_mutex_unlock(&t->lock);
+	if (r < 0)
+		log_guest("%s: interrupts: %s; some stay masked until the guest changes one", t->vdev->name, strerror(-r));
 }
 
 static void pci_reset(void *ctx)

@@ -359,11 +359,12 @@ static int run(struct app *a)
 	struct machine_result run = { 0 };
 	static char tail[TAIL_BYTES];
 	struct result r = { .run = &run, .begin_ns = a->begin_ns, .tail = tail };
+	struct err err = { "" };
 	int ret = machine_run(a->machine, &run);
 
 	if (ret) {
-		run = (struct machine_result){ .reason = STOP_FAILED, .end_ns = clock_now_ns() };
-		snprintf(run.text, sizeof(run.text), "vcpu threads: %s", strerror(-ret));
+		err_set(&err, ret, "cpus: starting %u threads: %s", a->options.config.cpus, strerror(-ret));
+		return give_up(a, EXIT_NO_START, &err);
 	}
 	r.status = result_status(&run);
 	console_mux_flush(a->mux, FLUSH_NS);

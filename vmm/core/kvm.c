@@ -100,15 +100,6 @@ static int create_vm(int kvm_fd, unsigned ipa_bits, struct err *err)
 	return fd;
 }
 
-/* A load or store without syndrome then comes out of KVM_RUN as an exit rather than as an error. */
-static void enable_nisv(int vm_fd)
-{
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_NISV_TO_USER };
-
-	/* Not offered: KVM_RUN fails with ENOSYS instead, which vcpu.c knows too. */
-	(void)ioctl(vm_fd, KVM_ENABLE_CAP, &cap);
-}
-
 static int map_routes(struct hyp *h)
 {
 	size_t size = sizeof(*h->routes) + h->max_routes * sizeof(h->routes->entries[0]);
@@ -135,7 +126,6 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 	h->vm_fd = r = create_vm(kvm_fd, ipa_bits, err);
 	if (r < 0)
 		goto fail;
-	enable_nisv(h->vm_fd);
 	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
 	r = map_routes(h);
 	if (r < 0) {

@@ -42,6 +42,12 @@ static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 	return m;
 }
 
+/* Want of memory or descriptors is this process's trouble, not a host without KVM. */
+static bool means_no_kvm(int r)
+{
+	return r && r != -ENOMEM && r != -EMFILE && r != -ENFILE;
+}
+
 int machine_open(const struct config *c, struct loop *loop, struct machine **ret_m, bool *ret_no_kvm,
 		 struct err *err)
 {
@@ -58,7 +64,7 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 		r = mdev_open(m, i, err);
 	if (!r) {
 		r = hyp_open_dev(&m->kvm_fd, err);
-		*ret_no_kvm = r != 0;
+		*ret_no_kvm = means_no_kvm(r);
 	}
 	if (r) {
 		machine_free(m);
@@ -75,17 +81,15 @@ static int host_facts(struct machine *m, struct host_facts *ret_f)
 
 	if (sysinfo(&si))
 		return -errno;
+	gic_probe(m->hyp, &caps);
 	*ret_f = (struct host_facts){
-		.max_ipa_bits = hyp_max_ipa_bits(m->kvm_fd >= 0 ? m->kvm_fd : hyp_kvm_fd(m->hyp)),
-		.max_cpus = hyp_max_vcpus(m->kvm_fd >= 0 ? m->kvm_fd : hyp_kvm_fd(m->hyp)),
+		.max_ipa_bits = hyp_max_ipa_bits(hyp_kvm_fd(m->hyp)),
+		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(m->hyp)),
 		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
+		.gicv3 = caps.v3,
+		.its = caps.its,
+		.steal_time = vcpu_offers_steal_time(m->hyp),
 	};
-	if (m->hyp) {
-		gic_probe(m->hyp, &caps);
-		ret_f->gicv3 = caps.v3;
-		ret_f->its = caps.its;
-		ret_f->steal_time = vcpu_offers_steal_time(m->hyp);
-	}
 	return 0;
 }
 
@@ -98,17 +102,13 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	if (r)
 		return r;
 	r = hyp_new(steal_fd(&m->kvm_fd), bits, &m->hyp, err);
-	if (r) {
-		*ret_no_kvm = true;
+	*ret_no_kvm = means_no_kvm(r);
+	if (r)
 		return r;
-	}
 	r = host_facts(m, &facts);
 	if (r)
 		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
-	r = plan_make(m->cfg, &facts, &m->plan, err);
-	if (!r && m->plan.its_missing)
-		log_warn("interrupts: this host has no ITS; devices use virtio-mmio on a plain GICv3");
-	return r;
+	return plan_make(m->cfg, &facts, &m->plan, err);
 }
 
 static int make_memory(struct machine *m, struct err *err)
@@ -250,6 +250,17 @@ static int load(struct machine *m, struct err *err)
 	return cpus_set_entry(m->cpus, m->boot.entry, m->boot.dtb, err);
 }
 
+/* Last, so that what ends in an error says that alone. */
+static void say_what_is_odd(const struct machine *m)
+{
+	if (m->plan.its_missing)
+		log_warn("interrupts: this host has no ITS; devices use virtio-mmio on a plain GICv3");
+	for (unsigned i = 0; i < m->plan.nr_devs; i++)
+		if (m->devs[i].tap_down[0])
+			log_warn("%s: %s is down; no packets until: ip link set %s up", m->cfg->devices[i].id,
+				 m->devs[i].tap_down, m->devs[i].tap_down);
+}
+
 int machine_build(struct machine *m, const struct machine_console *con, bool *ret_no_kvm, struct err *err)
 {
 	int r;
@@ -273,6 +284,8 @@ int machine_build(struct machine *m, const struct machine_console *con, bool *re
 		r = load(m, err);
 	if (!r && machine_prepare(m))
 		r = err_set(err, -ENOMEM, "--timeout: no timer");
+	if (!r)
+		say_what_is_odd(m);
 	return r;
 }
 

@@ -4,6 +4,7 @@
  * an option in vmm/app, and a file in devices/.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "devices/vhost/vhost.h"
@@ -40,8 +41,12 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 	struct mdev *d = &m->devs[i];
 	int r = open_tap(&c->net, &d->tap, err);
 
-	if (r || c->net.vhost == TRI_OFF)
+	if (r)
 		return r;
+	if (!d->tap->up)
+		snprintf(d->tap_down, sizeof(d->tap_down), "%s", d->tap->name);
+	if (c->net.vhost == TRI_OFF)
+		return 0;
 	r = open_vhost(d, d->tap->nr_fds);
 	if (!r)
 		return 0;
@@ -134,15 +139,28 @@ static int make_transport(struct machine *m, unsigned i)
 	return virtio_mmio_new(&cfg, &d->mmio);
 }
 
+/* Limits that a machine of many queues meets, wherever in a device it meets them. */
+static int explain(const char *id, int r, struct err *err)
+{
+	if (r == -EMFILE)
+		return err_set(err, r, "%s: %s (more are allowed by: ulimit -n)", id, strerror(-r));
+	if (r == -ENOSPC)
+		return err_set(err, r, "%s: the devices before it and its queues are too many for one event loop "
+			       "(fewer devices, or fewer queues=)", id);
+	return r;
+}
+
 int mdev_make(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 	int r = kinds[c->kind].make(m, i, err);
 
 	if (r)
-		return r;
+		return explain(c->id, r, err);
 	r = make_transport(m, i);
-	return r ? err_set(err, r, "%s: virtio transport: %s", c->id, strerror(-r)) : 0;
+	if (r)
+		err_set(err, r, "%s: virtio transport: %s", c->id, strerror(-r));
+	return explain(c->id, r, err);
 }
 
 bool mdev_outlives_us(const struct machine *m, unsigned i)

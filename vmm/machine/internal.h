@@ -35,6 +35,7 @@ enum {
 /* One configured device: what was opened for it, and what was made of it. */
 struct mdev {
 	struct tap *tap;
+	char tap_down[16];       /* its name, if the interface was down */
 	int vhost_fds[NET_MAX_PAIRS];
 	struct vdev *vdev;
 	struct virtio_mmio *mmio;
