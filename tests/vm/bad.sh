@@ -131,3 +131,35 @@ bad_page_size()
 	cp null.Image work/16k && printf '\014' | dd of=work/16k bs=1 seek=24 conv=notrunc 2>/dev/null
 	expect_error 125 'pages of 16 KiB' $M --kernel work/16k
 }
+
+# However few descriptors there are: it runs, or says so in one line.
+bad_few_descriptors()
+{
+	make_tap tap0
+	refused=0
+	for n in $(seq 4 3 64); do
+		( ulimit -n "$n"; exec timeout 20 $M --kernel null.Image --net tap0 ) >out 2>err
+		got=$?
+		[ $got = 0 ] && continue
+		[ $got = 125 ] || fail "$n descriptors: status $got: $(cat err)"
+		[ "$(wc -l <err)" = 1 ] || fail "$n descriptors: not one line: $(cat err)"
+		refused=$((refused + 1))
+	done
+	[ $refused -ge 6 ] && [ $got = 0 ] || fail "$refused refusals, and status $got with 64 descriptors"
+	tail -n 1 err
+}
+
+# More queues than one event loop can watch
+bad_too_many_queues()
+{
+	nets=
+	for i in $(seq 2 25); do
+		ip tuntap add "tap$i" mode tap vnet_hdr multi_queue || fail "no tap"
+		nets="$nets --net tap$i,vhost=off,queues=4"
+	done
+	# shellcheck disable=SC2086 # several words
+	( expect_error 125 'too many for one event loop' $M --kernel null.Image $nets )
+	status=$?
+	for i in $(seq 2 25); do ip link del "tap$i"; done
+	return $status
+}
