@@ -51,3 +51,25 @@ net_mtu()
 	$BOOT --expect 'mtu 4000' --until-exit -- --kernel Image --initrd initrd.test --net tap0,mtu=4000,mac=52:54:00:aa:bb:cc \
 		--cmdline "quiet ip4=$GUEST_IP/24 t=link" || exit 1
 }
+
+# Registers read without exits until the guest opens the PCI_CFG window, and by exits from then on.
+net_window()
+{
+	make_tap tap0
+	$BOOT --expect 'guest: window status 0' --until-exit --verbose -- --kernel Image --initrd initrd.test \
+		--net tap0,transport=pci --cmdline "quiet ip4=$GUEST_IP/24 t=window,$HOST_IP" || exit 1
+}
+
+# net_exits LIMIT: how often KVM_RUN returns from start to ping and poweroff, on a host with views (pages of 4 KiB)
+net_exits()
+{
+	page=$(awk '/^KernelPageSize:/ { print $2; exit }' /proc/self/smaps)
+	[ "$page" = 4 ] || skip "pages of $page KiB: registers are read by exits"
+	make_tap tap0
+	timeout 60 $M --kernel Image --initrd initrd.tiny --net tap0 --result result.json \
+		--cmdline "quiet ip4=$GUEST_IP/24 tiny=ping:$HOST_IP" >out || fail "status $?"
+	grep -q 'pong' out || fail "no answer to the ping"
+	n=$(result kvm_run_exits result.json)
+	echo "$n exits"
+	[ "$n" -le "$1" ] || fail "more than $1"
+}
