@@ -9,6 +9,8 @@
  * yes: when the kernel says no, both sides still agree on the old table, and the difference
  * that remains makes the next commit try again.
  *
+ * A batch is what was staged between two commits, by whichever device.
+ *
  * Reasons for a commit are counted as they come and go, so that a batch which leads back to
  * where it began costs nothing:
  *   wanting   entries whose staged message is deliverable and not the live one;
@@ -23,7 +25,7 @@
  *
  * SPI entries are not stored: GSI n is SPI n, and each commit writes them all.
  *
- * Memory: the arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
+ * Memory: one block, whose arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
  * out lowest first, which keeps both these arrays and the kernel's short.
  */
 #include "vmm/core/gsi.h"
@@ -73,14 +75,13 @@ struct gsi_space {
 	struct hyp *hyp; /* borrowed */
 	pthread_mutex_t lock;
 	bool started;
-	unsigned depth;   /* of nested batches */
 	uint32_t top;     /* one more than the highest GSI ever taken */
 	uint32_t lowest;  /* no GSI below is free */
 	uint32_t wanting; /* reasons for a commit, see above */
 	uint32_t leaving;
 	struct gsi_stats stats;
-	struct msi_route *entries; /* by GSI */
-	struct hyp_route *scratch; /* the table as it is built */
+	struct hyp_route *scratch; /* the table as it is built; max_routes, behind entries */
+	struct msi_route entries[]; /* by GSI; max_routes */
 };
 
 /* Construction */
@@ -98,21 +99,15 @@ int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space *
 
 	if (!cfg_ok(cfg))
 		return -EINVAL;
-	s = calloc(1, sizeof(*s));
+	s = calloc(1, sizeof(*s) + cfg->max_routes * (sizeof(s->entries[0]) + sizeof(s->scratch[0])));
 	if (!s)
 		return -ENOMEM;
+	s->scratch = (struct hyp_route *)&s->entries[cfg->max_routes];
 	pthread_mutex_init(&s->lock, NULL);
 	s->cfg = *cfg;
 	s->hyp = hyp;
 	s->top = s->lowest = cfg->nr_spis;
 	s->stats.spi_routes = cfg->nr_spis;
-	/* One more, as calloc() may answer NULL for no elements. */
-	s->entries = calloc((size_t)cfg->max_routes + 1, sizeof(*s->entries));
-	s->scratch = calloc((size_t)cfg->max_routes + 1, sizeof(*s->scratch));
-	if (!s->entries || !s->scratch) {
-		gsi_space_free(s);
-		return -ENOMEM;
-	}
 	*ret_s = s;
 	return 0;
 }
@@ -122,8 +117,6 @@ void gsi_space_free(struct gsi_space *s)
 	if (!s)
 		return;
 	assert(!s->stats.irqfds);
-	free(s->scratch);
-	free(s->entries);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -264,25 +257,6 @@ int gsi_commit(struct gsi_space *s)
 	return err;
 }
 
-void gsi_begin(struct gsi_space *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->depth++;
-	pthread_mutex_unlock(&s->lock);
-}
-
-int gsi_end(struct gsi_space *s)
-{
-	int err = 0;
-
-	pthread_mutex_lock(&s->lock);
-	assert(s->depth);
-	if (!--s->depth)
-		err = commit_locked(s);
-	pthread_mutex_unlock(&s->lock);
-	return err;
-}
-
 /* Routes */
 
 static void set_label(struct msi_route *r, const char *label)
@@ -375,16 +349,6 @@ int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data)
 	stage_locked(r, &msg);
 	pthread_mutex_unlock(&r->space->lock);
 	return msg.valid ? 0 : -EINVAL;
-}
-
-bool msi_route_valid(const struct msi_route *r)
-{
-	bool valid;
-
-	pthread_mutex_lock(&r->space->lock);
-	valid = r->staged.valid;
-	pthread_mutex_unlock(&r->space->lock);
-	return valid;
 }
 
 bool msi_route_live(const struct msi_route *r)
