@@ -95,6 +95,7 @@ bad_options()
 
 bad_no_kvm()
 {
+	only_in_the_emulated_host
 	mv /dev/kvm /dev/kvm.away
 	( expect_error 126 '/dev/kvm' $M --kernel Image )
 	status=$?
@@ -106,6 +107,7 @@ bad_no_kvm()
 
 bad_no_vhost()
 {
+	only_in_the_emulated_host
 	make_tap tap0
 	mv /dev/vhost-net /dev/vhost-net.away
 	( expect_error 125 'vhost' $M --kernel Image --net tap0,vhost=on

@@ -18,6 +18,18 @@ fail()
 	exit 1
 }
 
+# Of busybox; an arm64 machine of somebody's may lack it
+command -v usleep >/dev/null || usleep()
+{
+	sleep "$(awk "BEGIN { print $1 / 1000000 }")"
+}
+
+# For cases that take something away which others on the machine may need
+only_in_the_emulated_host()
+{
+	[ -e /host/argv ] || skip "only in the emulated host: it would change this machine"
+}
+
 skip()
 {
 	echo "$*"
