@@ -204,6 +204,12 @@ static uint8_t execute(struct net *n, const struct vq_chain *c)
 	return switch_pairs(n, m.data) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 }
 
+/*
+ * Commands of one turn. Each may be dozens of calls that wait for the kernel's grace periods; a
+ * ring full of them in a row would be seconds without signals and without the other devices.
+ */
+#define CONTROL_TURN 1
+
 static void control(struct net *n)
 {
 	struct vdev *v = &n->v;
@@ -211,7 +217,7 @@ static void control(struct net *n)
 	struct vq *ring = &v->queues[q].ring;
 	struct iovec iov[NET_QUEUE_SIZE];
 	struct vq_chain c = { .iov = iov, .cap = ARRAY_LEN(iov) };
-	unsigned left = ring->size;
+	unsigned left = CONTROL_TURN;
 	int r = 0;
 
 	for (; left && (r = vq_pop(ring, &c)) > 0; left--) {

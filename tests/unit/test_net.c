@@ -428,6 +428,33 @@ START_TEST(test_net_pairs_set_and_kept_apart)
 }
 END_TEST
 
+/* Each command may keep the kernel, and so the loop, for a while: the others get their turn in between. */
+START_TEST(test_net_commands_take_turns)
+{
+	const uint8_t cmd[2][4] = { { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1, 0 },
+				    { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2, 0 } };
+	struct rig r;
+
+	rig_init(&r, 2, _i);
+	ck_assert_int_eq(rig_start(&r, r.v->offered, 5), 0);
+	fake_loop_turn(r.loop);
+	ck_assert_int_eq(gmem_write(r.mem, CMD, cmd, sizeof(cmd)), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		const struct fake_part parts[] = { { CMD + 4 * (i % 2), 4, false }, { ACK, 1, true } };
+
+		fake_ring_add(&r.ring[4], parts, 2);
+	}
+	rig_kick(&r, 4);
+	for (unsigned i = 0; i < 40; i++) {
+		ck_assert_uint_eq(fake_ring_used_idx(&r.ring[4]), i + 1);
+		check_pairs(&r, i % 2 + 1, _i);
+		fake_loop_turn(r.loop);
+	}
+	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[4]), 40);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_net_pairs_out_of_range_refused)
 {
 	static const uint16_t bad[] = { 0, 5, 0x8000, 0xffff };
@@ -536,6 +563,7 @@ START_TEST(test_net_control_without_ack_or_command_used)
 	rig_kick(&r, 4);
 	ck_assert(fake_ring_used(&r.ring[4], &id, &len));
 	ck_assert_uint_eq(len, 0);
+	fake_loop_turn(r.loop);
 	ck_assert(fake_ring_used(&r.ring[4], &id, &len));
 	ck_assert_uint_eq(len, 1);
 	rig_fini(&r);
@@ -595,6 +623,7 @@ int main(void)
 	tcase_add_test(t, test_net_vhost_backend_that_stays_is_closed);
 	tcase_add_loop_test(t, test_net_no_queue_ready_starts_idle, 0, 2);
 	tcase_add_loop_test(t, test_net_pairs_set_and_kept_apart, 0, 2);
+	tcase_add_loop_test(t, test_net_commands_take_turns, 0, 2);
 	tcase_add_test(t, test_net_pairs_out_of_range_refused);
 	tcase_add_loop_test(t, test_net_pairs_not_ready_refused, 0, 2);
 	tcase_add_test(t, test_net_pairs_kernel_refusal_reported);
