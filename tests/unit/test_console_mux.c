@@ -203,6 +203,25 @@ START_TEST(test_mux_other_text_is_shown_and_ends_the_comparison)
 }
 END_TEST
 
+/* Each line that is not found is a search of the whole text: a known one now and then buys no more of them. */
+START_TEST(test_mux_many_other_lines_end_the_comparison)
+{
+	char line[16];
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(line, sizeof(line), "k%d\n", i);
+		uart(line);
+	}
+	for (int i = 0; i < 100; i++) {
+		hvc("o\no\no\no\no\n");
+		snprintf(line, sizeof(line), "k%d\n", i);
+		hvc(line);
+	}
+	hvc("k990\n");
+	ck_assert_str_eq(strrchr(shown(), 'k'), "k990\n");
+}
+END_TEST
+
 START_TEST(test_mux_prompt_is_not_held)
 {
 	uart(LOG3);
@@ -590,6 +609,7 @@ int main(void)
 	tcase_add_test(t, test_mux_replay_of_part_of_the_log_is_left_out);
 	tcase_add_test(t, test_mux_lines_of_programs_in_the_uart_do_not_disturb);
 	tcase_add_test(t, test_mux_other_text_is_shown_and_ends_the_comparison);
+	tcase_add_test(t, test_mux_many_other_lines_end_the_comparison);
 	tcase_add_test(t, test_mux_prompt_is_not_held);
 	tcase_add_test(t, test_mux_prompt_like_a_shown_line_is_held_two_ticks_at_most);
 	tcase_add_test(t, test_mux_tick_leaves_a_line_that_has_just_begun);

@@ -5,14 +5,16 @@
  * cursor runs through the kept text and passes over lines. A line that is found nowhere after
  * the cursor is a miss; several in a row say that this is no repetition (any more).
  *
- * Work is bounded: a byte costs at most one pass over the text, and passes that find nothing
- * are counted as misses.
+ * Work is bounded: a line costs at most one pass over the text, one that is found moves the
+ * cursor as far as it looked, and those that are not are counted: in a row, and in all, since a
+ * guest may put a line that is known between them.
  */
 #include "vmm/app/replay.h"
 
 #include <string.h>
 
 #define MAX_MISSES 8
+#define MAX_ALL_MISSES 200
 #define NONE SIZE_MAX
 
 /* The older half of the text goes, at a line's end. */
@@ -56,6 +58,7 @@ bool replay_start(struct replay *r)
 	r->match = 0;
 	r->held_len = 0;
 	r->misses = 0;
+	r->all_misses = 0;
 	return r->len != 0;
 }
 
@@ -122,13 +125,15 @@ enum replay_verdict replay_feed(struct replay *r, char c)
 void replay_release(struct replay *r)
 {
 	/* an empty line says nothing either way */
-	if (r->held[0] != '\r' && r->held[0] != '\n')
+	if (r->held[0] != '\r' && r->held[0] != '\n') {
 		r->misses++;
+		r->all_misses++;
+	}
 	r->held_len = 0;
 	r->match = r->cursor;
 }
 
 bool replay_is_over(const struct replay *r)
 {
-	return r->cursor >= r->len || r->misses >= MAX_MISSES;
+	return r->cursor >= r->len || r->misses >= MAX_MISSES || r->all_misses >= MAX_ALL_MISSES;
 }

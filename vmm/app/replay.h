@@ -27,7 +27,8 @@ struct replay {
 	size_t match;      /* a line at or after the cursor that begins with held */
 	char held[REPLAY_HELD]; /* the line that may be a repetition, so far; CR included */
 	size_t held_len;
-	unsigned misses;   /* lines in a row that were none */
+	unsigned misses;   /* lines in a row that were none... */
+	unsigned all_misses; /* ...and in all */
 };
 
 /* A byte was shown. */
@@ -47,7 +48,7 @@ enum replay_verdict {
 enum replay_verdict replay_feed(struct replay *r, char c);
 /* What was held has been shown, as a line that is new; counts a miss. */
 void replay_release(struct replay *r);
-/* All lines were repeated, or what comes is no repetition: comparing may stop. */
+/* All lines were repeated, or what comes is no repetition, or costs too much: comparing may stop. */
 bool replay_is_over(const struct replay *r);
 
 #endif
