@@ -48,6 +48,14 @@ static void add_feature(struct vcpu_features *f, unsigned bit)
 	f->bits |= BIT32(bit);
 }
 
+/* Refused by kernels that lack it: such an access then ends the VM with ENOSYS. */
+static void report_undecodable_accesses(const struct hyp *h)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_NISV_TO_USER };
+
+	(void)ioctl(hyp_vm_fd(h), KVM_ENABLE_CAP, &cap);
+}
+
 bool vcpu_offers_steal_time(const struct hyp *h)
 {
 	return hyp_check(h, KVM_CAP_STEAL_TIME) > 0;
@@ -82,6 +90,7 @@ int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct
 	if (f.pmu)
 		add_feature(&f, KVM_ARM_VCPU_PMU_V3);
 	f.steal_time = vcpu_offers_steal_time(h);
+	report_undecodable_accesses(h);
 	*ret_f = f;
 	return 0;
 }
