@@ -304,6 +304,14 @@ uint64_t msix_pba_read(const struct msix *m, uint64_t off, unsigned len)
 	return bits;
 }
 
+/* A signal of a source that is not attached. */
+static void forget_signal(struct msix *m, unsigned source)
+{
+	/* What is attached holds nothing: KVM takes each signal as it comes. */
+	if (!m->sources[source].irqfd.attached)
+		(void)irqfd_take(&m->sources[source].irqfd);
+}
+
 void msix_ctrl_write(struct msix *m, uint16_t ctrl)
 {
 	const bool enable = ctrl & MSIX_CTRL_ENABLE;
@@ -312,15 +320,9 @@ void msix_ctrl_write(struct msix *m, uint16_t ctrl)
 	/* What was signalled while MSI-X was off went nowhere, nor does a pending bit outlive it. */
 	if (enable && !m->enabled)
 		for (i = 0; i < m->nsources; i++)
-			msix_forget(m, i);
+			forget_signal(m, i);
 	m->enabled = enable;
 	m->maskall = ctrl & MSIX_CTRL_MASKALL;
-}
-
-uint16_t msix_ctrl(const struct msix *m)
-{
-	return (uint16_t)((m->nvec - 1) | (m->enabled ? MSIX_CTRL_ENABLE : 0) |
-			  (m->maskall ? MSIX_CTRL_MASKALL : 0));
 }
 
 void msix_set_bus_master(struct msix *m, bool on)
@@ -340,7 +342,7 @@ uint16_t msix_bind(struct msix *m, unsigned source, uint16_t vector)
 		vector = MSIX_NO_VECTOR;
 	/* From one vector to another a waiting signal follows; from nowhere there is none. */
 	if (s->vector == MSIX_NO_VECTOR)
-		msix_forget(m, source);
+		forget_signal(m, source);
 	s->vector = vector;
 	return vector;
 }
@@ -357,7 +359,7 @@ void msix_unbind_all(struct msix *m)
 
 	for (i = 0; i < m->nsources; i++) {
 		m->sources[i].vector = MSIX_NO_VECTOR;
-		msix_forget(m, i);
+		forget_signal(m, i);
 	}
 }
 
@@ -371,14 +373,6 @@ void msix_raise(struct msix *m, unsigned source)
 {
 	assert(source < m->nsources);
 	irqfd_raise(&m->sources[source].irqfd);
-}
-
-void msix_forget(struct msix *m, unsigned source)
-{
-	assert(source < m->nsources);
-	/* What is attached holds nothing: KVM takes each signal as it comes. */
-	if (!m->sources[source].irqfd.attached)
-		(void)irqfd_take(&m->sources[source].irqfd);
 }
 
 /* Making KVM agree */

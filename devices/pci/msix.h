@@ -4,9 +4,10 @@
  *
  * What:   sources (virtqueues, the config change) are bound to vectors; each source has one
  *         eventfd. A vector is deliverable when ENABLE is set, MASKALL clear, its mask bit
- *         clear, its message valid, and the function a bus master (an MSI is a memory write). Deliverable: the eventfds of all sources bound to it are
- *         attached to its GSI. Not deliverable: they are detached, and their counters are
- *         the pending bits; nothing is lost, nothing is injected.
+ *         clear, its message valid, and the function a bus master (an MSI is a memory write).
+ *         Deliverable: the eventfds of all sources bound to it are attached to its GSI. Not
+ *         deliverable: they are detached, and their counters are the pending bits; nothing is
+ *         lost, nothing is injected.
  * Not:    configuration space (dev.h).
  * Trust:  offsets, widths, values, vector numbers are the guest's.
  * Thread: the caller holds its device lock for every call except msix_raise(). Register
@@ -46,7 +47,6 @@ void msix_table_write(struct msix *m, uint64_t off, unsigned len, uint64_t val);
 uint64_t msix_pba_read(const struct msix *m, uint64_t off, unsigned len);
 /* Message Control as it stands in configuration space: bits 14 and 15 are taken from @ctrl. */
 void msix_ctrl_write(struct msix *m, uint16_t ctrl);
-uint16_t msix_ctrl(const struct msix *m);
 /* COMMAND.Bus Master, to be told at creation and after each change; taken as set until then. */
 void msix_set_bus_master(struct msix *m, bool on);
 
@@ -68,7 +68,5 @@ int msix_sync(struct msix *m);
 
 int msix_fd(const struct msix *m, unsigned source); /* the source's eventfd, borrowed: for vhost's CALL */
 void msix_raise(struct msix *m, unsigned source);   /* any thread, no lock */
-/* Forgets a signal of a source that is not attached (a device that was reset). */
-void msix_forget(struct msix *m, unsigned source);
 
 #endif

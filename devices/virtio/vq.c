@@ -144,16 +144,6 @@ static uint16_t vq_ahead(const struct vq *q)
 	return (uint16_t)(idx - q->next_avail);
 }
 
-unsigned vq_pending(struct vq *q)
-{
-	uint16_t n;
-
-	if (!vq_live(q))
-		return 0;
-	n = vq_ahead(q);
-	return n < q->size ? n : q->size;
-}
-
 /* One fetched descriptor of a table of @n entries at @table; false where @i is outside. */
 static bool fetch_desc(const void *table, uint32_t n, uint32_t i, struct vring_desc *ret_desc)
 {

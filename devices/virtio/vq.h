@@ -81,7 +81,5 @@ bool vq_wants_irq(struct vq *q);
 /* Ask for, or spare us, kicks. vq_enable_kick() returns true if chains came in meanwhile. */
 bool vq_enable_kick(struct vq *q);
 void vq_disable_kick(struct vq *q);
-/* Chains waiting to be popped, at most @size; 0 where broken or stopped. */
-unsigned vq_pending(struct vq *q);
 
 #endif

@@ -29,7 +29,6 @@ static void signal_fd(int fd)
 	ck_assert_int_eq(write(fd, &one, sizeof(one)), sizeof(one));
 }
 
-/* T-G7 */
 START_TEST(test_fake_init_overwrites_table)
 {
 	struct hyp *h = fake_kvm_new();
@@ -45,7 +44,6 @@ START_TEST(test_fake_init_overwrites_table)
 }
 END_TEST
 
-/* T-G8, T-G9 */
 START_TEST(test_fake_table_all_or_nothing)
 {
 	static struct hyp_route full[FAKE_KVM_MAX_GSI + 1];

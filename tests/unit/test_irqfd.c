@@ -69,7 +69,7 @@ START_TEST(test_irqfd_detached_signal_waits)
 }
 END_TEST
 
-/* T-I4, and what is left of the count afterwards */
+/* Many signals before an attach are one interrupt */
 START_TEST(test_irqfd_attach_with_count_injects_once)
 {
 	struct rig r = rig_new();
@@ -117,7 +117,6 @@ START_TEST(test_irqfd_moves)
 }
 END_TEST
 
-/* T-I3 */
 START_TEST(test_irqfd_two_on_one_gsi_and_one_on_two)
 {
 	struct rig r = rig_new();
@@ -144,7 +143,7 @@ START_TEST(test_irqfd_two_on_one_gsi_and_one_on_two)
 }
 END_TEST
 
-/* T-I8: the kernel would take any of them */
+/* The kernel would take any of them */
 START_TEST(test_irqfd_dead_gsi_refused)
 {
 	struct rig r = rig_new();
@@ -168,7 +167,6 @@ START_TEST(test_irqfd_dead_gsi_refused)
 }
 END_TEST
 
-/* T-I7 */
 START_TEST(test_irqfd_before_start_again)
 {
 	const struct gsi_cfg cfg = { .nr_spis = 32, .max_routes = 4096, .model = MSI_NONE };
@@ -280,7 +278,7 @@ static void storm_stop(struct storm *s)
 	pthread_join(s->thread, NULL);
 }
 
-/* T-I5: the route of a live vector goes to and fro; each signal yields one or the other, none is lost */
+/* The route of a live vector goes to and fro; each signal yields one or the other, none is lost */
 START_TEST(test_irqfd_retarget_under_storm_loses_nothing)
 {
 	struct rig r = rig_new();
@@ -311,7 +309,7 @@ START_TEST(test_irqfd_retarget_under_storm_loses_nothing)
 }
 END_TEST
 
-/* T-I6: no interrupt follows the return of a detach, and the last signal is never lost */
+/* No interrupt follows the return of a detach, and the last signal is never lost */
 START_TEST(test_irqfd_detach_under_storm_is_final)
 {
 	struct rig r = rig_new();

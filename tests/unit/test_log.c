@@ -56,7 +56,6 @@ END_TEST
 START_TEST(test_log_level_filters)
 {
 	log_to_file(LOG_WARN, LOG_TEXT);
-	ck_assert(log_enabled(LOG_ERROR) && log_enabled(LOG_WARN) && !log_enabled(LOG_INFO));
 	log_info("no");
 	log_debug("no");
 	log_error("yes");

@@ -18,7 +18,8 @@ static const struct choice irqs[] = {
 	{ "hop", false }, { "direct", true }, { NULL, 0 },
 };
 
-bool devopts_id_ok(const char *id)
+/* 1 to 15 of A-Z a-z 0-9 _ and -. */
+static bool id_ok(const char *id)
 {
 	size_t len = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
 
@@ -29,7 +30,7 @@ bool devopts_id_ok(const char *id)
 
 static int set_id(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	if (!devopts_id_ok(value))
+	if (!id_ok(value))
 		return err_set(err, -EINVAL, "%s: an id is 1 to 15 letters, digits, _ and -", what);
 	snprintf(d->id, sizeof(d->id), "%s", value);
 	return 0;

@@ -57,7 +57,4 @@ int devopts_split(const struct devopt_kind *kind, char *text, struct devopt *opt
 int devopts_apply(const struct devopt_kind *kind, const struct devopt *opts, unsigned n,
 		  struct dev_config *d, struct err *err);
 
-/* 1 to 15 of A-Z a-z 0-9 _ and -. */
-bool devopts_id_ok(const char *id);
-
 #endif

@@ -39,22 +39,8 @@ int outfile_clear(struct outfile *f)
 	return f->regular && ftruncate(f->fd, 0) ? -errno : 0;
 }
 
-int outfile_put(struct outfile *f, const void *buf, size_t len)
-{
-	int ret = outfile_clear(f);
-
-	return ret ? ret : write_all(f->fd, buf, len);
-}
-
-void outfile_abandon(struct outfile *f)
-{
-	if (f->created)
-		unlink(f->path);
-	f->created = false;
-	close_fd(&f->fd);
-}
-
-int write_all(int fd, const void *buf, size_t len)
+/* All of it, whatever write(2) takes at a time. */
+static int write_all(int fd, const void *buf, size_t len)
 {
 	const char *p = buf;
 
@@ -69,4 +55,19 @@ int write_all(int fd, const void *buf, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+int outfile_put(struct outfile *f, const void *buf, size_t len)
+{
+	int ret = outfile_clear(f);
+
+	return ret ? ret : write_all(f->fd, buf, len);
+}
+
+void outfile_abandon(struct outfile *f)
+{
+	if (f->created)
+		unlink(f->path);
+	f->created = false;
+	close_fd(&f->fd);
 }

@@ -30,7 +30,4 @@ int outfile_put(struct outfile *f, const void *buf, size_t len);
 /* Closes; removes the file if outfile_open() made it. */
 void outfile_abandon(struct outfile *f);
 
-/* All of it, whatever write(2) takes at a time. Negative errno. */
-int write_all(int fd, const void *buf, size_t len);
-
 #endif

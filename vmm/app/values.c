@@ -141,10 +141,3 @@ int value_choice(const char *what, const char *text, const struct choice *choice
 	return err_set(err, -EINVAL, "%s: '%s' is none of %s", what, text, list);
 }
 
-const char *choice_name(const struct choice *choices, int value)
-{
-	for (; choices->name; choices++)
-		if (choices->value == value)
-			return choices->name;
-	return "?";
-}

@@ -34,7 +34,5 @@ int value_mac(const char *what, const char *text, uint8_t ret_mac[6], struct err
 /* One of the names in @choices. */
 int value_choice(const char *what, const char *text, const struct choice *choices, int *ret_value,
 		 struct err *err);
-/* The name of @value in @choices, or "?". */
-const char *choice_name(const struct choice *choices, int value);
 
 #endif

@@ -30,7 +30,7 @@ void log_init(int fd, enum log_level level, enum log_format format)
 	log_form = format;
 }
 
-bool log_enabled(enum log_level level)
+static bool is_enabled(enum log_level level)
 {
 	return level <= log_max;
 }
@@ -113,7 +113,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!log_enabled(level))
+	if (!is_enabled(level))
 		return;
 	va_start(ap, fmt);
 	emit(level, fmt, ap);

@@ -19,7 +19,6 @@ enum log_format { LOG_TEXT, LOG_JSON };
 
 /* @fd stays the caller's and is written to until the process ends. Default: stderr, LOG_WARN, LOG_TEXT. */
 void log_init(int fd, enum log_level level, enum log_format format);
-bool log_enabled(enum log_level level);
 
 /* Writes "microvm: " and the formatted sentence; a line is at most 1,000 bytes, the rest is cut. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -43,15 +43,13 @@ void gsi_space_free(struct gsi_space *s);
 /* Once, after the interrupt controller's INIT; before it every commit and attach is -EAGAIN. */
 void gsi_space_start(struct gsi_space *s);
 
-/* Batches: nestable; the outermost end commits what was staged. -EAGAIN, or hyp_set_routes()'s errors. */
-void gsi_begin(struct gsi_space *s);
-int gsi_end(struct gsi_space *s);
 /*
- * Commits what is staged, also inside a batch; 0 and no ioctl where nothing is. A reason to
- * commit is a deliverable message that is not live, or a freed route; a message that became
- * undeliverable waits for such a reason. An entry that an irqfd is attached to stays in the
- * table in any case. On failure the kernel keeps the
- * last good table, what was staged stays staged (not live), and a later commit retries.
+ * Ends a batch: commits all that is staged, in one table; 0 and no ioctl where nothing is. A
+ * reason to commit is a deliverable message that is not live, or a freed route; a message that
+ * became undeliverable waits for such a reason. An entry that an irqfd is attached to stays in
+ * the table in any case. On failure the kernel keeps the last good table, what was staged stays
+ * staged (not live), and a later commit retries. -EAGAIN before start, or hyp_set_routes()'s
+ * errors.
  */
 int gsi_commit(struct gsi_space *s);
 
@@ -75,11 +73,11 @@ void msi_route_set_label(struct msi_route *r, const char *label);
 /*
  * Sets the message that the route shall carry; no ioctl. Same message again: nothing is
  * staged. -EINVAL: not deliverable under the model (the entry is then dropped at the next
- * commit and msi_route_valid() is false).
+ * commit).
  */
 int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data);
-bool msi_route_valid(const struct msi_route *r); /* a deliverable message is staged */
-bool msi_route_live(const struct msi_route *r);  /* valid and committed as it stands */
+/* The staged message is deliverable, and committed as it stands. */
+bool msi_route_live(const struct msi_route *r);
 uint32_t msi_route_gsi(const struct msi_route *r);
 /* For the dump only. */
 void msi_route_note_masked(struct msi_route *r, bool masked);
@@ -94,7 +92,7 @@ struct hyp *gsi_hyp(const struct gsi_space *s);
 struct gsi_stats {
 	uint64_t commits;         /* KVM_SET_GSI_ROUTING calls that succeeded */
 	uint64_t failed_commits;
-	uint64_t skipped_commits; /* batches that ended with nothing to change */
+	uint64_t skipped_commits; /* batches with nothing to change */
 	uint32_t spi_routes;
 	uint32_t msi_routes;      /* in the committed table */
 	uint32_t irqfds;          /* attached now */
