@@ -127,7 +127,7 @@ microvm: $(B)/$(COMPILER)/microvm $(B)/compiler
 .PHONY: install
 install: microvm $(B)/boot-test
 	install -D -m 755 microvm $(DESTDIR)$(PREFIX)/bin/microvm
-	install -D -m 755 $(B)/boot-test $(DESTDIR)$(PREFIX)/bin/microvm-boot-test
+	install -D -s --strip-program=$(STRIP) -m 755 $(B)/boot-test $(DESTDIR)$(PREFIX)/bin/microvm-boot-test
 	install -D -m 644 vmm/microvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/microvm.1
 
 # ---- unit tests ----------------------------------------------------------------------------

@@ -121,3 +121,52 @@ idle_cpu()
 	echo "figure: idle guest, 2 s: $((after - before)) wake-ups of the event loop, $(((all_after - all_before) * 10)) ms of CPU, the guest's included"
 	[ $((after - before)) -le 6 ] || fail "the event loop woke up $((after - before)) times"
 }
+
+# judges STATUS PATTERN SCRIPT BOOT-TEST-OPTIONS...: boot-test with a monitor that is a script
+judges()
+{
+	want=$1 pattern=$2
+	printf '#!/bin/sh\n%s\n' "$3" >work/monitor
+	chmod +x work/monitor
+	shift 3
+	timeout 20 ./boot-test --microvm work/monitor "$@" -- --kernel Image >out 2>err
+	got=$?
+	[ $got = "$want" ] || fail "status $got, not $want: $(cat out err)"
+	grep -Eq "$pattern" out || fail "no '$pattern' in: $(cat out)"
+}
+
+boot_test_judges()
+{
+	mkdir work
+	judges 0 'p50 [0-9.]+ ms, p99' 'echo up' --repeat 3
+	judges 0 'as expected' 'printf "login: "; exec sleep 9' --expect 'login: $'
+	judges 1 'without: nothing' 'echo up' --expect nothing
+	judges 1 '  \| before' 'echo before; echo "Kernel panic - not syncing"; exec sleep 9' --expect up
+	judges 1 'status 122' 'exit 122'
+	judges 1 'signal 9' 'kill -9 $$'
+	judges 77 'no usable KVM' 'exit 126'
+	judges 124 'the time ran out' 'trap "" TERM; while :; do sleep 1; done' --timeout 1s
+	judges 1 'fail' 'echo "<&"; echo Oops' --junit work/x.xml --name 'a "b"' --repeat 2
+	grep -q 'tests="2" failures="2" skipped="0"' work/x.xml && grep -q 'name="a &quot;b&quot; 2"' work/x.xml ||
+		fail "$(cat work/x.xml)"
+}
+
+# A job that is cancelled leaves no VM behind.
+boot_test_cancelled()
+{
+	./boot-test --verbose -- --kernel Image --initrd initrd.tiny --cmdline 'quiet tiny=hang' >out &
+	pid=$!
+	wait_for out 'init: up'
+	vm=$(awk -v parent=$pid '$4 == parent { print $1 }' /proc/[0-9]*/stat 2>/dev/null)
+	[ -n "$vm" ] || fail "no monitor is running"
+	kill -TERM $pid
+	wait $pid
+	got=$?
+	[ $got = 143 ] || fail "status $got"
+	i=0
+	while kill -0 "$vm" 2>/dev/null; do
+		i=$((i + 1))
+		[ $i -lt 40 ] || fail "the VM runs on"
+		usleep 50000
+	done
+}

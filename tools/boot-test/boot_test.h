@@ -42,10 +42,12 @@ struct outcome {
 	char why[LINE_MAX_LEN + 64];
 };
 
+/* run.c: from here on a signal that ends this program ends the monitor that it has started, too. */
+void run_cancellable(void);
 /* run.c: one boot. Always fills @ret_o and @ret_c. */
 void run_once(const struct options *o, struct outcome *ret_o, struct console *ret_c);
 
-/* console.c. Feeds bytes; calls @line for each complete line and, with @partial set, for the unfinished one at the end. */
+/* console.c. Feeds bytes; calls @line for each complete line and for the unfinished one at the end, until it says false. */
 void console_feed(struct console *c, const char *buf, size_t len,
 		  bool (*line)(void *ctx, const char *text), void *ctx);
 void console_print_tail(const struct console *c, FILE *out);

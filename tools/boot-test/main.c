@@ -154,6 +154,7 @@ int main(int argc, char **argv)
 	boot_ns = calloc(o.repeat, sizeof(*boot_ns));
 	if (!r || !boot_ns)
 		return 1;
+	run_cancellable();
 	for (unsigned i = 0; i < o.repeat; i++) {
 		run_once(&o, &r[i], &console);
 		report_outcome(&o, i, &r[i], &console);

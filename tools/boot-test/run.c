@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * One boot: the monitor as a child whose standard output is the guest's console. It ends by
- * itself, or is ended: first by SIGTERM, after two seconds by SIGKILL.
+ * itself, or is ended: first by SIGTERM, after two seconds by SIGKILL. A job that is cancelled
+ * ends it too, lest it keeps the tap.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,26 @@ struct boot {
 	bool settled;  /* the verdict stands */
 	bool expected; /* what was expected was seen */
 };
+
+static volatile sig_atomic_t running; /* the child's pid, or 0 */
+
+static void cancelled(int signo)
+{
+	if (running)
+		kill(running, SIGTERM);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+void run_cancellable(void)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct sigaction old;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			signal(signals[i], cancelled);
+}
 
 static uint64_t now_ns(void)
 {
@@ -85,6 +106,8 @@ static int start(struct boot *b)
 	b->console_fd = fds[0];
 	if (r)
 		close(fds[0]);
+	else
+		running = b->pid;
 	return r;
 }
 
@@ -100,8 +123,10 @@ static bool read_console(struct boot *b, int timeout_ms)
 	n = read(b->console_fd, buf, sizeof(buf));
 	if (n <= 0)
 		return n < 0 && errno == EINTR;
-	if (b->o->verbose)
+	if (b->o->verbose) {
 		fwrite(buf, 1, (size_t)n, stdout);
+		fflush(stdout);
+	}
 	console_feed(b->console, buf, (size_t)n, check_line, b);
 	return true;
 }
@@ -126,8 +151,10 @@ static void follow(struct boot *b)
 static bool reap(struct boot *b, int *ret_status, uint64_t limit_ns)
 {
 	for (;;) {
-		if (waitpid(b->pid, ret_status, WNOHANG) == b->pid)
+		if (waitpid(b->pid, ret_status, WNOHANG) == b->pid) {
+			running = 0;
 			return true;
+		}
 		if (limit_ns && now_ns() >= limit_ns)
 			return false;
 		if (!read_console(b, 10))
