@@ -370,7 +370,8 @@ START_TEST(test_stream_backpressure_loses_nothing)
 	push(&d);
 	ck_assert_uint_lt(d.at, d.len);
 	run_for(30000);
-	ck_assert_uint_gt(d.rooms, 10);
+	/* how often depends on how the consumer is scheduled; that it happened does not */
+	ck_assert_uint_gt(d.rooms, 0);
 	check_all_came(&d, &c, fds[1]);
 }
 END_TEST
