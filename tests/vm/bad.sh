@@ -105,6 +105,29 @@ bad_no_kvm()
 	return $status
 }
 
+# As a user who may use nothing but what each line allows
+bad_no_permission()
+{
+	only_in_the_emulated_host
+	user='setpriv --reuid=65534 --regid=65534 --clear-groups'
+	make_tap tap0
+	mkdir work
+	cp null.Image work/secret
+	chmod 000 work/secret
+	( expect_error 126 '/dev/kvm.*denied.*group' $user $M --kernel null.Image
+	  expect_error 125 'secret.*denied' $user $M --kernel work/secret
+	  expect_error 125 '/dev/net/tun.*denied' $user $M --kernel null.Image --net tap0
+	  expect_error 125 'result.*denied' $user $M --kernel null.Image --result /root/result
+	  chmod 666 /dev/kvm /dev/net/tun
+	  expect_error 125 'vhost-net.*denied.*run as root' $user $M --kernel null.Image --net tap0,vhost=on
+	  ip tuntap add tap1 mode tap user root
+	  expect_error 125 'tap1: TUNSETIFF.*not permitted.*user' $user $M --kernel null.Image --net tap1
+	  $user $M --kernel null.Image --net tap0 || fail "auto does not fall back" )
+	status=$?
+	chmod 600 /dev/kvm /dev/net/tun
+	return $status
+}
+
 bad_no_vhost()
 {
 	only_in_the_emulated_host

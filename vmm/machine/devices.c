@@ -35,6 +35,13 @@ static int open_vhost(struct mdev *d, unsigned pairs)
 	return 0;
 }
 
+static const char *vhost_remedy(int r)
+{
+	if (r == -EMFILE)
+		return "more are allowed by: ulimit -n";
+	return r == -EACCES || r == -EPERM ? "run as root, or ask for access to it" : "load the module vhost_net";
+}
+
 static int net_open(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
@@ -51,8 +58,8 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 	if (!r)
 		return 0;
 	if (c->net.vhost == TRI_ON)
-		return err_set(err, r, "%s: open '/dev/vhost-net': %s (load the module vhost_net, or use vhost=off)",
-			       c->id, strerror(-r));
+		return err_set(err, r, "%s: open '/dev/vhost-net': %s (%s, or use vhost=off)", c->id, strerror(-r),
+			       vhost_remedy(r));
 	log_info("%s: open '/dev/vhost-net': %s; packets take the slower way through this process",
 		 c->id, strerror(-r));
 	return 0;
