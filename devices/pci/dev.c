@@ -268,14 +268,6 @@ uint16_t pci_dev_get16(struct pci_dev *d, unsigned off)
 	return v;
 }
 
-uint32_t pci_dev_get32(struct pci_dev *d, unsigned off)
-{
-	uint32_t v;
-
-	pci_dev_peek(d, off, &v, sizeof(v));
-	return v;
-}
-
 bool pci_dev_bus_master(struct pci_dev *d)
 {
 	return pci_dev_get16(d, PCI_COMMAND) & PCI_COMMAND_MASTER;

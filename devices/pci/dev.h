@@ -99,7 +99,6 @@ void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t v
 
 /* For the function's owner, any thread; these take the lock. [@off, ...) lies inside PCI_CFG_SIZE. */
 uint16_t pci_dev_get16(struct pci_dev *d, unsigned off);
-uint32_t pci_dev_get32(struct pci_dev *d, unsigned off);
 void pci_dev_peek(struct pci_dev *d, unsigned off, void *buf, size_t len);
 void pci_dev_poke(struct pci_dev *d, unsigned off, const void *buf, size_t len); /* whatever the write mask says */
 /* COMMAND.Bus Master: without it a function may not send MSIs or touch memory. */

@@ -427,30 +427,6 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 	return err;
 }
 
-static int signal_msi_locked(struct hyp *h, const struct hyp_route *r)
-{
-	if (!h->has_its)
-		return -ENODEV;
-	if (!deliver_msi(h, r))
-		return -EINVAL;
-	h->injected++;
-	return 1;
-}
-
-int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, uint32_t devid, bool valid_devid)
-{
-	const struct hyp_route r = { .addr = addr, .data = data, .devid = devid, .valid_devid = valid_devid };
-	int err;
-
-	pthread_mutex_lock(&h->lock);
-	err = fake_failure(h, FAKE_SIGNAL_MSI);
-	if (!err)
-		err = signal_msi_locked(h, &r);
-	fake_log_call(h, (struct fake_call){ .op = FAKE_SIGNAL_MSI, .result = err, .n = data, .value = addr });
-	pthread_mutex_unlock(&h->lock);
-	return err;
-}
-
 /* What arrived */
 
 uint64_t fake_kvm_injected(struct hyp *h)

@@ -233,20 +233,6 @@ START_TEST(test_fake_fails_on_demand_and_logs)
 }
 END_TEST
 
-START_TEST(test_fake_signal_msi)
-{
-	struct hyp *h = fake_kvm_new();
-
-	ck_assert_int_eq(hyp_signal_msi(h, FAKE_TRANSLATER, 1, 2, true), 1);
-	ck_assert_int_eq(hyp_signal_msi(h, FAKE_TRANSLATER, 1, 2, false), -EINVAL);
-	ck_assert_int_eq(hyp_signal_msi(h, 0, 1, 2, true), -EINVAL);
-	ck_assert_uint_eq(fake_kvm_injected(h), 1);
-	fake_kvm_set_its(h, false);
-	ck_assert_int_eq(hyp_signal_msi(h, FAKE_TRANSLATER, 1, 2, true), -ENODEV);
-	hyp_free(h);
-}
-END_TEST
-
 START_TEST(test_fake_ioeventfds)
 {
 	struct hyp *h = fake_kvm_new();
@@ -341,7 +327,6 @@ int main(void)
 	tcase_add_test(t, test_fake_detach_zeroes_what_attach_found);
 	tcase_add_test(t, test_fake_complaints);
 	tcase_add_test(t, test_fake_fails_on_demand_and_logs);
-	tcase_add_test(t, test_fake_signal_msi);
 	tcase_add_test(t, test_fake_ioeventfds);
 	tcase_add_test(t, test_fake_vm_and_memory);
 	tcase_add_test(t, test_fake_log_keeps_the_newest);

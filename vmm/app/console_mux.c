@@ -39,6 +39,7 @@
 #include "vmm/app/keys.h"
 #include "vmm/app/replay.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/log.h"
 #include "vmm/core/stream.h"
 
 #define TICK_NS UINT64_C(40000000)
@@ -489,6 +490,8 @@ int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_f
 
 void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
 {
+	uint64_t lost;
+
 	if (!m->stream)
 		return;
 	stream_flush(m->stream, timeout_ns);
@@ -497,6 +500,9 @@ void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
 	drain_locked(m);
 	pthread_mutex_unlock(&m->lock);
 	stream_flush(m->stream, timeout_ns);
+	lost = stream_dropped(m->stream);
+	if (lost)
+		log_info("console: nobody took %llu bytes of output", (unsigned long long)lost);
 }
 
 size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap)

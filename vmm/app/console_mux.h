@@ -39,7 +39,7 @@ void console_mux_sinks(struct console_mux *m, struct machine_console *ret_con);
  */
 int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
 		     const struct console_mux_ops *ops, void *ctx);
-/* With the guest stopped: shows what was held back, and writes out for at most @timeout_ns. */
+/* With the guest stopped: shows what was held back, writes out for at most @timeout_ns, logs how much nobody took. */
 void console_mux_flush(struct console_mux *m, uint64_t timeout_ns);
 /* The last bytes shown, at most @cap; returns how many. */
 size_t console_mux_tail(struct console_mux *m, char *buf, size_t cap);

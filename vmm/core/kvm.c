@@ -281,17 +281,3 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 
 	return vm_ioctl(h, KVM_IRQ_LINE, &line);
 }
-
-int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, uint32_t devid, bool valid_devid)
-{
-	struct kvm_msi msi = {
-		.address_lo = (uint32_t)addr,
-		.address_hi = (uint32_t)(addr >> 32),
-		.data = data,
-		.flags = valid_devid ? KVM_MSI_VALID_DEVID : 0,
-		.devid = valid_devid ? devid : 0,
-	};
-	int r = vm_ioctl(h, KVM_SIGNAL_MSI, &msi);
-
-	return r > 0 ? 1 : r;
-}

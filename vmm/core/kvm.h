@@ -93,7 +93,4 @@ int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t
 /* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 
-/* KVM_SIGNAL_MSI: 1 delivered, 0 the guest blocked it, negative errno. */
-int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, uint32_t devid, bool valid_devid);
-
 #endif

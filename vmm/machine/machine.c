@@ -116,6 +116,7 @@ void machine_dump(struct machine *m, FILE *out)
 			vdev_status(v), (unsigned long long)v->acked,
 			(unsigned long long)v->faults);
 	}
+	fprintf(out, "uart: %llu bytes of output dropped\n", (unsigned long long)pl011_dropped(m->uart));
 	fprintf(out, "cpus %u, KVM_RUN exits %llu\n", cpus_count(m->cpus),
 		(unsigned long long)cpus_exits(m->cpus));
 }
