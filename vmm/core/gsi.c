@@ -25,7 +25,7 @@
  *
  * SPI entries are not stored: GSI n is SPI n, and each commit writes them all.
  *
- * Memory: one block, whose arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
+ * Memory: the arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
  * out lowest first, which keeps both these arrays and the kernel's short.
  */
 #include "vmm/core/gsi.h"
