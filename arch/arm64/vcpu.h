@@ -45,7 +45,10 @@ bool vcpu_offers_steal_time(const struct hyp *h);
  * KVM does not insist on that on every kernel, and a guest would not survive it.
  */
 int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct err *err);
-/* -errno with a sentence, as for the two below. Creates, INITs (@index > 0: powered off until PSCI CPU_ON), finalises SVE, reads MPIDR. */
+/*
+ * Creates, INITs (@index > 0: powered off until PSCI CPU_ON), finalises SVE, reads MPIDR.
+ * What KVM said as negative errno, with a sentence; so for the other two that set up.
+ */
 int vcpu_new(const struct hyp *h, unsigned index, const struct vcpu_features *f, struct vcpu *ret_c, struct err *err);
 /* A zeroed struct is fine. */
 void vcpu_fini(struct vcpu *c);
