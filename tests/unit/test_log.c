@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/types.h"
@@ -198,6 +199,57 @@ START_TEST(test_log_threads_lines_stay_whole)
 }
 END_TEST
 
+/* A pipe that is full, and nobody who reads. */
+static int stuck_pipe(int fds[2])
+{
+	static const char page[4096];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(fds[1], page, sizeof(page)) > 0)
+		;
+	return fcntl(fds[1], F_SETFL, 0);
+}
+
+static uint64_t ms_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+START_TEST(test_log_nobody_reads_does_not_block)
+{
+	struct log_limit l = { 0 };
+	uint64_t begin = ms_now();
+	int fds[2];
+	ssize_t n;
+
+	ck_assert_int_eq(stuck_pipe(fds), 0);
+	log_init(fds[1], LOG_WARN, _i ? LOG_JSON : LOG_TEXT);
+	log_limited(&l, "a guest's");
+	ck_assert_uint_lt(ms_now() - begin, 400); /* not even patience */
+	for (int i = 0; i < 100; i++)
+		log_warn("ours");
+	ck_assert_uint_lt(ms_now() - begin, 5000);
+	while ((n = read(fds[0], got, sizeof(got))) > 0)
+		;
+	log_warn("again");
+	n = read(fds[0], got, sizeof(got) - 1);
+	ck_assert_int_gt(n, 0);
+	got[n] = '\0';
+	ck_assert_uint_eq(lines_of(got), 1);
+	ck_assert_ptr_nonnull(strstr(got, "again"));
+	/* What a guest caused meanwhile is counted. */
+	l.window_ns = 1;
+	log_limited(&l, "next");
+	n = read(fds[0], got, sizeof(got) - 1);
+	ck_assert_int_gt(n, 0);
+	got[n] = '\0';
+	ck_assert_ptr_nonnull(strstr(got, "1 more lines like the next were left out"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("log");
@@ -217,6 +269,7 @@ int main(void)
 	tcase_add_test(t, test_log_limit_ten_then_silence);
 	tcase_add_test(t, test_log_limit_next_window_says_how_many);
 	tcase_add_test(t, test_log_threads_lines_stay_whole);
+	tcase_add_loop_test(t, test_log_nobody_reads_does_not_block, 0, 2);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -3,10 +3,15 @@
  * A line is put together on the stack and leaves by one write(2), so lines of different
  * threads do not mix and nothing is locked or allocated. The settings are plain variables:
  * log_init() runs before there is a second thread.
+ *
+ * Nobody may stop the program by not reading its log, least of all a guest that fills the pipe
+ * which stdout and stderr often share. A line is written only where it is taken at once, as poll(2)
+ * says; others wait a moment for that, but only the first in a row, and are lost then.
  */
 #include "vmm/base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +23,12 @@
 #define LINE_MAX_BYTES 1000
 #define LIMIT_LINES 10
 #define LIMIT_WINDOW_NS UINT64_C(5000000000)
+#define PATIENCE_MS 500 /* with a reader that is slow */
 
 static int log_fd = STDERR_FILENO;
 static enum log_level log_max = LOG_WARN;
 static enum log_format log_form = LOG_TEXT;
+static bool reader_stuck;
 
 void log_init(int fd, enum log_level level, enum log_format format)
 {
@@ -35,13 +42,31 @@ static bool is_enabled(enum log_level level)
 	return level <= log_max;
 }
 
-static void put_line(const char *line, size_t len)
+static bool has_room(int wait_ms)
+{
+	struct pollfd p = { .fd = log_fd, .events = POLLOUT };
+	int r;
+
+	if (__atomic_load_n(&reader_stuck, __ATOMIC_RELAXED))
+		wait_ms = 0;
+	do {
+		r = poll(&p, 1, wait_ms);
+	} while (r < 0 && errno == EINTR);
+	__atomic_store_n(&reader_stuck, !r, __ATOMIC_RELAXED);
+	return r; /* an error is the write's to find */
+}
+
+/* False: nobody reads. */
+static bool put_line(const char *line, size_t len, int wait_ms)
 {
 	ssize_t n;
 
+	if (!has_room(wait_ms))
+		return false;
 	do {
 		n = write(log_fd, line, len);
 	} while (n < 0 && errno == EINTR);
+	return true;
 }
 
 /* Cuts at @cap bytes, never inside a character. */
@@ -57,7 +82,7 @@ static size_t fit(const char *text, size_t cap)
 	return len;
 }
 
-static void text_line(const char *text)
+static bool text_line(const char *text, int wait_ms)
 {
 	char line[LINE_MAX_BYTES + 1];
 	int head = snprintf(line, sizeof(line), "microvm: ");
@@ -65,10 +90,10 @@ static void text_line(const char *text)
 
 	memcpy(line + head, text, len);
 	line[(size_t)head + len] = '\n';
-	put_line(line, (size_t)head + len + 1);
+	return put_line(line, (size_t)head + len + 1, wait_ms);
 }
 
-static void json_line(enum log_level level, const char *text)
+static bool json_line(enum log_level level, const char *text, int wait_ms)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };
 	static const char tail[] = "\"}\n";
@@ -91,22 +116,21 @@ static void json_line(enum log_level level, const char *text)
 		at += n;
 	}
 	memcpy(line + at, tail, sizeof(tail) - 1);
-	put_line(line, at + sizeof(tail) - 1);
+	return put_line(line, at + sizeof(tail) - 1, wait_ms);
 }
 
-__attribute__((format(printf, 2, 0)))
-static void emit(enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0)))
+static bool emit(enum log_level level, int wait_ms, const char *fmt, va_list ap)
 {
 	char text[LINE_MAX_BYTES + 1];
 	int saved = errno;
+	bool done;
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	text_clean(text);
-	if (log_form == LOG_JSON)
-		json_line(level, text);
-	else
-		text_line(text);
+	done = log_form == LOG_JSON ? json_line(level, text, wait_ms) : text_line(text, wait_ms);
 	errno = saved;
+	return done;
 }
 
 void log_line(enum log_level level, const char *fmt, ...)
@@ -116,7 +140,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	if (!is_enabled(level))
 		return;
 	va_start(ap, fmt);
-	emit(level, fmt, ap);
+	(void)emit(level, PATIENCE_MS, fmt, ap);
 	va_end(ap);
 }
 
@@ -125,7 +149,7 @@ void log_always(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	emit(LOG_INFO, fmt, ap);
+	(void)emit(LOG_INFO, PATIENCE_MS, fmt, ap);
 	va_end(ap);
 }
 
@@ -135,6 +159,21 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* True if the line is gone. */
+__attribute__((format(printf, 1, 2)))
+static bool warn_at_once(const char *fmt, ...)
+{
+	va_list ap;
+	bool done;
+
+	if (!is_enabled(LOG_WARN))
+		return true;
+	va_start(ap, fmt);
+	done = emit(LOG_WARN, 0, fmt, ap);
+	va_end(ap);
+	return done;
 }
 
 /* One thread opens the next window; the others go on in it. */
@@ -147,8 +186,8 @@ static void open_window(struct log_limit *l, uint64_t seen, uint64_t now)
 		return;
 	__atomic_store_n(&l->used, 0, __ATOMIC_RELAXED);
 	dropped = __atomic_exchange_n(&l->dropped, 0, __ATOMIC_RELAXED);
-	if (dropped)
-		log_line(LOG_WARN, "%u more lines like the next were left out", dropped);
+	if (dropped && !warn_at_once("%u more lines like the next were left out", dropped))
+		__atomic_fetch_add(&l->dropped, dropped, __ATOMIC_RELAXED);
 }
 
 bool log_limit_ok(struct log_limit *l)
@@ -164,4 +203,16 @@ bool log_limit_ok(struct log_limit *l)
 	}
 	__atomic_fetch_add(&l->dropped, 1, __ATOMIC_RELAXED);
 	return false;
+}
+
+void log_limited(struct log_limit *l, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_limit_ok(l) || !is_enabled(LOG_WARN))
+		return;
+	va_start(ap, fmt);
+	if (!emit(LOG_WARN, 0, fmt, ap))
+		__atomic_fetch_add(&l->dropped, 1, __ATOMIC_RELAXED);
+	va_end(ap);
 }

@@ -20,7 +20,10 @@ enum log_format { LOG_TEXT, LOG_JSON };
 /* @fd stays the caller's and is written to until the process ends. Default: stderr, LOG_WARN, LOG_TEXT. */
 void log_init(int fd, enum log_level level, enum log_format format);
 
-/* Writes "microvm: " and the formatted sentence; a line is at most 1,000 bytes, the rest is cut. */
+/*
+ * Writes "microvm: " and the formatted sentence; a line is at most 1,000 bytes, the rest is cut.
+ * Lost where the reader of the log takes nothing for half a second, or has not since.
+ */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* An answer to somebody who asked (a dump): marked as info and written whatever the level is. */
@@ -41,12 +44,14 @@ struct log_limit {
 /* True if the caller may log now. Thread: any; races lose at most an exact count. */
 bool log_limit_ok(struct log_limit *l);
 
-/* For what a guest can cause: a static limit at each call site. */
-#define log_guest(...)                                \
-	do {                                          \
-		static struct log_limit _limit;       \
-		if (log_limit_ok(&_limit))            \
-			log_line(LOG_WARN, __VA_ARGS__); \
+/* A warning, if the limit allows it and the reader takes it at once; counted as left out else. */
+void log_limited(struct log_limit *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* For what a guest can cause: a static limit at each call site, and no waiting. */
+#define log_guest(...)                               \
+	do {                                         \
+		static struct log_limit _limit;      \
+		log_limited(&_limit, __VA_ARGS__);   \
 	} while (0)
 
 #endif
