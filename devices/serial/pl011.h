@@ -5,6 +5,7 @@
  * What:   the register block that Linux' amba-pl011 and early consoles use: data, flags,
  *         interrupt mask and status, identification. 32-byte receive FIFO. No baud rate.
  *         On hosts with 4 KiB pages its reads are no exits as long as there is no input.
+ * Not:    DMA, modem lines; where the bytes go (struct console_sink).
  * Trust:  every access is the guest's. Output that finds no room is dropped and counted.
  * Thread: accesses on vCPU threads; pl011_input() on the loop.
  * Source: ARM DDI 0183 (PL011 TRM).

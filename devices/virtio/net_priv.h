@@ -4,6 +4,7 @@
  *
  * What:   the device, and the two ways to move its packets: net_vhost.c and net_user.c.
  * Not:    for anyone but devices/virtio/net*.c.
+ * Trust:  what came from a ring is checked by vq.h before it is kept here; the rest is ours.
  * Thread: as vdev.h.
  *
  * Words: a pair (receive queue 2i, transmit queue 2i + 1) is ready when the driver set both

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * virtio_pci_priv - what virtio_pci.c and virtio_pci_common.c share; nobody else includes it
+ * virtio_pci_priv - what virtio_pci.c and virtio_pci_common.c share
+ *
+ * What:   the transport's state, and the functions that cross between the two files.
+ * Not:    for anyone else.
+ * Trust:  offsets, widths and values are the guest's; a selector may name what does not exist.
+ * Thread: vCPU threads, but what is written on the loop, as marked.
+ * Source: virtio 1.2 s4.1.4.
  */
 #ifndef DEVICES_VIRTIO_VIRTIO_PCI_PRIV_H
 #define DEVICES_VIRTIO_VIRTIO_PCI_PRIV_H

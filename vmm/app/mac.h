@@ -5,6 +5,7 @@
  * What:   stable where it can be: the same host name and tap name give the same address, so
  *         that leases and neighbour tables survive a restart; others give another one.
  * Not:    whether somebody else on the network has it: two hosts of one name would.
+ * Trust:  names of host and interface, any bytes.
  * Thread: any.
  * Source: IEEE 802 s8.4.
  */

@@ -3,6 +3,7 @@
  * checked - range checks on values that a guest or a file controls
  *
  * What:   sums and containment that cannot wrap.
+ * Not:    alignment and powers of two (types.h).
  * Trust:  every argument may be hostile.
  * Thread: pure.
  */

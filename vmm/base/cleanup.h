@@ -4,6 +4,7 @@
  *
  * What:   __cleanup__ attributes for fds and heap memory, and the steal_ helpers
  *         that hand ownership on.
+ * Not:    reference counts.
  * Thread: pure.
  */
 #ifndef VMM_BASE_CLEANUP_H

@@ -2,6 +2,8 @@
 /*
  * clock - the one clock that this program measures by
  *
+ * What:   a monotonic time in nanoseconds.
+ * Not:    dates: only the RTC asks for those.
  * Thread: any.
  * Source: clock_gettime(2).
  */

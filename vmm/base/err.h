@@ -4,6 +4,7 @@
  *
  * What:   a negative errno with a text "object: cause (remedy)".
  * Not:    printing: the caller that gives up prints it, once (see log.h).
+ * Trust:  arguments may hold any bytes, of file names for instance.
  * Thread: an err belongs to one thread.
  */
 #ifndef VMM_BASE_ERR_H

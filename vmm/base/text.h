@@ -3,6 +3,7 @@
  * text - strings that come from elsewhere, made fit to be shown
  *
  * What:   replaces what would break a line or steer a terminal.
+ * Not:    escaping for a format: JSON has its own (vmm/app/result.c).
  * Trust:  the bytes may be anything a guest or a file name holds.
  * Thread: pure.
  */
