@@ -123,9 +123,6 @@ static int make_memory(struct machine *m, struct err *err)
 		ram = gmem_region(m->mem, 0);
 		r = hyp_set_memory(m->hyp, SLOT_RAM, ram->gpa, ram->size, ram->hva, false);
 	}
-	/* KVM reads a record before it writes it: a huge block would get the huge zero page, and be split at once. */
-	if (!r && m->plan.steal)
-		gmem_keep_small(m->mem, m->plan.steal, m->plan.steal_size);
 	return r ? err_set(err, r, "memory: %llu MiB: %s", (unsigned long long)(size / MIB), strerror(-r)) : 0;
 }
 
