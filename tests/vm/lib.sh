@@ -59,7 +59,8 @@ make_tap()
 clean_up()
 {
 	[ -e /tmp/iperf3.pid ] && kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
-	rm -rf /tmp/iperf3.pid work
+	# what a case waits for must not be there from the one before
+	rm -rf /tmp/iperf3.pid work out err log result.json
 	for t in tap0 tap1; do
 		[ -e /sys/class/net/$t ] && ip link del $t
 	done
