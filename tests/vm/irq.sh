@@ -104,15 +104,15 @@ irq_rebind()
 irq_kexec()
 {
 	make_tap tap0
-	start_guest log "ip4=$GUEST_IP/24 t=kexec,2,$HOST_IP" --initrd initrd.kexec --memory 512M --net tap0,transport=pci
+	start_guest log "ip4=$GUEST_IP/24 t=kexec,2,$HOST_IP end=stay" --initrd initrd.kexec --memory 512M --net tap0,transport=pci
 	wait_for out 'kexec, 2 to go'
 	dump $pid log
 	first=$(counts)
 	wait_for out 'kexec, 1 to go'
-	wait_for out '^ok 1 - ping'
+	wait_for out 'guest: kexec status'
 	dump $pid log
 	last=$(counts)
-	wait $pid || fail "status $?: $(tail -n 10 out) $(cat err)"
+	end_guest
 	tail -n 12 out
 	grep -q 'guest: kexec status 0' out || fail "the guest did not pass"
 	[ "$first" = "$last" ] || fail "before: $first; after: $last"
