@@ -37,52 +37,13 @@
 #include <string.h>
 
 #include "vmm/base/cleanup.h"
-#include "vmm/core/kvm.h"
+#include "vmm/core/gsi_internal.h"
 
 /* GICv3 architecture, ITS register map: two frames, and the one register of the second. */
 #define ITS_SIZE (128 * KIB)
 #define GITS_TRANSLATER 0x10040
 /* KVM's ITS: GITS_TYPER.Devbits and ID_bits say 16 each. */
 #define ITS_MAX_ID 0xffff
-
-#define GSI_LABEL_SIZE 32
-
-struct message {
-	uint64_t addr;
-	uint32_t data;
-	bool valid; /* deliverable; else the other two mean nothing */
-};
-
-enum gsi_state {
-	GSI_FREE, /* all zero: also every SPI, which nobody can allocate or free */
-	GSI_TAKEN,
-	GSI_LEAVING, /* freed, and still in the kernel's table */
-};
-
-struct msi_route {
-	struct gsi_space *space;
-	struct message staged;
-	struct message live;
-	uint32_t devid;
-	uint32_t holds; /* irqfds attached; SPIs too */
-	uint8_t state;  /* enum gsi_state */
-	bool masked;
-	char label[GSI_LABEL_SIZE];
-};
-
-struct gsi_space {
-	struct gsi_cfg cfg;
-	struct hyp *hyp; /* borrowed */
-	pthread_mutex_t lock;
-	bool started;
-	uint32_t top;     /* one more than the highest GSI ever taken */
-	uint32_t lowest;  /* no GSI below is free */
-	uint32_t wanting; /* reasons for a commit, see above */
-	uint32_t leaving;
-	struct gsi_stats stats;
-	struct hyp_route *scratch; /* the table as it is built; max_routes, behind entries */
-	struct msi_route entries[]; /* by GSI; max_routes */
-};
 
 /* Construction */
 
@@ -135,11 +96,6 @@ struct hyp *gsi_hyp(const struct gsi_space *s)
 
 /* Messages */
 
-static bool same_message(const struct message *a, const struct message *b)
-{
-	return a->valid == b->valid && (!a->valid || (a->addr == b->addr && a->data == b->data));
-}
-
 bool gsi_msi_deliverable(const struct gsi_space *s, uint32_t devid, uint64_t addr, uint32_t data)
 {
 	/*
@@ -150,28 +106,22 @@ bool gsi_msi_deliverable(const struct gsi_space *s, uint32_t devid, uint64_t add
 	       data <= ITS_MAX_ID && devid <= ITS_MAX_ID;
 }
 
-/* Is the staged message one that only a commit can make live? */
-static bool route_wants(const struct msi_route *r)
-{
-	return r->staged.valid && !same_message(&r->staged, &r->live);
-}
-
 static bool route_live_locked(const struct msi_route *r)
 {
-	return r->staged.valid && same_message(&r->staged, &r->live);
+	return r->staged.valid && gsi_same_message(&r->staged, &r->live);
 }
 
-static void stage_locked(struct msi_route *r, const struct message *msg)
+static void stage_locked(struct msi_route *r, const struct gsi_message *msg)
 {
-	r->space->wanting -= route_wants(r);
+	r->space->wanting -= gsi_route_wants(r);
 	r->staged = *msg;
-	r->space->wanting += route_wants(r);
+	r->space->wanting += gsi_route_wants(r);
 }
 
 /* Commit */
 
 /* What the next table holds for @r; not valid: nothing. */
-static struct message next_message(const struct msi_route *r)
+static struct gsi_message next_message(const struct msi_route *r)
 {
 	if (r->staged.valid || !r->holds)
 		return r->staged;
@@ -186,7 +136,7 @@ static unsigned build_table(struct gsi_space *s)
 	for (gsi = 0; gsi < s->cfg.nr_spis; gsi++)
 		s->scratch[n++] = (struct hyp_route){ .gsi = gsi, .kind = HYP_ROUTE_SPI, .pin = gsi };
 	for (; gsi < s->top; gsi++) {
-		const struct message msg = next_message(&s->entries[gsi]);
+		const struct gsi_message msg = next_message(&s->entries[gsi]);
 
 		if (msg.valid)
 			s->scratch[n++] = (struct hyp_route){
@@ -316,7 +266,7 @@ void msi_route_free(struct msi_route *r)
 	s = r->space;
 	pthread_mutex_lock(&s->lock);
 	assert(r->state == GSI_TAKEN && !r->holds);
-	stage_locked(r, &(struct message){ 0 });
+	stage_locked(r, &(struct gsi_message){ 0 });
 	if (r->live.valid) {
 		r->state = GSI_LEAVING;
 		s->leaving++;
@@ -342,7 +292,7 @@ void msi_route_note_masked(struct msi_route *r, bool masked)
 
 int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data)
 {
-	struct message msg = { .addr = addr, .data = data };
+	struct gsi_message msg = { .addr = addr, .data = data };
 
 	msg.valid = gsi_msi_deliverable(r->space, r->devid, addr, data);
 	pthread_mutex_lock(&r->space->lock);
@@ -413,66 +363,5 @@ void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats)
 {
 	pthread_mutex_lock(&s->lock);
 	*ret_stats = s->stats;
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void dump_tail(const struct msi_route *r, FILE *out)
-{
-	if (r->holds)
-		fprintf(out, ", %u irqfd%s", r->holds, r->holds == 1 ? "" : "s");
-	fputc('\n', out);
-}
-
-static void dump_spi(const struct gsi_space *s, uint32_t gsi, FILE *out)
-{
-	const struct msi_route *r = &s->entries[gsi];
-
-	if (!r->label[0] && !r->holds)
-		return;
-	fprintf(out, "gsi %u -> SPI %u (INTID %u), %s", gsi, gsi, gsi + 32,
-		r->label[0] ? r->label : "unnamed");
-	dump_tail(r, out);
-}
-
-static const char *dump_note(const struct msi_route *r)
-{
-	if (r->state == GSI_LEAVING)
-		return ", freed, leaves at the next commit";
-	if (route_wants(r))
-		return ", staged";
-	return r->staged.valid || !r->live.valid ? "" : ", leaves at the next commit";
-}
-
-static void dump_msi(const struct gsi_space *s, uint32_t gsi, FILE *out)
-{
-	const struct msi_route *r = &s->entries[gsi];
-	const struct message *msg = r->staged.valid ? &r->staged : &r->live;
-
-	if (r->state == GSI_FREE)
-		return;
-	fprintf(out, "gsi %u -> ", gsi);
-	if (msg->valid)
-		fprintf(out, "MSI addr 0x%llx data %u devid 0x%x -> ITS",
-			(unsigned long long)msg->addr, msg->data, r->devid);
-	else
-		fprintf(out, "nothing, devid 0x%x", r->devid);
-	fprintf(out, ", %s, %s%s", r->label, r->masked ? "masked" : "unmasked", dump_note(r));
-	dump_tail(r, out);
-}
-
-void gsi_dump(struct gsi_space *s, FILE *out)
-{
-	uint32_t gsi;
-
-	pthread_mutex_lock(&s->lock);
-	for (gsi = 0; gsi < s->cfg.nr_spis; gsi++)
-		dump_spi(s, gsi, out);
-	for (; gsi < s->top; gsi++)
-		dump_msi(s, gsi, out);
-	fprintf(out, "commits %llu, skipped %llu, failed %llu, irqfds %u, spi routes %u, msi routes %u\n",
-		(unsigned long long)s->stats.commits,
-		(unsigned long long)s->stats.skipped_commits,
-		(unsigned long long)s->stats.failed_commits, s->stats.irqfds, s->stats.spi_routes,
-		s->stats.msi_routes);
 	pthread_mutex_unlock(&s->lock);
 }
