@@ -74,21 +74,21 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	return 0;
 }
 
-static int host_facts(struct machine *m, struct host_facts *ret_f)
+int machine_host_facts(const struct hyp *h, struct host_facts *ret_f)
 {
 	struct sysinfo si;
 	struct gic_caps caps;
 
 	if (sysinfo(&si))
 		return -errno;
-	gic_probe(m->hyp, &caps);
+	gic_probe(h, &caps);
 	*ret_f = (struct host_facts){
-		.max_ipa_bits = hyp_max_ipa_bits(hyp_kvm_fd(m->hyp)),
-		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(m->hyp)),
+		.max_ipa_bits = hyp_max_ipa_bits(hyp_kvm_fd(h)),
+		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(h)),
 		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
 		.gicv3 = caps.v3,
 		.its = caps.its,
-		.steal_time = vcpu_offers_steal_time(m->hyp),
+		.steal_time = vcpu_offers_steal_time(h),
 	};
 	return 0;
 }
@@ -105,7 +105,7 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	*ret_no_kvm = means_no_kvm(r);
 	if (r)
 		return r;
-	r = host_facts(m, &facts);
+	r = machine_host_facts(m->hyp, &facts);
 	if (r)
 		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
 	return plan_make(m->cfg, &facts, &m->plan, err);

@@ -19,6 +19,8 @@
 #include "vmm/machine/config.h"
 
 struct machine;
+struct hyp;
+struct host_facts;
 
 /* Why the VM ended. */
 enum stop_reason {
@@ -62,6 +64,9 @@ void machine_free(struct machine *m);
  * left to the kernel, which tears a VM down quicker in one piece. Once; no machine_free() after it.
  */
 void machine_let_go(struct machine *m);
+
+/* What the plan (plan.h) wants to know of the host, asked of any VM. sysinfo(2)'s errors. */
+int machine_host_facts(const struct hyp *h, struct host_facts *ret_f);
 
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "arch/arm64/caps.h"
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "arch/arm64/vcpu.h"
+#include "vmm/core/kvm.h"
+
+#ifndef KVM_CAP_ARM_EL2
+#define KVM_CAP_ARM_EL2 240 /* Linux 6.16 */
+#endif
+
+static bool has(const struct hyp *h, long cap)
+{
+	return hyp_check(h, cap) > 0;
+}
+
+/* With the TEST flag nothing is made, and there is no descriptor. */
+static bool device(const struct hyp *h, uint32_t type, uint32_t flags, int *ret_fd)
+{
+	struct kvm_create_device cd = { .type = type, .flags = flags };
+
+	if (ioctl(hyp_vm_fd(h), KVM_CREATE_DEVICE, &cd))
+		return false;
+	*ret_fd = (int)cd.fd;
+	return true;
+}
+
+static bool offers(const struct hyp *h, uint32_t type)
+{
+	int unused;
+
+	return device(h, type, KVM_CREATE_DEVICE_TEST, &unused);
+}
+
+/* What the program would ask for, and whether it gets it. */
+static void probe_cpu(const struct hyp *h, struct caps *c)
+{
+	struct vcpu_features f;
+	struct vcpu cpu;
+
+	if (vcpu_probe_features(h, &f, NULL))
+		return;
+	c->sve = f.sve;
+	c->pmu = f.pmu;
+	c->pauth = f.pauth;
+	c->steal_time = f.steal_time;
+	if (vcpu_new(h, 0, &f, &cpu, NULL))
+		return;
+	c->pages = vcpu_page_sizes(&cpu);
+	vcpu_fini(&cpu);
+}
+
+static bool needs_devid(const struct hyp *h)
+{
+	int gic, its;
+	bool needs;
+
+	if (!device(h, KVM_DEV_TYPE_ARM_VGIC_V3, 0, &gic))
+		return false;
+	needs = device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, 0, &its);
+	if (needs) {
+		needs = hyp_needs_devid(h);
+		close(its);
+	}
+	close(gic);
+	return needs;
+}
+
+void caps_probe(const struct hyp *h, struct caps *ret_c)
+{
+	struct caps c = {
+		.gicv2 = offers(h, KVM_DEV_TYPE_ARM_VGIC_V2),
+		.gicv3 = offers(h, KVM_DEV_TYPE_ARM_VGIC_V3),
+		.irqfd = has(h, KVM_CAP_IRQFD),
+		.resample = has(h, KVM_CAP_IRQFD_RESAMPLE),
+		.ioeventfd = has(h, KVM_CAP_IOEVENTFD),
+		.signal_msi = has(h, KVM_CAP_SIGNAL_MSI),
+		.max_gsis = hyp_max_routes(h),
+		.aarch32 = has(h, KVM_CAP_ARM_EL1_32BIT),
+		.nested = has(h, KVM_CAP_ARM_EL2),
+		.nisv = has(h, KVM_CAP_ARM_NISV_TO_USER),
+	};
+
+	c.its = c.gicv3 && offers(h, KVM_DEV_TYPE_ARM_VGIC_ITS);
+	probe_cpu(h, &c);
+	c.msi_devid = c.its && needs_devid(h);
+	*ret_c = c;
+}
