@@ -10,6 +10,10 @@
  *   2. if some source is to be attached: stage the messages of all vectors, commit once;
  *   3. attach the sources whose route is live.
  *
+ * Where a message makes an SPI (a v2m frame), or is signalled by the loop, 2. has no table to
+ * commit; the steps are the same. A message that is written anew names another SPI, and the
+ * sources move there.
+ *
  * Linux writes the messages of all its vectors under the function mask, before it unmasks
  * the first. So 2. carries all of them in one table, and finds nothing new to commit at the
  * later unmasks. A message alone is no reason for a sync, nor is a vector without a source.
@@ -77,14 +81,14 @@ static void copy_name(char *to, const char *name)
 	to[len] = '\0';
 }
 
-static int init_sources(struct msix *m, unsigned n)
+static int init_sources(struct msix *m, unsigned n, struct loop *loop)
 {
 	char name[24];
 	unsigned i;
 	int err;
 
 	for (i = 0; i < n; i++) {
-		err = irqfd_init(&m->sources[i].irqfd, m->space);
+		err = irqfd_init_msi(&m->sources[i].irqfd, m->space, loop);
 		if (err)
 			return err;
 		m->sources[i].vector = MSIX_NO_VECTOR;
@@ -116,7 +120,7 @@ int msix_new(const struct msix_cfg *cfg, struct msix **ret_m)
 	m->nvec = cfg->nvec;
 	for (i = 0; i < m->nvec; i++)
 		m->entries[i].masked = true;
-	err = init_sources(m, cfg->nsources);
+	err = init_sources(m, cfg->nsources, cfg->loop);
 	if (err)
 		goto fail;
 	*ret_m = m;
@@ -189,7 +193,7 @@ static bool attachment_right(const struct msix *m, const struct msix_source *s)
 {
 	const struct msix_entry *e = source_entry(m, s);
 
-	return e && deliverable(m, e) && in_step(e) && s->irqfd.gsi == msi_route_gsi(e->route);
+	return e && deliverable(m, e) && in_step(e) && irqfd_at_msi(&s->irqfd, e->route);
 }
 
 static bool source_settled(const struct msix *m, const struct msix_source *s)
@@ -427,7 +431,7 @@ static int attach_source(const struct msix *m, struct msix_source *s)
 
 	if (s->irqfd.attached || !source_wanted(m, s) || !e->route || !msi_route_live(e->route))
 		return 0;
-	return irqfd_attach(&s->irqfd, msi_route_gsi(e->route));
+	return irqfd_attach_msi(&s->irqfd, e->route);
 }
 
 static int attach_all(struct msix *m)

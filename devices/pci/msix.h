@@ -5,7 +5,7 @@
  * What:   sources (virtqueues, the config change) are bound to vectors; each source has one
  *         eventfd. A vector is deliverable when ENABLE is set, MASKALL clear, its mask bit
  *         clear, its message valid, and the function a bus master (an MSI is a memory write).
- *         Deliverable: the eventfds of all sources bound to it are attached to its GSI. Not
+ *         Deliverable: the eventfds of all sources bound to it are attached to its message. Not
  *         deliverable: they are detached, and their counters are the pending bits; nothing is
  *         lost, nothing is injected.
  * Not:    configuration space (dev.h).
@@ -28,13 +28,14 @@ struct msix;
 
 struct msix_cfg {
 	struct gsi_space *space;
+	struct loop *loop;     /* before its seal; NULL will do where messages are not signalled */
 	const char *name;      /* of the device, for dumps; copied */
 	unsigned nvec;         /* 1 to MSIX_MAX_VECTORS */
 	unsigned nsources;     /* how many eventfds */
 	uint32_t devid;        /* pci_msi_devid() */
 };
 
-/* As after power-on: disabled, every vector masked, every source at MSIX_NO_VECTOR. -ENOMEM, -EMFILE. */
+/* As after power-on: disabled, every vector masked, every source at MSIX_NO_VECTOR. -ENOMEM, and irqfd_init_msi()'s errors. */
 int msix_new(const struct msix_cfg *cfg, struct msix **ret_m);
 void msix_free(struct msix *m); /* detaches everything, frees the routes; NULL is fine */
 /* "rx0", "config": names source @source in dumps; cut at 15 bytes, as is the device's name. */
@@ -62,7 +63,7 @@ bool msix_stale(const struct msix *m);
  * Loop thread. Detaches what may no longer deliver, commits staged messages in one batch,
  * attaches what may deliver now. On a failed commit the vectors concerned stay detached
  * (masked in effect), the error is returned, msix_stale() stays true and a later call
- * retries. gsi_commit()'s, msi_route_new()'s and irqfd_attach()'s errors.
+ * retries. gsi_commit()'s, msi_route_new()'s and irqfd_attach_msi()'s errors.
  */
 int msix_sync(struct msix *m);
 

@@ -516,6 +516,7 @@ static int init_msix(struct virtio_pci *t, const struct virtio_pci_cfg *cfg)
 {
 	struct msix_cfg mc = {
 		.space = cfg->space,
+		.loop = t->vdev->loop,
 		.name = t->vdev->name,
 		.nvec = t->vdev->nr_queues + 1,
 		.nsources = t->vdev->nr_queues + 1,

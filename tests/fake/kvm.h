@@ -59,6 +59,7 @@ enum fake_op {
 	FAKE_IOEVENTFD_ATTACH,
 	FAKE_IOEVENTFD_DETACH,
 	FAKE_IRQ_LINE,
+	FAKE_SIGNAL_MSI,
 	FAKE_INIT,
 	FAKE_NR_OPS
 };
@@ -70,7 +71,7 @@ struct fake_call {
 	enum fake_op op;
 	int result;
 	int fd;          /* irqfds and ioeventfds */
-	uint32_t n;      /* routes in a table; GSI; SPI; memory slot; ioeventfd's length */
+	uint32_t n;      /* routes in a table; GSI; SPI; memory slot; ioeventfd's length; MSI's data */
 	uint64_t value;  /* line level; address */
 	int64_t match;   /* ioeventfds */
 };
@@ -93,7 +94,7 @@ bool fake_kvm_attached(struct hyp *h, int fd, uint32_t *ret_gsi);
 uint64_t fake_kvm_injected(struct hyp *h);                /* that reached the guest */
 uint64_t fake_kvm_lost(struct hyp *h);                    /* consumed and lost */
 uint64_t fake_kvm_msis(struct hyp *h, uint32_t devid, uint32_t event); /* devid, event below 256 */
-uint64_t fake_kvm_spis(struct hyp *h, uint32_t spi);      /* rising edges and re-asserts by irqfd */
+uint64_t fake_kvm_spis(struct hyp *h, uint32_t spi);      /* rising edges by KVM_IRQ_LINE, and each signal of an irqfd */
 bool fake_kvm_spi_level(struct hyp *h, uint32_t spi);
 
 /*

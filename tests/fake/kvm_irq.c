@@ -420,11 +420,40 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 		err = -EBUSY;
 	if (!err && spi >= h->nr_spis)
 		err = -EINVAL;
-	if (!err)
+	if (!err) {
+		h->spis[spi] += level && !h->levels[spi];
 		h->levels[spi] = level;
+	}
 	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQ_LINE, .result = err, .n = spi, .value = level });
 	pthread_mutex_unlock(&h->lock);
 	return err;
+}
+
+/* The guest has mapped every event; where it has an ITS. */
+static int signal_locked(struct hyp *h, const struct hyp_route *msi)
+{
+	if (!h->inited || !h->has_its)
+		return -ENODEV;
+	if (!deliver_msi(h, msi))
+		return -EINVAL;
+	h->injected++;
+	if (h->on_inject)
+		h->on_inject(h->on_inject_ctx);
+	return 1;
+}
+
+int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid)
+{
+	const struct hyp_route msi = { .addr = addr, .data = data, .valid_devid = valid_devid, .devid = devid };
+	int r;
+
+	pthread_mutex_lock(&h->lock);
+	r = fake_failure(h, FAKE_SIGNAL_MSI);
+	if (!r)
+		r = signal_locked(h, &msi);
+	fake_log_call(h, (struct fake_call){ .op = FAKE_SIGNAL_MSI, .result = r, .n = data, .value = addr });
+	pthread_mutex_unlock(&h->lock);
+	return r;
 }
 
 /* What arrived */

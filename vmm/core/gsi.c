@@ -25,6 +25,11 @@
  *
  * SPI entries are not stored: GSI n is SPI n, and each commit writes them all.
  *
+ * Which way messages go is decided in way_of(), once for a VM. A v2m frame turns each message
+ * into an SPI, and an SPI has its GSI in every table; and where the kernel's table is to stay,
+ * the loop hands messages to KVM_SIGNAL_MSI, which knows no table. On both ways an entry is a
+ * message and a name, its number is no GSI, and it is live as it is staged.
+ *
  * Memory: the arrays span all GSIs but are touched only where GSIs are used; GSIs are handed
  * out lowest first, which keeps both these arrays and the kernel's short.
  */
@@ -36,6 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/core/gsi_internal.h"
 
@@ -44,6 +50,7 @@
 #define GITS_TRANSLATER 0x10040
 /* KVM's ITS: GITS_TYPER.Devbits and ID_bits say 16 each. */
 #define ITS_MAX_ID 0xffff
+#define FIRST_SPI 32 /* its INTID */
 
 /* Construction */
 
@@ -51,7 +58,27 @@ static bool cfg_ok(const struct gsi_cfg *cfg)
 {
 	if (cfg->nr_spis > cfg->max_routes)
 		return false;
-	return cfg->model == MSI_NONE || cfg->doorbell_size == ITS_SIZE;
+	switch (cfg->model) {
+	case MSI_ITS:
+		return cfg->doorbell_size == ITS_SIZE;
+	case MSI_V2M:
+		return cfg->doorbell_size == V2M_FRAME_SIZE && cfg->v2m_count &&
+		       range_fits(cfg->v2m_spi, cfg->v2m_count, cfg->nr_spis);
+	default:
+		return true;
+	}
+}
+
+static enum msi_way way_of(const struct gsi_cfg *cfg)
+{
+	switch (cfg->model) {
+	case MSI_ITS:
+		return cfg->mode == GSI_FLAT ? MSI_BY_SIGNAL : MSI_BY_ROUTE;
+	case MSI_V2M:
+		return MSI_BY_SPI;
+	default:
+		return MSI_BY_NOTHING;
+	}
 }
 
 int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s)
@@ -66,6 +93,7 @@ int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space *
 	s->scratch = (struct hyp_route *)&s->entries[cfg->max_routes];
 	pthread_mutex_init(&s->lock, NULL);
 	s->cfg = *cfg;
+	s->way = way_of(cfg);
 	s->hyp = hyp;
 	s->top = s->lowest = cfg->nr_spis;
 	s->stats.spi_routes = cfg->nr_spis;
@@ -77,16 +105,14 @@ void gsi_space_free(struct gsi_space *s)
 {
 	if (!s)
 		return;
-	assert(!s->stats.irqfds);
+	assert(!s->stats.irqfds && !s->stats.hops);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
-void gsi_space_start(struct gsi_space *s)
+enum msi_way gsi_msi_way(const struct gsi_space *s)
 {
-	pthread_mutex_lock(&s->lock);
-	s->started = true;
-	pthread_mutex_unlock(&s->lock);
+	return s->way;
 }
 
 struct hyp *gsi_hyp(const struct gsi_space *s)
@@ -98,12 +124,17 @@ struct hyp *gsi_hyp(const struct gsi_space *s)
 
 bool gsi_msi_deliverable(const struct gsi_space *s, uint32_t devid, uint64_t addr, uint32_t data)
 {
+	const struct gsi_cfg *cfg = &s->cfg;
+
 	/*
 	 * KVM would take any address in the ITS's two frames; the architecture has one register
 	 * there that makes an interrupt.
 	 */
-	return s->cfg.model == MSI_ITS && addr == s->cfg.doorbell + GITS_TRANSLATER &&
-	       data <= ITS_MAX_ID && devid <= ITS_MAX_ID;
+	if (cfg->model == MSI_ITS)
+		return addr == cfg->doorbell + GITS_TRANSLATER && data <= ITS_MAX_ID && devid <= ITS_MAX_ID;
+	/* Any SPI of the frame's, but no other: those are devices'. */
+	return cfg->model == MSI_V2M && addr == cfg->doorbell + V2M_MSI_SETSPI_NS &&
+	       data - FIRST_SPI - cfg->v2m_spi < cfg->v2m_count;
 }
 
 static bool route_live_locked(const struct msi_route *r)
@@ -115,6 +146,8 @@ static void stage_locked(struct msi_route *r, const struct gsi_message *msg)
 {
 	r->space->wanting -= gsi_route_wants(r);
 	r->staged = *msg;
+	if (r->space->way != MSI_BY_ROUTE)
+		r->live = *msg;
 	r->space->wanting += gsi_route_wants(r);
 }
 
@@ -135,7 +168,7 @@ static unsigned build_table(struct gsi_space *s)
 
 	for (gsi = 0; gsi < s->cfg.nr_spis; gsi++)
 		s->scratch[n++] = (struct hyp_route){ .gsi = gsi, .kind = HYP_ROUTE_SPI, .pin = gsi };
-	for (; gsi < s->top; gsi++) {
+	for (; gsi < s->top && s->way == MSI_BY_ROUTE; gsi++) {
 		const struct gsi_message msg = next_message(&s->entries[gsi]);
 
 		if (msg.valid)
@@ -151,6 +184,12 @@ static unsigned build_table(struct gsi_space *s)
 	return n;
 }
 
+/* The entry's number, which is its GSI where it has one of its own. */
+static uint32_t number_of(const struct msi_route *r)
+{
+	return (uint32_t)(r - r->space->entries);
+}
+
 static void forget_gsi(struct gsi_space *s, uint32_t gsi)
 {
 	s->entries[gsi] = (struct msi_route){ 0 };
@@ -163,7 +202,8 @@ static void table_taken(struct gsi_space *s, unsigned n)
 {
 	uint32_t gsi;
 
-	for (gsi = s->cfg.nr_spis; gsi < s->top; gsi++) {
+	s->ours = true;
+	for (gsi = s->cfg.nr_spis; gsi < s->top && s->way == MSI_BY_ROUTE; gsi++) {
 		struct msi_route *r = &s->entries[gsi];
 
 		r->live = next_message(r);
@@ -181,13 +221,14 @@ static int commit_locked(struct gsi_space *s)
 	unsigned n;
 	int err;
 
-	if (!s->wanting && !s->leaving) {
+	if (!s->wanting && !s->leaving && (s->cfg.mode != GSI_EXPLICIT || s->ours)) {
 		s->stats.skipped_commits++;
 		return 0;
 	}
 	/* Before its INIT the interrupt controller would take the table, and then overwrite it. */
 	if (!s->started)
 		return -EAGAIN;
+	assert(s->cfg.mode != GSI_FLAT);
 	n = build_table(s);
 	err = hyp_set_routes(s->hyp, s->scratch, n);
 	if (err)
@@ -203,6 +244,18 @@ int gsi_commit(struct gsi_space *s)
 
 	pthread_mutex_lock(&s->lock);
 	err = commit_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+int gsi_space_start(struct gsi_space *s)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	s->started = true;
+	if (s->cfg.mode == GSI_EXPLICIT)
+		err = commit_locked(s);
 	pthread_mutex_unlock(&s->lock);
 	return err;
 }
@@ -271,7 +324,7 @@ void msi_route_free(struct msi_route *r)
 		r->state = GSI_LEAVING;
 		s->leaving++;
 	} else {
-		forget_gsi(s, msi_route_gsi(r));
+		forget_gsi(s, number_of(r));
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -313,7 +366,33 @@ bool msi_route_live(const struct msi_route *r)
 
 uint32_t msi_route_gsi(const struct msi_route *r)
 {
-	return (uint32_t)(r - r->space->entries);
+	uint32_t gsi = number_of(r);
+
+	if (r->space->way != MSI_BY_SPI)
+		return gsi;
+	pthread_mutex_lock(&r->space->lock);
+	gsi = r->live.valid ? r->live.data - FIRST_SPI : 0;
+	pthread_mutex_unlock(&r->space->lock);
+	return gsi;
+}
+
+int msi_route_signal(struct msi_route *r)
+{
+	struct gsi_space *s = r->space;
+	struct gsi_message msg;
+	int ret;
+
+	/* Only the loop changes what is live while something hangs on it, and this is the loop. */
+	pthread_mutex_lock(&s->lock);
+	assert(s->way == MSI_BY_SIGNAL);
+	msg = r->live;
+	pthread_mutex_unlock(&s->lock);
+	ret = msg.valid ? hyp_signal_msi(s->hyp, msg.addr, msg.data, s->cfg.need_devid, r->devid) : -EINVAL;
+	pthread_mutex_lock(&s->lock);
+	s->stats.signals++;
+	s->stats.failed_signals += ret <= 0;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
 }
 
 void gsi_label_spi(struct gsi_space *s, uint32_t spi, const char *label)
@@ -331,7 +410,8 @@ static int hold_locked(struct gsi_space *s, uint32_t gsi)
 {
 	if (!s->started)
 		return -EAGAIN;
-	if (gsi >= s->cfg.nr_spis && (gsi >= s->top || !route_live_locked(&s->entries[gsi])))
+	if (gsi >= s->cfg.nr_spis &&
+	    (s->way != MSI_BY_ROUTE || gsi >= s->top || !route_live_locked(&s->entries[gsi])))
 		return -EINVAL;
 	s->entries[gsi].holds++;
 	s->stats.irqfds++;
@@ -354,6 +434,35 @@ void gsi_release(struct gsi_space *s, uint32_t gsi)
 	assert(gsi < s->top && s->entries[gsi].holds);
 	s->entries[gsi].holds--;
 	s->stats.irqfds--;
+	pthread_mutex_unlock(&s->lock);
+}
+
+int msi_route_hold(struct msi_route *r)
+{
+	struct gsi_space *s = r->space;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->started)
+		err = -EAGAIN;
+	else if (s->way != MSI_BY_SIGNAL || !route_live_locked(r))
+		err = -EINVAL;
+	if (!err) {
+		r->holds++;
+		s->stats.hops++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void msi_route_release(struct msi_route *r)
+{
+	struct gsi_space *s = r->space;
+
+	pthread_mutex_lock(&s->lock);
+	assert(r->holds);
+	r->holds--;
+	s->stats.hops--;
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -29,19 +29,29 @@ static const char *dump_note(const struct msi_route *r)
 	return r->staged.valid || !r->live.valid ? "" : ", leaves at the next commit";
 }
 
+/* "MSI ... -> " what takes it; a GSI before it where the entry has one of its own. */
+static void dump_message(const struct gsi_space *s, const struct msi_route *r, const struct gsi_message *msg, FILE *out)
+{
+	if (!msg->valid) {
+		fprintf(out, "nothing, devid 0x%x", r->devid);
+		return;
+	}
+	fprintf(out, "MSI addr 0x%llx data %u devid 0x%x -> ", (unsigned long long)msg->addr, msg->data, r->devid);
+	if (s->way == MSI_BY_SPI)
+		fprintf(out, "gsi %u -> SPI %u", msg->data - 32, msg->data - 32);
+	else
+		fputs(s->way == MSI_BY_SIGNAL ? "KVM_SIGNAL_MSI -> ITS" : "ITS", out);
+}
+
 static void dump_msi(const struct gsi_space *s, uint32_t gsi, FILE *out)
 {
 	const struct msi_route *r = &s->entries[gsi];
-	const struct gsi_message *msg = r->staged.valid ? &r->staged : &r->live;
 
 	if (r->state == GSI_FREE)
 		return;
-	fprintf(out, "gsi %u -> ", gsi);
-	if (msg->valid)
-		fprintf(out, "MSI addr 0x%llx data %u devid 0x%x -> ITS",
-			(unsigned long long)msg->addr, msg->data, r->devid);
-	else
-		fprintf(out, "nothing, devid 0x%x", r->devid);
+	if (s->way == MSI_BY_ROUTE)
+		fprintf(out, "gsi %u -> ", gsi);
+	dump_message(s, r, r->staged.valid ? &r->staged : &r->live, out);
 	fprintf(out, ", %s, %s%s", r->label, r->masked ? "masked" : "unmasked", dump_note(r));
 	dump_tail(r, out);
 }

@@ -34,7 +34,7 @@ enum gsi_state {
 struct msi_route {
 	struct gsi_space *space;
 	struct gsi_message staged;
-	struct gsi_message live;
+	struct gsi_message live; /* in the kernel's table; where messages need no table, as staged */
 	uint32_t devid;
 	uint32_t holds; /* irqfds attached; SPIs too */
 	uint8_t state;  /* enum gsi_state */
@@ -46,7 +46,9 @@ struct gsi_space {
 	struct gsi_cfg cfg;
 	struct hyp *hyp; /* borrowed */
 	pthread_mutex_t lock;
+	enum msi_way way; /* of all messages */
 	bool started;
+	bool ours;        /* the kernel's table is one that we committed */
 	uint32_t top;     /* one more than the highest GSI ever taken */
 	uint32_t lowest;  /* no GSI below is free */
 	uint32_t wanting; /* reasons for a commit, see gsi.c */

@@ -11,6 +11,11 @@
  * none follows its return. The count that KVM zeroes at detach is what an attach found and
  * has already injected.
  *
+ * Where messages are signalled, "attached" means that the loop polls the eventfd, takes each
+ * count and calls KVM_SIGNAL_MSI. The same holds: a signal that the loop has not taken when
+ * the poll ends is in the counter, and a poll of an eventfd with a count reports at once. Poll
+ * and detach both run on the loop, so nothing is injected after a detach.
+ *
  * The GSI is held (gsi_hold()) before the attach and released after the detach, so that its
  * route stands for as long as a signal can look for it.
  */
@@ -36,9 +41,34 @@ int irqfd_init(struct irqfd *f, struct gsi_space *space)
 	return 0;
 }
 
+static void hop(void *ctx, uint32_t events)
+{
+	struct irqfd *f = ctx;
+	uint64_t count;
+
+	(void)events;
+	/* What cannot be delivered now never will: KVM's own irqfds do not keep it either. */
+	if (read(f->fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+		(void)msi_route_signal(f->hop);
+}
+
+int irqfd_init_msi(struct irqfd *f, struct gsi_space *space, struct loop *loop)
+{
+	int err = irqfd_init(f, space);
+
+	if (err || gsi_msi_way(space) != MSI_BY_SIGNAL)
+		return err;
+	err = loop_poll_init(loop, &f->poll, f->fd, hop, f);
+	if (err)
+		close_fd(&f->fd);
+	f->poll.drains = true;
+	return err;
+}
+
 void irqfd_fini(struct irqfd *f)
 {
 	irqfd_detach(f);
+	loop_poll_fini(&f->poll);
 	close_fd(&f->fd);
 }
 
@@ -46,7 +76,7 @@ int irqfd_attach(struct irqfd *f, uint32_t gsi)
 {
 	int err;
 
-	if (f->attached && f->gsi == gsi)
+	if (f->attached && !f->hop && f->gsi == gsi)
 		return 0;
 	irqfd_detach(f);
 	err = gsi_hold(f->space, gsi);
@@ -62,10 +92,54 @@ int irqfd_attach(struct irqfd *f, uint32_t gsi)
 	return 0;
 }
 
+static int attach_hop(struct irqfd *f, struct msi_route *r)
+{
+	int err;
+
+	if (f->hop == r)
+		return 0;
+	irqfd_detach(f);
+	err = msi_route_hold(r);
+	if (err)
+		return err;
+	f->attached = true;
+	f->hop = r;
+	loop_poll_arm(&f->poll, POLLIN);
+	return 0;
+}
+
+int irqfd_attach_msi(struct irqfd *f, struct msi_route *r)
+{
+	if (!msi_route_live(r))
+		return -EINVAL;
+	if (gsi_msi_way(f->space) == MSI_BY_SIGNAL)
+		return attach_hop(f, r);
+	return irqfd_attach(f, msi_route_gsi(r));
+}
+
+bool irqfd_at_msi(const struct irqfd *f, const struct msi_route *r)
+{
+	if (!f->attached)
+		return false;
+	return gsi_msi_way(f->space) == MSI_BY_SIGNAL ? f->hop == r : f->gsi == msi_route_gsi(r);
+}
+
+static void detach_hop(struct irqfd *f)
+{
+	loop_poll_disarm(&f->poll);
+	msi_route_release(f->hop);
+	f->hop = NULL;
+	f->attached = false;
+}
+
 void irqfd_detach(struct irqfd *f)
 {
 	if (!f->attached)
 		return;
+	if (f->hop) {
+		detach_hop(f);
+		return;
+	}
 	/* It fails only for what is not an eventfd, and this one is. */
 	(void)hyp_irqfd_detach(gsi_hyp(f->space), f->fd, f->gsi);
 	f->attached = false;

@@ -3,7 +3,9 @@
  * irqfd - an eventfd that KVM turns into an interrupt on a GSI
  *
  * What:   owns one eventfd; attached, KVM consumes its signals and injects; detached, its
- *         counter remembers them and the next attach injects once.
+ *         counter remembers them and the next attach injects once. Attached to a message
+ *         (irqfd_attach_msi()) it goes the way that gsi_msi_way() says, and where that is
+ *         MSI_BY_SIGNAL the loop takes KVM's part.
  * Not:    routes (gsi.h): a GSI must be live before anything is attached to it.
  * Trust:  the eventfd is also written by vhost, in the kernel; nothing of the guest gets here.
  * Thread: attach and detach on the loop or at set-up; irqfd_raise() any. Two threads may not
@@ -14,22 +16,31 @@
 #ifndef VMM_CORE_IRQFD_H
 #define VMM_CORE_IRQFD_H
 
-#include "vmm/base/types.h"
+#include "vmm/core/loop.h"
 
 struct gsi_space;
+struct msi_route;
 
 struct irqfd {
 	struct gsi_space *space;
 	int fd;
 	bool attached;
-	uint32_t gsi;
+	uint32_t gsi;           /* attached, but not by the loop */
+	struct msi_route *hop;  /* attached by the loop: to this message */
+	struct loop_poll poll;  /* only where messages are signalled */
 };
 
 /* Makes the eventfd (EFD_NONBLOCK | EFD_CLOEXEC). -EMFILE, -ENOMEM. */
 int irqfd_init(struct irqfd *f, struct gsi_space *space);
+/* The same for irqfd_attach_msi(). Before @loop's seal; loop_poll_init()'s errors too. @loop: not looked at unless messages are signalled. */
+int irqfd_init_msi(struct irqfd *f, struct gsi_space *space, struct loop *loop);
 void irqfd_fini(struct irqfd *f); /* detaches, closes */
 /* Attached there already: 0. Attached elsewhere: moves. -EAGAIN before start, -EINVAL where @gsi is not live, KVM's errors. */
 int irqfd_attach(struct irqfd *f, uint32_t gsi);
+/* To the interrupt that @r's live message makes, whatever the way there; moves as above. -EINVAL: @r is not live. */
+int irqfd_attach_msi(struct irqfd *f, struct msi_route *r);
+/* Is it attached to what @r's message makes? */
+bool irqfd_at_msi(const struct irqfd *f, const struct msi_route *r);
 /* Idempotent. After return nothing is injected, and later signals stay in the counter. */
 void irqfd_detach(struct irqfd *f);
 /* Detached only: forgets what was signalled, and tells whether anything was. */

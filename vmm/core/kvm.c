@@ -271,6 +271,19 @@ int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t
 	return ioeventfd(h, fd, gpa, len, match, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
+int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid)
+{
+	struct kvm_msi msi = {
+		.address_lo = (uint32_t)addr,
+		.address_hi = (uint32_t)(addr >> 32),
+		.data = data,
+		.flags = valid_devid ? KVM_MSI_VALID_DEVID : 0,
+		.devid = valid_devid ? devid : 0,
+	};
+
+	return vm_ioctl(h, KVM_SIGNAL_MSI, &msi);
+}
+
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 {
 	struct kvm_irq_level line = {

@@ -90,6 +90,13 @@ int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi);
 int hyp_ioeventfd_attach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match);
 int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match);
 
+/*
+ * KVM_SIGNAL_MSI: a write of @data to @addr by device @devid (unless not @valid_devid), now.
+ * Independent of the routing table. 1: delivered; 0: the guest has not mapped it; -ENODEV: no
+ * ITS; -EINVAL: the address is no doorbell, or it wants a device id; -EBUSY: switched off.
+ */
+int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid);
+
 /* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 
