@@ -74,6 +74,8 @@ struct hyp {
 	struct { enum fake_op op; unsigned nth; int err; } fails[MAX_FAILS];
 	unsigned nr_fails;
 	const char *complaint;
+	const struct hyp_watch *watch;
+	void *watch_ctx;
 
 	pthread_t thread;
 	atomic_bool thread_stop;

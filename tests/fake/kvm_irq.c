@@ -259,6 +259,8 @@ int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 		err = set_routes_locked(h, routes, n);
 	fake_log_call(h, (struct fake_call){ .op = FAKE_SET_ROUTES, .result = err, .n = n });
 	pthread_mutex_unlock(&h->lock);
+	if (h->watch)
+		h->watch->set_routes(h->watch_ctx, routes, n, err);
 	return err;
 }
 
@@ -335,6 +337,8 @@ int hyp_irqfd_attach(struct hyp *h, int fd, uint32_t gsi, int resample_fd)
 		err = attach_locked(h, fd, gsi);
 	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQFD_ATTACH, .result = err, .fd = fd, .n = gsi });
 	pthread_mutex_unlock(&h->lock);
+	if (h->watch)
+		h->watch->irqfd_attach(h->watch_ctx, fd, gsi, resample_fd, err);
 	return err;
 }
 
@@ -368,7 +372,15 @@ int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi)
 		err = detach_locked(h, fd, gsi);
 	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQFD_DETACH, .result = err, .fd = fd, .n = gsi });
 	pthread_mutex_unlock(&h->lock);
+	if (h->watch)
+		h->watch->irqfd_detach(h->watch_ctx, fd, gsi, err);
 	return err;
+}
+
+void hyp_set_watch(struct hyp *h, const struct hyp_watch *watch, void *ctx)
+{
+	h->watch = watch;
+	h->watch_ctx = ctx;
 }
 
 unsigned fake_kvm_nr_irqfds(struct hyp *h)
@@ -426,6 +438,8 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 	}
 	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQ_LINE, .result = err, .n = spi, .value = level });
 	pthread_mutex_unlock(&h->lock);
+	if (h->watch)
+		h->watch->irq_line(h->watch_ctx, spi, level, err);
 	return err;
 }
 

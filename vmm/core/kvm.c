@@ -22,6 +22,8 @@ struct hyp {
 	/* A table of max_routes entries; address space only until a table is written. */
 	struct kvm_irq_routing *routes;
 	size_t routes_size;
+	const struct hyp_watch *watch; /* NULL: nobody looks on */
+	void *watch_ctx;
 };
 
 static int check_ext(int fd, long cap)
@@ -215,6 +217,7 @@ static void fill_route(const struct hyp_route *r, struct kvm_irq_routing_entry *
 int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 {
 	unsigned nr = 0;
+	int r;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (routes[i].kind == HYP_ROUTE_NONE)
@@ -225,18 +228,25 @@ int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 	}
 	h->routes->nr = nr;
 	h->routes->flags = 0;
-	return vm_ioctl(h, KVM_SET_GSI_ROUTING, h->routes);
+	r = vm_ioctl(h, KVM_SET_GSI_ROUTING, h->routes);
+	if (h->watch)
+		h->watch->set_routes(h->watch_ctx, routes, n, r);
+	return r;
 }
 
 int hyp_irqfd_attach(struct hyp *h, int fd, uint32_t gsi, int resample_fd)
 {
 	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = gsi };
+	int r;
 
 	if (resample_fd >= 0) {
 		irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
 		irqfd.resamplefd = (uint32_t)resample_fd;
 	}
-	return vm_ioctl(h, KVM_IRQFD, &irqfd);
+	r = vm_ioctl(h, KVM_IRQFD, &irqfd);
+	if (h->watch)
+		h->watch->irqfd_attach(h->watch_ctx, fd, gsi, resample_fd, r);
+	return r;
 }
 
 int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi)
@@ -244,8 +254,11 @@ int hyp_irqfd_detach(struct hyp *h, int fd, uint32_t gsi)
 	struct kvm_irqfd irqfd = {
 		.fd = (uint32_t)fd, .gsi = gsi, .flags = KVM_IRQFD_FLAG_DEASSIGN,
 	};
+	int r = vm_ioctl(h, KVM_IRQFD, &irqfd);
 
-	return vm_ioctl(h, KVM_IRQFD, &irqfd);
+	if (h->watch)
+		h->watch->irqfd_detach(h->watch_ctx, fd, gsi, r);
+	return r;
 }
 
 static int ioeventfd(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t match, uint32_t flags)
@@ -291,6 +304,15 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 		       (spi + INTID_FIRST_SPI),
 		.level = level,
 	};
+	int r = vm_ioctl(h, KVM_IRQ_LINE, &line);
 
-	return vm_ioctl(h, KVM_IRQ_LINE, &line);
+	if (h->watch)
+		h->watch->irq_line(h->watch_ctx, spi, level, r);
+	return r;
+}
+
+void hyp_set_watch(struct hyp *h, const struct hyp_watch *watch, void *ctx)
+{
+	h->watch = watch;
+	h->watch_ctx = ctx;
 }

@@ -100,4 +100,15 @@ int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid
 /* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 
+/* Who looks on: each function is called after the call of its name, by the same thread, with what was asked and answered. */
+struct hyp_watch {
+	void (*set_routes)(void *ctx, const struct hyp_route *routes, unsigned n, int result);
+	void (*irqfd_attach)(void *ctx, int fd, uint32_t gsi, int resample_fd, int result);
+	void (*irqfd_detach)(void *ctx, int fd, uint32_t gsi, int result);
+	void (*irq_line)(void *ctx, uint32_t spi, bool level, int result);
+};
+
+/* Once, at set-up; both are borrowed. For irq_check.h, which trusts nobody's word on what KVM was told. */
+void hyp_set_watch(struct hyp *h, const struct hyp_watch *watch, void *ctx);
+
 #endif
