@@ -101,6 +101,22 @@ void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struc
 	put32(d->wmask + PCI_BASE_ADDRESS_0 + 4 * bar, (uint32_t)~(size - 1));
 }
 
+void pci_dev_set_bar64(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx)
+{
+	const uint64_t mask = ~(size - 1);
+
+	assert(bar + 1 < PCI_NUM_BARS && is_pow2(size) && size >= 16 && size <= BIT64(62));
+	d->bars[bar] = (struct pci_bar){ .size = size, .wide = true, .ops = ops, .ctx = ctx };
+	d->cfg[PCI_BASE_ADDRESS_0 + 4 * bar] |= PCI_BASE_ADDRESS_MEM_TYPE_64;
+	put32(d->wmask + PCI_BASE_ADDRESS_0 + 4 * bar, (uint32_t)mask);
+	put32(d->wmask + PCI_BASE_ADDRESS_0 + 4 * (bar + 1), (uint32_t)(mask >> 32));
+}
+
+void pci_dev_set_prefetchable(struct pci_dev *d, unsigned bar)
+{
+	d->cfg[PCI_BASE_ADDRESS_0 + 4 * bar] |= PCI_BASE_ADDRESS_MEM_PREFETCH;
+}
+
 int pci_dev_add_cap(struct pci_dev *d, uint8_t id, const void *body, size_t len, const uint8_t *wmask)
 {
 	unsigned off = d->cap_end;
@@ -171,12 +187,21 @@ uint32_t pci_dev_cfg_read(struct pci_dev *d, unsigned off, unsigned len)
 	return val;
 }
 
+/* The address in the register, or the pair of them. */
+static gpa_t bar_address(const struct pci_dev *d, unsigned bar)
+{
+	const unsigned off = PCI_BASE_ADDRESS_0 + 4 * bar;
+	gpa_t at = get32(d, off) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
+
+	return d->bars[bar].wide ? at | (gpa_t)get32(d, off + 4) << 32 : at;
+}
+
 /* Is @bar wanted at another place than it has, or at none? */
 static bool misplaced(const struct pci_dev *d, unsigned bar)
 {
 	bool decode = get16(d, PCI_COMMAND) & PCI_COMMAND_MEMORY;
 
-	return d->bars[bar].mapped && (!decode || d->bars[bar].gpa != get32(d, PCI_BASE_ADDRESS_0 + 4 * bar));
+	return d->bars[bar].mapped && (!decode || d->bars[bar].gpa != bar_address(d, bar));
 }
 
 /* First all that leave, then all that come: a function may exchange two of its own BARs. */
@@ -199,7 +224,7 @@ static void place_bars_locked(struct pci_dev *d, bool *ret_left, bool *ret_came)
 		struct pci_bar *b = &d->bars[i];
 
 		if (decode && b->size && !b->mapped &&
-		    pci_host_map_bar(d->host, b, get32(d, PCI_BASE_ADDRESS_0 + 4 * i)) == 0)
+		    pci_host_map_bar(d->host, b, bar_address(d, i)) == 0)
 			*ret_came = true;
 	}
 }
@@ -220,6 +245,8 @@ void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t v
 
 	if (!access_ok(off, len) || !range_fits(off, len, PCI_CFG_SIZE))
 		return;
+	if (d->ops && d->ops->cfg_write)
+		d->ops->cfg_write(d, off, len, val);
 	pthread_mutex_lock(&d->lock);
 	merge_locked(d, off, len, val);
 	if (ranges_overlap(off, len, PCI_COMMAND, 2) ||

@@ -3,7 +3,7 @@
  * pci/dev - one PCI function: configuration space, BARs, capabilities
  *
  * What:   256 bytes of type-0 configuration space with a write mask, BAR sizing and moves,
- *         a capability list. No INTx: the Interrupt Pin register is 0. On hosts with 4 KiB
+ *         a capability list. The Interrupt Pin register is 0, unless an owner pokes it. On hosts with 4 KiB
  *         pages the guest reads it without exits, through a view, from its first read on.
  * Not:    the bus (host.h), MSI-X behaviour (msix.h).
  * Trust:  every offset, width and value is the guest's. A BAR takes effect only wholly
@@ -27,7 +27,8 @@ struct pci_dev;
 struct pci_host;
 
 struct pci_bar {
-	uint64_t size;          /* bytes, a power of two >= 16; 0: not implemented */
+	uint64_t size;          /* bytes, a power of two >= 16; 0: not implemented, or another's upper half */
+	bool wide;              /* 64-bit: its register and the next one */
 	const struct bus_ops *ops;
 	void *ctx;
 	gpa_t gpa;              /* where it is mapped now */
@@ -43,6 +44,11 @@ struct pci_dev_ops {
 	 * to be mapped. May be NULL.
 	 */
 	void (*cfg_written)(struct pci_dev *d, unsigned off, unsigned len);
+	/*
+	 * Before a configuration write of @val, as the guest wrote it, to [@off, @off + @len) takes
+	 * effect; not under the lock. May be NULL.
+	 */
+	void (*cfg_write)(struct pci_dev *d, unsigned off, unsigned len, uint32_t val);
 	/*
 	 * Before a configuration read of [@off, @off + @len), not under the lock: may refresh cfg[]
 	 * by pci_dev_poke() (PCI_CFG window). May be NULL. All else that a read returns stands in
@@ -80,6 +86,12 @@ void pci_dev_init(struct pci_dev *d, const struct pci_ids *ids, const struct pci
 void pci_dev_fini(struct pci_dev *d);
 /* A 32-bit non-prefetchable memory BAR. @bar 0 to 5; @size a power of two >= 16. Before pci_host_add(). */
 void pci_dev_set_bar(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx);
+/*
+ * A 64-bit memory BAR: @bar 0 to 4, and its upper half at the next. @size up to 2^62. A device that is
+ * handed on may have prefetchable ones, of either width.
+ */
+void pci_dev_set_bar64(struct pci_dev *d, unsigned bar, uint64_t size, const struct bus_ops *ops, void *ctx);
+void pci_dev_set_prefetchable(struct pci_dev *d, unsigned bar);
 /* Lets the guest read cfg[] through memory slot @slot of @hyp. Before the guest runs; all borrowed. */
 void pci_dev_set_view(struct pci_dev *d, struct loop *loop, struct hyp *hyp, uint32_t slot);
 /*

@@ -134,7 +134,8 @@ int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa)
 {
 	int r;
 
-	if (!range_within(gpa, bar->size, h->cfg.mem_base, h->cfg.mem_size))
+	if (!range_within(gpa, bar->size, h->cfg.mem_base, h->cfg.mem_size) &&
+	    !range_within(gpa, bar->size, h->cfg.mem64_base, h->cfg.mem64_size))
 		return -EINVAL;
 	pthread_mutex_lock(&h->lock);
 	r = map_locked(h, bar, gpa);

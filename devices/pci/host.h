@@ -3,7 +3,7 @@
  * pci/host - a generic ECAM host bridge with one bus
  *
  * What:   the configuration window (device << 15 | function << 12 | register), and the
- *         memory window in which BARs may lie.
+ *         memory windows in which BARs may lie.
  * Not:    bridges and further buses, I/O space; interrupts (msix.h).
  * Trust:  every access is the guest's.
  * Thread: as dev.h; functions are added before the guest runs.
@@ -18,6 +18,8 @@ struct pci_host_cfg {
 	gpa_t ecam;        /* PCI_ECAM_SIZE bytes */
 	gpa_t mem_base;    /* window for BARs; bus address = GPA */
 	uint64_t mem_size; /* bytes */
+	gpa_t mem64_base;  /* another, above 4 GiB, for 64-bit BARs */
+	uint64_t mem64_size; /* bytes; 0: none */
 };
 
 #define PCI_ECAM_SIZE (1 * MIB)
@@ -31,7 +33,7 @@ int pci_host_add(struct pci_host *h, struct pci_dev *d, uint16_t rid);
 
 /*
  * dev.c's side, under the function's lock. Maps @bar at [gpa, gpa + size): -EINVAL outside the
- * window, -EEXIST on another BAR, -ENOSPC where the bus is full; then it stays unmapped.
+ * windows, -EEXIST on another BAR, -ENOSPC where the bus is full; then it stays unmapped.
  */
 int pci_host_map_bar(struct pci_host *h, struct pci_bar *bar, gpa_t gpa);
 void pci_host_unmap_bar(struct pci_host *h, struct pci_bar *bar);

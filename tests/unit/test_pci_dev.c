@@ -376,6 +376,66 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, test_pci_dev_fini_leaves_bus);
 }
 
+/* Above 4 GiB, in the window for 64-bit BARs; each half is a register of its own. */
+START_TEST(test_pci_dev_bar64_moves_by_halves)
+{
+	const struct pci_host_cfg cfg = { .ecam = 0x50000000, .mem_base = WIN, .mem_size = WIN_SIZE,
+					  .mem64_base = 1ull << 32, .mem64_size = 1ull << 32 };
+	struct pci_host *h;
+	struct pci_dev *d = aligned_alloc(VIEW_SIZE, sizeof(*d));
+	gpa_t at = 0;
+
+	ck_assert_int_eq(pci_host_new(bus, &cfg, &h), 0);
+	pci_dev_init(d, &ids, NULL);
+	pci_dev_set_bar64(d, 2, 1ull << 31, &bar_ops, &nr[1]);
+	pci_dev_set_prefetchable(d, 2);
+	ck_assert_int_eq(pci_host_add(h, d, 3 << 3), 0);
+	for (unsigned i = 2; i < 4; i++)
+		pci_dev_cfg_write(d, BAR(i), 4, UINT32_MAX);
+	ck_assert_uint_eq(pci_dev_cfg_read(d, BAR(2), 4), 0x8000000c);
+	ck_assert_uint_eq(pci_dev_cfg_read(d, BAR(3), 4), UINT32_MAX);
+	pci_dev_cfg_write(d, BAR(2), 4, 0x80000000);
+	decode(d, true);
+	ck_assert(!pci_dev_bar_gpa(d, 2, &at)); /* at the top of everything */
+	pci_dev_cfg_write(d, BAR(3), 4, 1);
+	ck_assert(pci_dev_bar_gpa(d, 2, &at));
+	ck_assert_uint_eq(at, 0x180000000);
+	ck_assert_uint_eq(bus_read(bus, 0x1ffffffff, 1), 0xb1);
+	pci_dev_cfg_write(d, BAR(2), 4, 0);
+	ck_assert(pci_dev_bar_gpa(d, 2, &at));
+	ck_assert_uint_eq(at, 0x100000000);
+	pci_dev_cfg_write(d, BAR(3), 4, 0);
+	ck_assert(!pci_dev_bar_gpa(d, 2, &at));
+	pci_dev_fini(d);
+	free(d);
+	pci_host_free(h);
+}
+END_TEST
+
+static uint32_t seen;
+
+static void cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t val)
+{
+	(void)len;
+	ck_assert_uint_eq(pci_dev_get16(d, off), 0); /* not yet merged, and not locked */
+	seen = val;
+}
+
+START_TEST(test_pci_dev_cfg_write_sees_the_value_as_written)
+{
+	static const struct pci_dev_ops own = { .cfg_write = cfg_write };
+	struct pci_dev *d = aligned_alloc(VIEW_SIZE, sizeof(*d));
+
+	pci_dev_init(d, &ids, &own);
+	seen = 0;
+	pci_dev_cfg_write(d, 0x80, 2, 0xbeef); /* read-only */
+	ck_assert_uint_eq(seen, 0xbeef);
+	ck_assert_uint_eq(pci_dev_cfg_read(d, 0x80, 2), 0);
+	pci_dev_fini(d);
+	free(d);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pci_dev");
@@ -386,6 +446,8 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	add_tests(t);
+	tcase_add_test(t, test_pci_dev_bar64_moves_by_halves);
+	tcase_add_test(t, test_pci_dev_cfg_write_sees_the_value_as_written);
 	suite_add_tcase(s, t);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
