@@ -73,7 +73,7 @@ struct fake_call {
 	int fd;          /* irqfds and ioeventfds */
 	uint32_t n;      /* routes in a table; GSI; SPI; memory slot; ioeventfd's length; MSI's data */
 	uint64_t value;  /* line level; address */
-	int64_t match;   /* ioeventfds */
+	int64_t match;   /* ioeventfds; an irqfd's resample descriptor */
 };
 
 /* The log, oldest first; only the newest 65,536 calls are kept. */

@@ -335,7 +335,8 @@ int hyp_irqfd_attach(struct hyp *h, int fd, uint32_t gsi, int resample_fd)
 		err = (int)eventfd_id(resample_fd);
 	if (!err)
 		err = attach_locked(h, fd, gsi);
-	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQFD_ATTACH, .result = err, .fd = fd, .n = gsi });
+	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQFD_ATTACH, .result = err, .fd = fd, .n = gsi,
+					     .match = resample_fd });
 	pthread_mutex_unlock(&h->lock);
 	if (h->watch)
 		h->watch->irqfd_attach(h->watch_ctx, fd, gsi, resample_fd, err);

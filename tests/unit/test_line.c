@@ -162,6 +162,49 @@ START_TEST(test_edge_line_errors)
 }
 END_TEST
 
+/* KVM gets the second eventfd; what was signalled while detached is forgotten. */
+START_TEST(test_resample_line_attaches_with_its_eoi)
+{
+	struct rig r = rig_new();
+	struct resample_line l;
+	struct fake_call c;
+
+	ck_assert_int_eq(resample_line_init(&l, r.space, 9, "vfio0"), 0);
+	fake_kvm_forget_calls(r.hyp);
+	ck_assert_int_eq(resample_line_attach(&l), 0);
+	c = fake_kvm_call(r.hyp, 0);
+	ck_assert_int_eq(c.op, FAKE_IRQFD_ATTACH);
+	ck_assert_int_eq(c.fd, l.irqfd.fd);
+	ck_assert_uint_eq(c.n, 9);
+	ck_assert_int_eq(c.match, l.eoi_fd);
+	irqfd_raise(&l.irqfd);
+	fake_kvm_pump(r.hyp);
+	ck_assert_uint_eq(fake_kvm_spis(r.hyp, 9), 1);
+	resample_line_detach(&l);
+	irqfd_raise(&l.irqfd);
+	resample_line_detach(&l);
+	ck_assert(!irqfd_pending(&l.irqfd));
+	resample_line_fini(&l);
+	ck_assert_int_eq(l.eoi_fd, -1);
+	rig_free(&r);
+}
+END_TEST
+
+START_TEST(test_resample_line_errors)
+{
+	struct rig r = rig_new();
+	struct resample_line l;
+	struct famine famine;
+
+	for (unsigned left = 0; left < 2; left++) {
+		famine_begin(&famine, left);
+		ck_assert_int_eq(resample_line_init(&l, r.space, 1, "x"), -EMFILE);
+		famine_end(&famine);
+	}
+	rig_free(&r);
+}
+END_TEST
+
 START_TEST(test_line_names_in_dump)
 {
 	struct rig r = rig_new();
@@ -198,6 +241,8 @@ int main(void)
 	tcase_add_test(t, test_edge_line_detach_forgets);
 	tcase_add_test(t, test_edge_line_more_eventfds_join);
 	tcase_add_test(t, test_edge_line_errors);
+	tcase_add_test(t, test_resample_line_attaches_with_its_eoi);
+	tcase_add_test(t, test_resample_line_errors);
 	tcase_add_test(t, test_line_names_in_dump);
 	suite_add_tcase(s, t);
 	return run_suite(s);

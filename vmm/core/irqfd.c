@@ -37,7 +37,7 @@ int irqfd_init(struct irqfd *f, struct gsi_space *space)
 
 	if (fd < 0)
 		return -errno;
-	*f = (struct irqfd){ .space = space, .fd = fd };
+	*f = (struct irqfd){ .space = space, .fd = fd, .resample_fd = -1 };
 	return 0;
 }
 
@@ -82,7 +82,7 @@ int irqfd_attach(struct irqfd *f, uint32_t gsi)
 	err = gsi_hold(f->space, gsi);
 	if (err)
 		return err;
-	err = hyp_irqfd_attach(gsi_hyp(f->space), f->fd, gsi, -1);
+	err = hyp_irqfd_attach(gsi_hyp(f->space), f->fd, gsi, f->resample_fd);
 	if (err) {
 		gsi_release(f->space, gsi);
 		return err;

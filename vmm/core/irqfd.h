@@ -24,6 +24,7 @@ struct msi_route;
 struct irqfd {
 	struct gsi_space *space;
 	int fd;
+	int resample_fd;        /* signalled at the guest's end of interrupt, on a level SPI; -1: none. Borrowed, of line.h. */
 	bool attached;
 	uint32_t gsi;           /* attached, but not by the loop */
 	struct msi_route *hop;  /* attached by the loop: to this message */

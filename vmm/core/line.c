@@ -9,9 +9,16 @@
  * Edge: KVM's irqfd raises an SPI and never lowers it, which is a pulse to a distributor
  * that was told "edge" and a storm to one that was told "level". The device tree says edge
  * for these lines, and no two devices share one.
+ *
+ * Resampled: KVM keeps the line up from the signal to the guest's end of interrupt, which it tells
+ * by the second eventfd. Its detach lowers the line.
  */
 #include "vmm/core/line.h"
 
+#include <errno.h>
+#include <sys/eventfd.h>
+
+#include "vmm/base/cleanup.h"
 #include "vmm/core/gsi.h"
 #include "vmm/core/kvm.h"
 
@@ -69,4 +76,39 @@ void edge_line_pulse(struct edge_line *l)
 uint32_t edge_line_gsi(const struct edge_line *l)
 {
 	return l->spi;
+}
+
+int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_t spi, const char *label)
+{
+	int err;
+
+	l->eoi_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (l->eoi_fd < 0)
+		return -errno;
+	err = irqfd_init(&l->irqfd, space);
+	if (err) {
+		close_fd(&l->eoi_fd);
+		return err;
+	}
+	l->irqfd.resample_fd = l->eoi_fd;
+	l->spi = spi;
+	gsi_label_spi(space, spi, label);
+	return 0;
+}
+
+void resample_line_fini(struct resample_line *l)
+{
+	irqfd_fini(&l->irqfd);
+	close_fd(&l->eoi_fd);
+}
+
+int resample_line_attach(struct resample_line *l)
+{
+	return irqfd_attach(&l->irqfd, l->spi);
+}
+
+void resample_line_detach(struct resample_line *l)
+{
+	irqfd_detach(&l->irqfd);
+	(void)irqfd_take(&l->irqfd);
 }

@@ -3,7 +3,8 @@
  * line - one SPI, as a wire
  *
  * What:   level lines held by KVM_IRQ_LINE (PL011, PL031); edge lines raised by an irqfd on
- *         the SPI's own GSI (virtio-mmio).
+ *         the SPI's own GSI (virtio-mmio); level lines that the kernel raises and lowers by
+ *         irqfds with resampling (VFIO's INTx).
  * Not:    messages (gsi.h); more than one device on a line.
  * Trust:  the guest decides how often a device changes its line: each change is one ioctl at most.
  * Thread: line_set() and edge_line_pulse() any; attach on the loop or at set-up.
@@ -43,5 +44,22 @@ int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activ
 void edge_line_detach(struct edge_line *l);  /* and forget what was signalled meanwhile */
 void edge_line_pulse(struct edge_line *l);   /* any thread */
 uint32_t edge_line_gsi(const struct edge_line *l);
+
+/*
+ * A level line whose source is in the kernel (VFIO): a signal on irqfd.fd asserts it; at the guest's
+ * end of interrupt KVM lowers it and signals @eoi_fd, and whoever waits there asserts it again if
+ * the source still does.
+ */
+struct resample_line {
+	struct irqfd irqfd;
+	int eoi_fd; /* eventfd */
+	uint32_t spi;
+};
+
+/* As edge_line_init(). */
+int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_t spi, const char *label);
+void resample_line_fini(struct resample_line *l);
+int resample_line_attach(struct resample_line *l);  /* irqfd_attach()'s errors */
+void resample_line_detach(struct resample_line *l); /* lowers it, and forgets what was signalled meanwhile */
 
 #endif
