@@ -18,11 +18,13 @@
 #include "arch/arm64/fdt.h"
 #include "arch/arm64/layout.h"
 
-enum { PHANDLE_GIC = 1, PHANDLE_ITS = 2, PHANDLE_CLOCK = 3 };
+enum { PHANDLE_GIC = 1, PHANDLE_MSI = 2, PHANDLE_CLOCK = 3 };
 
 /* arm,gic-v3.yaml: the three cells of an interrupt. */
 enum { GIC_SPI = 0, GIC_PPI = 1 };
 enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
+/* arm,gic.yaml: a GICv2's PPIs say which CPUs have them, in bits 15 to 8 of the third cell. */
+#define PPI_CPUS_SHIFT 8
 
 /* pci.txt of IEEE 1275: space code of 32-bit, non-prefetchable memory. */
 #define PCI_SPACE_MEM32 0x02000000u
@@ -111,6 +113,12 @@ static void reg1(struct out *o, gpa_t addr, uint64_t size)
 	reg(o, (const uint64_t[]){ addr, size }, 1);
 }
 
+/* The third cell of a level PPI that every CPU has. */
+static uint32_t ppi_level(const struct fdt_desc *d)
+{
+	return LEVEL_HIGH | (d->gicv2 ? (BIT64(d->nr_cpus) - 1) << PPI_CPUS_SHIFT : 0);
+}
+
 static void interrupt(struct out *o, uint32_t kind, uint32_t nr, uint32_t trigger)
 {
 	cells(o, "interrupts", (const uint32_t[]){ kind, nr, trigger }, 3);
@@ -178,11 +186,12 @@ static void psci(struct out *o)
 	end(o);
 }
 
-static void timer(struct out *o)
+static void timer(struct out *o, const struct fdt_desc *d)
 {
+	const uint32_t level = ppi_level(d);
 	const uint32_t irqs[] = {
-		GIC_PPI, LAYOUT_PPI_TIMER_SECURE, LEVEL_HIGH, GIC_PPI, LAYOUT_PPI_TIMER_PHYS, LEVEL_HIGH,
-		GIC_PPI, LAYOUT_PPI_TIMER_VIRT, LEVEL_HIGH,   GIC_PPI, LAYOUT_PPI_TIMER_HYP, LEVEL_HIGH,
+		GIC_PPI, LAYOUT_PPI_TIMER_SECURE, level, GIC_PPI, LAYOUT_PPI_TIMER_PHYS, level,
+		GIC_PPI, LAYOUT_PPI_TIMER_VIRT, level,   GIC_PPI, LAYOUT_PPI_TIMER_HYP, level,
 	};
 
 	begin(o, "timer");
@@ -192,39 +201,57 @@ static void timer(struct out *o)
 	end(o);
 }
 
-static void pmu(struct out *o)
+static void pmu(struct out *o, const struct fdt_desc *d)
 {
 	begin(o, "pmu");
 	str(o, "compatible", "arm,armv8-pmuv3");
-	interrupt(o, GIC_PPI, LAYOUT_PPI_PMU, LEVEL_HIGH);
+	interrupt(o, GIC_PPI, LAYOUT_PPI_PMU, ppi_level(d));
+	end(o);
+}
+
+static void its(struct out *o, const struct fdt_desc *d)
+{
+	begin_at(o, "msi-controller", d->its);
+	str(o, "compatible", "arm,gic-v3-its");
+	u32(o, "phandle", PHANDLE_MSI);
+	flag(o, "msi-controller");
+	u32(o, "#msi-cells", 1);
+	reg1(o, d->its, LAYOUT_ITS_SIZE);
+	end(o);
+}
+
+/* What MSI_TYPER says is said here too, which spares the guest an exit. The SPIs are told as INTIDs. */
+static void v2m(struct out *o, const struct fdt_desc *d)
+{
+	begin_at(o, "v2m", d->v2m);
+	str(o, "compatible", "arm,gic-v2m-frame");
+	u32(o, "phandle", PHANDLE_MSI);
+	flag(o, "msi-controller");
+	reg1(o, d->v2m, 4 * KIB);
+	u32(o, "arm,msi-base-spi", d->v2m_spi + 32);
+	u32(o, "arm,msi-num-spis", d->v2m_count);
 	end(o);
 }
 
 static void gic(struct out *o, const struct fdt_desc *d)
 {
-	const uint64_t regs[] = {
-		d->gicd, LAYOUT_GICD_SIZE, d->gicr, d->nr_cpus * LAYOUT_GICR_STEP,
-	};
+	const uint64_t v3[] = { d->gicd, LAYOUT_GICD_SIZE, d->gicr, d->nr_cpus * LAYOUT_GICR_STEP };
+	const uint64_t v2[] = { d->gicd, LAYOUT_GICD_V2_SIZE, d->gicc, LAYOUT_GICC_SIZE };
 
 	begin_at(o, "interrupt-controller", d->gicd);
-	str(o, "compatible", "arm,gic-v3");
+	str(o, "compatible", d->gicv2 ? "arm,gic-400" : "arm,gic-v3");
 	u32(o, "phandle", PHANDLE_GIC);
 	flag(o, "interrupt-controller");
 	u32(o, "#interrupt-cells", 3);
 	u32(o, "#address-cells", 2);
 	u32(o, "#size-cells", 2);
 	flag(o, "ranges");
-	reg(o, regs, 2);
-	interrupt(o, GIC_PPI, LAYOUT_PPI_GIC, LEVEL_HIGH);
-	if (d->has_its) {
-		begin_at(o, "msi-controller", d->its);
-		str(o, "compatible", "arm,gic-v3-its");
-		u32(o, "phandle", PHANDLE_ITS);
-		flag(o, "msi-controller");
-		u32(o, "#msi-cells", 1);
-		reg1(o, d->its, LAYOUT_ITS_SIZE);
-		end(o);
-	}
+	reg(o, d->gicv2 ? v2 : v3, 2);
+	interrupt(o, GIC_PPI, LAYOUT_PPI_GIC, ppi_level(d));
+	if (d->has_its)
+		its(o, d);
+	if (d->v2m_count)
+		v2m(o, d);
 	end(o);
 }
 
@@ -281,7 +308,8 @@ static void vmmio(struct out *o, const struct fdt_vmmio *v)
 /*
  * Without dma-coherent Linux does cache maintenance by virtual address and, on hosts without
  * FWB, corrupts rings. No interrupt-map: functions have MSI-X and no pin. msi-map is there
- * where an ITS is, for the 256 functions of bus 0.
+ * where something takes messages, for the 256 functions of bus 0; a v2m frame does not look at
+ * who sends one.
  */
 static void pci(struct out *o, const struct fdt_desc *d)
 {
@@ -301,8 +329,8 @@ static void pci(struct out *o, const struct fdt_desc *d)
 	u32(o, "linux,pci-domain", 0);
 	cells(o, "ranges", ranges, ARRAY_LEN(ranges));
 	flag(o, "dma-coherent");
-	if (d->has_its)
-		cells(o, "msi-map", (const uint32_t[]){ 0, PHANDLE_ITS, d->msi_devid_base, 0x100 }, 4);
+	if (d->has_its || d->v2m_count)
+		cells(o, "msi-map", (const uint32_t[]){ 0, PHANDLE_MSI, d->msi_devid_base, 0x100 }, 4);
 	end(o);
 }
 
@@ -318,9 +346,9 @@ static void root(struct out *o, const struct fdt_desc *d)
 	memory(o, d);
 	cpus(o, d);
 	psci(o);
-	timer(o);
+	timer(o, d);
 	if (d->pmu)
-		pmu(o);
+		pmu(o, d);
 	gic(o, d);
 	apb_clock(o);
 	uart(o);
@@ -336,7 +364,7 @@ int fdt_build(const struct fdt_desc *d, void *buf, size_t cap, size_t *ret_len)
 {
 	struct out o = { .fdt = buf };
 
-	if (!d->nr_cpus || !d->ram_size || cap > INT32_MAX)
+	if (!d->nr_cpus || !d->ram_size || cap > INT32_MAX || (d->gicv2 && d->nr_cpus > LAYOUT_MAX_CPUS_V2))
 		return -EINVAL;
 	/* A tree is built once, at every start: looking for equal names would cost more than their bytes. */
 	note(&o, fdt_create_with_flags(buf, (int)cap, FDT_CREATE_FLAG_NO_NAME_DEDUP));

@@ -7,7 +7,7 @@
  * Trust:  the description is ours (a plan); the command line is the user's.
  * Thread: pure.
  * Source: Devicetree Specification 0.4; Linux Documentation/devicetree/bindings:
- *         arm/cpus.yaml, interrupt-controller/arm,gic-v3.yaml, pci/host-generic-pci.yaml,
+ *         arm/cpus.yaml, interrupt-controller/arm,gic-v3.yaml and arm,gic.yaml, pci/host-generic-pci.yaml,
  *         virtio/mmio.yaml, serial/pl011.yaml, rtc/arm,pl031.yaml, arm/psci.yaml, timer.
  */
 #ifndef ARCH_ARM64_FDT_H
@@ -26,9 +26,12 @@ struct fdt_desc {
 	gpa_t ram; uint64_t ram_size;
 	const uint64_t *mpidr; unsigned nr_cpus;
 	bool pmu;
-	bool has_its;
+	bool gicv2;                         /* else GICv3 */
+	bool has_its;                       /* GICv3 only */
 	gpa_t gicd, gicr, its;
-	bool has_pci;                       /* a host bridge; MSIs by the ITS where there is one */
+	gpa_t gicc;                         /* GICv2: the CPU interface, instead of gicr */
+	gpa_t v2m; uint32_t v2m_spi, v2m_count; /* count 0: no frame */
+	bool has_pci;                       /* a host bridge; MSIs by the ITS or the frame where there is one */
 	uint32_t msi_devid_base;            /* device id of function 0 (pci_msi_devid(0)) for msi-map */
 	gpa_t ecam, pci_mem; uint64_t pci_mem_size;
 	const struct fdt_vmmio *vmmio; unsigned nr_vmmio;
@@ -38,7 +41,7 @@ struct fdt_desc {
 
 /*
  * Writes the blob, *@ret_len bytes, into @buf, all @cap bytes of which are cleared first.
- * -ENOSPC: too small, and another try with more room is fine; -EINVAL: no CPU, no RAM.
+ * -ENOSPC: too small, and another try with more room is fine; -EINVAL: no CPU, no RAM, more CPUs than a GICv2 has.
  */
 int fdt_build(const struct fdt_desc *d, void *buf, size_t cap, size_t *ret_len);
 

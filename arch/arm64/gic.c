@@ -9,6 +9,9 @@
  *   CTRL_INIT      fixes the number of SPIs and installs the default GSI table; a table set
  *                  before it would be lost silently, which is why routes come later (gsi.h)
  *
+ * A GICv2 has no redistributors and no ITS, and KVM would do its INIT by itself at the first
+ * KVM_RUN: it is asked for all the same, since a table that was set before it is lost.
+ *
  * Addresses are checked here first: an overlap is found by KVM at the first KVM_RUN only, and
  * kills the VM with an errno that names nothing.
  */
@@ -43,6 +46,14 @@ void gic_probe(const struct hyp *h, struct gic_caps *ret_caps)
 	ret_caps->v3 = !create_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, KVM_CREATE_DEVICE_TEST, &unused);
 	ret_caps->its = ret_caps->v3 &&
 			!create_device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, KVM_CREATE_DEVICE_TEST, &unused);
+	ret_caps->v2 = !ret_caps->v3 && gic_offers_v2(h);
+}
+
+bool gic_offers_v2(const struct hyp *h)
+{
+	int unused;
+
+	return !create_device(h, KVM_DEV_TYPE_ARM_VGIC_V2, KVM_CREATE_DEVICE_TEST, &unused);
 }
 
 struct window {
@@ -65,13 +76,16 @@ static int check_window(const struct window *w, unsigned ipa_bits, struct err *e
 static int check_cfg(const struct gic_cfg *cfg, struct err *err)
 {
 	const struct window w[] = {
-		{ "the distributor", cfg->gicd, LAYOUT_GICD_SIZE },
-		{ "the redistributors", cfg->gicr, cfg->nr_cpus * LAYOUT_GICR_STEP },
+		{ "the distributor", cfg->gicd, cfg->v2 ? LAYOUT_GICD_V2_SIZE : LAYOUT_GICD_SIZE },
+		cfg->v2 ? (struct window){ "the CPU interface", cfg->gicc, LAYOUT_GICC_SIZE } :
+			  (struct window){ "the redistributors", cfg->gicr, cfg->nr_cpus * LAYOUT_GICR_STEP },
 		{ "the ITS", cfg->its, LAYOUT_ITS_SIZE },
 	};
 	unsigned n = cfg->has_its ? 3 : 2;
 
-	if (!cfg->nr_cpus || cfg->nr_cpus > LAYOUT_MAX_CPUS)
+	if (cfg->v2 && cfg->has_its)
+		return err_set(err, -EINVAL, "gic: a GICv2 has no ITS");
+	if (!cfg->nr_cpus || cfg->nr_cpus > (cfg->v2 ? LAYOUT_MAX_CPUS_V2 : LAYOUT_MAX_CPUS))
 		return err_set(err, -EINVAL, "gic: %u CPUs", cfg->nr_cpus);
 	if (cfg->nr_irqs < MIN_IRQS || cfg->nr_irqs > MAX_IRQS || cfg->nr_irqs % 32)
 		return err_set(err, -EINVAL, "gic: %u interrupts (64 to 992, in steps of 32)", cfg->nr_irqs);
@@ -98,16 +112,17 @@ static int set_attr(int fd, const char *what, uint32_t group, uint64_t attr, voi
 
 static int set_up_gic(int fd, const struct gic_cfg *cfg, struct err *err)
 {
-	uint64_t gicd = cfg->gicd, gicr = cfg->gicr;
+	uint64_t gicd = cfg->gicd, cpus = cfg->v2 ? cfg->gicc : cfg->gicr;
 	uint32_t nr_irqs = cfg->nr_irqs;
 	int rc;
 
-	rc = set_attr(fd, "the distributor's address", KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST,
-		      &gicd, err);
+	rc = set_attr(fd, "the distributor's address", KVM_DEV_ARM_VGIC_GRP_ADDR,
+		      cfg->v2 ? KVM_VGIC_V2_ADDR_TYPE_DIST : KVM_VGIC_V3_ADDR_TYPE_DIST, &gicd, err);
 	if (rc)
 		return rc;
-	rc = set_attr(fd, "the redistributors' address", KVM_DEV_ARM_VGIC_GRP_ADDR,
-		      KVM_VGIC_V3_ADDR_TYPE_REDIST, &gicr, err);
+	rc = set_attr(fd, cfg->v2 ? "the CPU interface's address" : "the redistributors' address",
+		      KVM_DEV_ARM_VGIC_GRP_ADDR,
+		      cfg->v2 ? KVM_VGIC_V2_ADDR_TYPE_CPU : KVM_VGIC_V3_ADDR_TYPE_REDIST, &cpus, err);
 	if (rc)
 		return rc;
 	return set_attr(fd, "the number of interrupts", KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &nr_irqs, err);
@@ -133,9 +148,9 @@ int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, s
 	rc = check_cfg(cfg, err);
 	if (rc)
 		return rc;
-	rc = create_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, 0, &gic_fd);
+	rc = create_device(h, cfg->v2 ? KVM_DEV_TYPE_ARM_VGIC_V2 : KVM_DEV_TYPE_ARM_VGIC_V3, 0, &gic_fd);
 	if (rc)
-		return err_set(err, rc, "gic: creating the GICv3: %s", strerror(-rc));
+		return err_set(err, rc, "gic: creating the %s: %s", cfg->v2 ? "GICv2" : "GICv3", strerror(-rc));
 	rc = set_up_gic(gic_fd, cfg, err);
 	if (rc)
 		return rc;
@@ -147,7 +162,7 @@ int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, s
 		if (rc)
 			return rc;
 	}
-	rc = set_attr(gic_fd, "up the GICv3", KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, err);
+	rc = set_attr(gic_fd, cfg->v2 ? "up the GICv2" : "up the GICv3", KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, err);
 	if (rc)
 		return rc;
 	ret_g->gic_fd = steal_fd(&gic_fd);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * gic - the in-kernel GICv3 distributor, redistributors and ITS
+ * gic - the in-kernel interrupt controller: GICv3 with or without an ITS, or GICv2
  *
  * What:   what the host offers, and creation in the one order that works: all vCPUs first,
  *         then the distributor with its addresses and NR_IRQS, the ITS with its address and
  *         INIT, then CTRL_INIT, which installs the default GSI table.
- * Not:    who uses which interrupt (vmm/core/gsi.h); GICv2.
+ * Not:    who uses which interrupt (vmm/core/gsi.h); the v2m frame, which is no device of KVM's
+ *         (v2m.h).
  * Trust:  addresses are the plan's; the guest never gets here.
  * Thread: set-up.
- * Source: KVM devices/arm-vgic-v3.rst, devices/arm-vgic-its.rst.
+ * Source: KVM devices/arm-vgic-v3.rst, devices/arm-vgic-its.rst, devices/arm-vgic.rst.
  */
 #ifndef ARCH_ARM64_GIC_H
 #define ARCH_ARM64_GIC_H
@@ -20,14 +21,19 @@ struct hyp;
 
 struct gic_caps {
 	bool v3, its;
+	bool v2; /* asked only where there is no v3 */
 };
 
 /* KVM_CREATE_DEVICE with the TEST flag: creates nothing. */
 void gic_probe(const struct hyp *h, struct gic_caps *ret_caps);
+/* Can guests have a GICv2? Some GICv3 hosts have what it takes. */
+bool gic_offers_v2(const struct hyp *h);
 
 struct gic_cfg {
+	bool v2;
 	gpa_t gicd, gicr, its;   /* 64 KiB aligned */
-	unsigned nr_cpus;        /* vCPUs that exist already */
+	gpa_t gicc;              /* GICv2: the CPU interface, 64 KiB aligned; then no gicr and its */
+	unsigned nr_cpus;        /* vCPUs that exist already; at most 8 for a GICv2 */
 	unsigned nr_irqs;        /* INTIDs up to the last SPI: 64 to 992 in steps of 32 */
 	bool has_its;
 	unsigned ipa_bits;       /* of the VM */

@@ -9,7 +9,8 @@
  *
  *   0x0900_0000  PL011, PL031 (64 KiB apart, so that a 64K host page holds one device)
  *   0x0a00_0000  virtio-mmio, 4 KiB apart
- *   0x3000_0000  GIC: distributor, ITS; redistributors from 0x3100_0000
+ *   0x3000_0000  GIC: distributor, GICv2's CPU interface, ITS, v2m frame (64 KiB apart);
+ *                redistributors from 0x3100_0000
  *   0x3f00_0000  PCI configuration (ECAM), one bus
  *   0x4000_0000  PCI memory window, 1 GiB
  *   0x8000_0000  RAM
@@ -26,8 +27,12 @@
 #define LAYOUT_VMMIO_SIZE UINT64_C(0x200)  /* VIRTIO_MMIO_SIZE */
 #define LAYOUT_GICD       UINT64_C(0x30000000)
 #define LAYOUT_GICD_SIZE  UINT64_C(0x10000)
+#define LAYOUT_GICD_V2_SIZE UINT64_C(0x1000)
+#define LAYOUT_GICC       UINT64_C(0x30010000) /* GICv2 alone */
+#define LAYOUT_GICC_SIZE  UINT64_C(0x2000)
 #define LAYOUT_ITS        UINT64_C(0x30020000)
 #define LAYOUT_ITS_SIZE   UINT64_C(0x20000)
+#define LAYOUT_V2M        UINT64_C(0x30040000) /* V2M_FRAME_SIZE (gsi.h) */
 #define LAYOUT_GICR       UINT64_C(0x31000000)
 #define LAYOUT_GICR_STEP  UINT64_C(0x20000) /* a CPU */
 #define LAYOUT_ECAM       UINT64_C(0x3f000000)
@@ -37,11 +42,13 @@
 #define LAYOUT_RAM        UINT64_C(0x80000000)
 
 #define LAYOUT_MAX_CPUS   512 /* what the redistributor window holds below the ECAM: checked in plan.c */
+#define LAYOUT_MAX_CPUS_V2 8  /* a GICv2 knows no more: a byte of targets for each interrupt */
 
 /* SPI numbers (INTID - 32). */
 #define LAYOUT_SPI_UART   0
 #define LAYOUT_SPI_RTC    1
 #define LAYOUT_SPI_VMMIO  16 /* the first virtio-mmio device; one each */
+#define LAYOUT_SPI_V2M    96 /* the first of a v2m frame's; behind all others */
 
 /* PPI numbers (INTID - 16), as the arm,armv8-timer binding wants them. */
 #define LAYOUT_PPI_TIMER_SECURE 13

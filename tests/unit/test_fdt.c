@@ -38,6 +38,18 @@ static struct fdt_desc desc(unsigned cpus, unsigned nr_vmmio, bool its, bool pci
 	return d;
 }
 
+static struct fdt_desc v2_desc(unsigned cpus)
+{
+	struct fdt_desc d = desc(cpus, 2, false, true);
+
+	d.gicv2 = true;
+	d.gicc = LAYOUT_GICC;
+	d.v2m = LAYOUT_V2M;
+	d.v2m_spi = LAYOUT_SPI_V2M;
+	d.v2m_count = 64;
+	return d;
+}
+
 static void build(const struct fdt_desc *d)
 {
 	ck_assert_int_eq(fdt_build(d, blob, sizeof(blob), &blob_len), 0);
@@ -123,6 +135,16 @@ START_TEST(test_fdt_dtc_has_no_complaint)
 		d.kaslr_seed = 42;
 		d.initrd = LAYOUT_RAM + 64 * MIB;
 		d.initrd_size = i * 1000;
+		build(&d);
+		check_with_dtc();
+	}
+	for (unsigned i = 1; i <= 8; i += 7) {
+		struct fdt_desc d = v2_desc(i);
+
+		d.pmu = true;
+		build(&d);
+		check_with_dtc();
+		d.gicv2 = false;
 		build(&d);
 		check_with_dtc();
 	}
@@ -281,6 +303,53 @@ START_TEST(test_fdt_pci_maps_msis_to_device_ids)
 }
 END_TEST
 
+/* Both kinds of GIC: Linux looks for frames below a GICv3 too, where that has no ITS. */
+START_TEST(test_fdt_v2m_frame_takes_the_messages)
+{
+	struct fdt_desc d = v2_desc(1);
+	int off, frame;
+
+	d.gicv2 = _i;
+	build(&d);
+	frame = fdt_node_offset_by_compatible(blob, -1, "arm,gic-v2m-frame");
+	ck_assert_int_eq(fdt_parent_offset(blob, frame),
+			 fdt_node_offset_by_compatible(blob, -1, _i ? "arm,gic-400" : "arm,gic-v3"));
+	ck_assert(has_flag(frame, "msi-controller"));
+	ck_assert_uint_eq(cell2(frame, "reg", 4, 0), LAYOUT_V2M);
+	ck_assert_uint_eq(cell2(frame, "reg", 4, 2), 4 * KIB);
+	/* INTIDs. */
+	ck_assert_uint_eq(cell(frame, "arm,msi-base-spi", 1, 0), LAYOUT_SPI_V2M + 32);
+	ck_assert_uint_eq(cell(frame, "arm,msi-num-spis", 1, 0), 64);
+	off = fdt_node_offset_by_compatible(blob, -1, "pci-host-ecam-generic");
+	ck_assert_uint_eq(cell(off, "msi-map", 4, 1), fdt_get_phandle(blob, frame));
+	d.v2m_count = 0;
+	build(&d);
+	ck_assert_int_lt(fdt_node_offset_by_compatible(blob, -1, "arm,gic-v2m-frame"), 0);
+	ck_assert(!has_flag(fdt_node_offset_by_compatible(blob, -1, "pci-host-ecam-generic"), "msi-map"));
+}
+END_TEST
+
+START_TEST(test_fdt_gicv2_interface_and_cpu_masks)
+{
+	struct fdt_desc d = v2_desc(3);
+	int off;
+
+	d.pmu = true;
+	build(&d);
+	off = fdt_node_offset_by_compatible(blob, -1, "arm,gic-400");
+	ck_assert_uint_eq(cell2(off, "reg", 8, 0), LAYOUT_GICD);
+	ck_assert_uint_eq(cell2(off, "reg", 8, 2), LAYOUT_GICD_V2_SIZE);
+	ck_assert_uint_eq(cell2(off, "reg", 8, 4), LAYOUT_GICC);
+	ck_assert_uint_eq(cell2(off, "reg", 8, 6), LAYOUT_GICC_SIZE);
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_eq(cell(need("/timer"), "interrupts", 12, i * 3 + 2), 0x704);
+	ck_assert_uint_eq(cell(need("/pmu"), "interrupts", 3, 2), 0x704);
+	ck_assert_uint_eq(cell(fdt_node_offset_by_compatible(blob, -1, "virtio,mmio"), "interrupts", 3, 2), 1);
+	d.nr_cpus = 9;
+	ck_assert_int_eq(fdt_build(&d, blob, sizeof(blob), &blob_len), -EINVAL);
+}
+END_TEST
+
 START_TEST(test_fdt_no_reference_dangles)
 {
 	for (unsigned i = 0; i < 8; i++) {
@@ -384,6 +453,8 @@ int main(void)
 	tcase_add_test(tc, test_fdt_interrupt_numbers_are_the_layouts);
 	tcase_add_test(tc, test_fdt_virtio_mmio_is_edge_and_coherent);
 	tcase_add_test(tc, test_fdt_pci_maps_msis_to_device_ids);
+	tcase_add_loop_test(tc, test_fdt_v2m_frame_takes_the_messages, 0, 2);
+	tcase_add_test(tc, test_fdt_gicv2_interface_and_cpu_masks);
 	tcase_add_test(tc, test_fdt_no_reference_dangles);
 	tcase_add_test(tc, test_fdt_largest_machine_fits_its_room);
 	tcase_add_test(tc, test_fdt_room_too_small_is_enospc);

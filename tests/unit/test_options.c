@@ -137,7 +137,7 @@ START_TEST(test_options_repeats_are_refused)
 {
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
-		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "timeout", "1" },
+		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "timeout", "1" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "help", NULL },
 		{ "version", NULL },
@@ -167,7 +167,7 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
 		"disk", "vsock", "fs", "vhost-user", "vfio", "pmem", "balloon", "panic-text", "watchdog",
-		"irq-routing", "irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp", "doctor", "json",
+		"irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp", "doctor", "json",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -175,6 +175,18 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 
 	for (size_t i = 0; i < n; i++)
 		absent += !!(t[i].flags & OPTION_ABSENT);
+START_TEST(test_options_irqchip_and_routing_by_name)
+{
+	GOOD("--irqchip", "gicv2m", "--irq-routing", "flat");
+	ck_assert_int_eq(o.config.irqchip, IRQCHIP_GICV2M);
+	ck_assert_int_eq(o.config.irq_routing, IRQ_ROUTING_FLAT);
+	GOOD("--irqchip", "gicv2", "--irq-routing=explicit");
+	ck_assert_int_eq(o.config.irqchip, IRQCHIP_GICV2);
+	ck_assert_int_eq(o.config.irq_routing, IRQ_ROUTING_EXPLICIT);
+	BAD("--irq-routing: 'x' is none of auto, explicit, flat", "--kernel", "I", "--irq-routing", "x");
+}
+END_TEST
+
 	ck_assert_uint_eq(absent, ARRAY_LEN(later));
 	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
 		snprintf(arg, sizeof(arg), "--%s=x", later[i]);
@@ -184,8 +196,6 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 	}
 	BAD("does not have 'pty'", "--kernel", "I", "--console", "pty");
 	BAD("does not have 'socket=/s'", "--kernel", "I", "--console", "socket=/s");
-	BAD("does not have 'gicv2m'", "--kernel", "I", "--irqchip", "gicv2m");
-	BAD("does not have 'gicv2'", "--kernel", "I", "--irqchip", "gicv2");
 }
 END_TEST
 
@@ -205,7 +215,7 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--memory: '99999999999999T' is too large", "--memory=99999999999999T");
 	BAD("--memory: '5K' is not a multiple of 4K", "--memory=5K");
 	BAD("--transport: 'isa' is none of auto, pci, mmio", "--transport=isa");
-	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3", "--irqchip=pic");
+	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3, gicv2m, gicv2", "--irqchip=pic");
 	BAD("--console: 'tty' is none of stdio, none, file=PATH", "--console=tty");
 	BAD("--log-level: 'all' is none of error, warn, info, debug", "--log-level=all");
 	BAD("--log-format: 'xml' is none of text, json", "--log-format=xml");
@@ -513,6 +523,7 @@ int main(void)
 	tcase_add_test(t, test_options_man_page_has_every_option);
 	tcase_add_test(t, test_options_man_page_has_no_other_option);
 	tcase_add_test(t, test_options_usage_names_every_option_in_short_lines);
+	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -136,50 +136,131 @@ START_TEST(test_plan_steal_time_takes_the_end_of_ram)
 }
 END_TEST
 
+static const struct host_facts no_its_host = {
+	.max_ipa_bits = 44, .max_cpus = 512, .max_memory = 64 * GIB, .gicv3 = true,
+};
+static const struct host_facts v2_host = {
+	.max_ipa_bits = 44, .max_cpus = 8, .max_memory = 64 * GIB, .gicv2 = true,
+};
+
 START_TEST(test_plan_irqchip_follows_the_host)
 {
 	struct config c = base_config();
-	struct host_facts no_its = big_host, no_gic = big_host;
+	struct host_facts no_gic = big_host;
 	struct plan p;
 
-	no_its.its = false;
 	no_gic.gicv3 = no_gic.its = false;
 	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
-	ck_assert(p.its && !p.its_missing);
-	ck_assert_int_eq(plan_make(&c, &no_its, &p, NULL), 0);
-	ck_assert(!p.its && p.its_missing);
-	expect_error(&c, &no_gic, -EOPNOTSUPP, "no GICv3");
-	c.irqchip = IRQCHIP_GICV3_ITS;
-	expect_error(&c, &no_its, -EOPNOTSUPP, "no ITS");
-	c.irqchip = IRQCHIP_GICV3;
-	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
-	ck_assert(!p.its && !p.its_missing);
+	ck_assert(p.its && !p.gicv2 && !p.v2m);
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv3 with an ITS");
+	ck_assert_int_eq(plan_make(&c, &no_its_host, &p, NULL), 0);
+	ck_assert(!p.its && !p.gicv2 && !p.v2m);
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv3");
+	ck_assert_int_eq(plan_make(&c, &v2_host, &p, NULL), 0);
+	ck_assert(!p.its && p.gicv2 && !p.v2m);
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv2");
+	expect_error(&c, &no_gic, -EOPNOTSUPP, "neither a GICv3 nor a GICv2");
 }
 END_TEST
 
-START_TEST(test_plan_transport_auto_follows_the_its)
+START_TEST(test_plan_irqchip_asked_for_and_not_there_refused)
 {
 	struct config c = base_config();
-	struct host_facts no_its = big_host;
+	struct host_facts both = big_host;
 	struct plan p;
 
-	no_its.its = false;
+	both.gicv2 = true;
+	c.irqchip = IRQCHIP_GICV3_ITS;
+	expect_error(&c, &no_its_host, -EOPNOTSUPP, "no ITS");
+	expect_error(&c, &v2_host, -EOPNOTSUPP, "no GICv3");
+	c.irqchip = IRQCHIP_GICV3;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(!p.its && !p.gicv2 && !p.v2m);
+	expect_error(&c, &v2_host, -EOPNOTSUPP, "no GICv3");
+	c.irqchip = IRQCHIP_GICV2;
+	expect_error(&c, &big_host, -EOPNOTSUPP, "no GICv2");
+	ck_assert_int_eq(plan_make(&c, &both, &p, NULL), 0);
+	ck_assert(!p.its && p.gicv2 && !p.v2m);
+	c.irqchip = IRQCHIP_GICV2M;
+	expect_error(&c, &big_host, -EOPNOTSUPP, "no GICv2");
+	ck_assert_int_eq(plan_make(&c, &both, &p, NULL), 0);
+	ck_assert(!p.its && p.gicv2 && p.v2m);
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv2 with a v2m frame");
+}
+END_TEST
+
+START_TEST(test_plan_gicv2_has_eight_cpus)
+{
+	struct config c = base_config();
+	struct host_facts both = big_host;
+	struct plan p;
+
+	both.gicv2 = true;
+	c.cpus = 9;
+	ck_assert_int_eq(plan_make(&c, &both, &p, NULL), 0);
+	expect_error(&c, &v2_host, -EINVAL, "cpus: 9 is more than a GICv2 can have (--cpus: at most 8)");
+	c.irqchip = IRQCHIP_GICV2;
+	expect_error(&c, &both, -EINVAL, "at most 8");
+	c.cpus = 8;
+	ck_assert_int_eq(plan_make(&c, &both, &p, NULL), 0);
+}
+END_TEST
+
+/* The frame's SPIs: behind everybody else's, at least one a vector, all of them there. */
+START_TEST(test_plan_v2m_frame_for_pci_without_its)
+{
+	static const struct host_facts *const hosts[] = { &no_its_host, &v2_host };
+	struct config c = base_config();
+	struct plan p;
+
+	add(&c, DEV_RNG, TRANSPORT_AUTO);
+	add(&c, DEV_NET, TRANSPORT_AUTO)->net.queues = 1;
+	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+		ck_assert_int_eq(plan_make(&c, hosts[i], &p, NULL), 0);
+		ck_assert(!p.its && p.v2m && p.has_pci);
+		ck_assert(!p.devs[0].pci && p.devs[1].pci);
+		ck_assert_uint_eq(p.v2m_spi, LAYOUT_SPI_V2M);
+		ck_assert_uint_eq(p.v2m_count, 32);
+		ck_assert_uint_eq(p.nr_irqs, 32 + LAYOUT_SPI_V2M + 32);
+	}
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv2 with a v2m frame");
+	c.devices[1].net.queues = 16;
+	ck_assert_int_eq(plan_make(&c, &no_its_host, &p, NULL), 0);
+	ck_assert_str_eq(plan_irqchip_name(&p), "GICv3 with a v2m frame");
+	ck_assert_uint_eq(p.v2m_count, 64);
+	for (unsigned i = 2; i < CONFIG_MAX_DEVICES; i++)
+		add(&c, DEV_NET, TRANSPORT_PCI)->net.queues = 16;
+	ck_assert_int_eq(plan_make(&c, &v2_host, &p, NULL), 0);
+	ck_assert_uint_eq(p.nr_irqs, 992);
+	ck_assert_uint_eq(p.v2m_spi + p.v2m_count + 32, 992);
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(!p.v2m && !p.v2m_count);
+}
+END_TEST
+
+START_TEST(test_plan_transport_auto_follows_the_irqchip)
+{
+	struct config c = base_config();
+	struct plan p;
+
 	add(&c, DEV_CONSOLE, TRANSPORT_AUTO);
 	add(&c, DEV_RNG, TRANSPORT_AUTO);
 	add(&c, DEV_NET, TRANSPORT_AUTO);
 	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
 	ck_assert(!p.devs[0].pci && !p.devs[1].pci && p.devs[2].pci && p.has_pci);
 	ck_assert_uint_eq(p.devs[2].rid, 8);
-	ck_assert_int_eq(plan_make(&c, &no_its, &p, NULL), 0);
+	c.irqchip = IRQCHIP_GICV2;
+	ck_assert_int_eq(plan_make(&c, &v2_host, &p, NULL), 0);
 	ck_assert(!p.devs[0].pci && !p.devs[1].pci && !p.devs[2].pci && !p.has_pci);
 	ck_assert_uint_eq(p.devs[2].spi, LAYOUT_SPI_VMMIO + 2);
 	ck_assert_uint_eq(p.nr_irqs, 64);
 	c.transport = TRANSPORT_PCI;
+	expect_error(&c, &v2_host, -EOPNOTSUPP, "dev0: transport=pci sends its interrupts as messages");
+	c.irqchip = IRQCHIP_AUTO;
 	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
 	ck_assert(p.devs[0].pci && p.devs[1].pci && p.devs[2].pci);
-	expect_error(&c, &no_its, -EOPNOTSUPP, "dev0: transport=pci needs an ITS");
 	c.devices[2].transport = TRANSPORT_MMIO;
-	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert_int_eq(plan_make(&c, &v2_host, &p, NULL), 0);
 	ck_assert(p.devs[0].pci && p.devs[1].pci && !p.devs[2].pci);
 }
 END_TEST
@@ -226,13 +307,13 @@ struct window {
 
 static void check_no_overlap(const struct config *c, const struct plan *p)
 {
-	struct window w[CONFIG_MAX_DEVICES + 9] = {
+	struct window w[CONFIG_MAX_DEVICES + 11] = {
 		{ LAYOUT_UART, 4 * KIB }, { LAYOUT_RTC, 4 * KIB }, { LAYOUT_GICD, LAYOUT_GICD_SIZE },
-		{ LAYOUT_ITS, LAYOUT_ITS_SIZE }, { LAYOUT_GICR, c->cpus * LAYOUT_GICR_STEP },
+		{ LAYOUT_ITS, LAYOUT_ITS_SIZE }, { LAYOUT_GICC, LAYOUT_GICC_SIZE }, { LAYOUT_V2M, 4 * KIB }, { LAYOUT_GICR, c->cpus * LAYOUT_GICR_STEP },
 		{ LAYOUT_ECAM, LAYOUT_ECAM_SIZE }, { LAYOUT_PCI_MEM, LAYOUT_PCI_MEM_SIZE },
 		{ p->ram, p->ram_usable }, { p->steal, p->steal_size },
 	};
-	unsigned n = 9;
+	unsigned n = 11;
 
 	for (unsigned i = 0; i < p->nr_devs; i++)
 		if (!p->devs[i].pci)
@@ -254,7 +335,8 @@ static void check_numbers_unique(const struct plan *p)
 		if (d->pci)
 			ck_assert(d->rid >= 8 && d->rid < 256);
 		else
-			ck_assert(d->spi > LAYOUT_SPI_RTC && d->spi + 32 < p->nr_irqs);
+			ck_assert(d->spi > LAYOUT_SPI_RTC && d->spi + 32 < p->nr_irqs &&
+				  (!p->v2m || d->spi < p->v2m_spi));
 		for (unsigned j = 0; j < i; j++) {
 			if (p->devs[j].pci != d->pci)
 				continue;
@@ -262,6 +344,8 @@ static void check_numbers_unique(const struct plan *p)
 		}
 	}
 	ck_assert(p->nr_irqs >= 64 && p->nr_irqs <= 992 && p->nr_irqs % 32 == 0);
+	ck_assert(!p->v2m || 32 + p->v2m_spi + p->v2m_count <= p->nr_irqs);
+	ck_assert(p->its || p->v2m || !p->has_pci);
 }
 
 static struct config random_config(void)
@@ -269,10 +353,10 @@ static struct config random_config(void)
 	struct config c = base_config();
 	unsigned n = (unsigned)rand() % (CONFIG_MAX_DEVICES + 1);
 
-	c.cpus = 1 + (unsigned)rand() % 512;
+	c.cpus = 1 + (unsigned)rand() % (rand() % 2 ? 512 : 8);
 	c.memory = (1 + (uint64_t)rand() % (16 * GIB / 4096)) * 4096;
 	c.transport = (enum transport)(rand() % 3);
-	c.irqchip = (enum irqchip)(rand() % 3);
+	c.irqchip = (enum irqchip)(rand() % 5);
 	for (unsigned i = 0; i < n; i++)
 		add(&c, (enum dev_kind)(rand() % 3), (enum transport)(rand() % 3));
 	return c;
@@ -289,12 +373,14 @@ START_TEST(test_plan_random_configs_never_overlap_and_repeat)
 		struct plan p, again;
 		int rc;
 
-		h.its = rand() % 4;
+		h.gicv2 = rand() % 2;
+		h.gicv3 = !h.gicv2 || rand() % 2;
+		h.its = h.gicv3 && rand() % 4;
 		h.steal_time = rand() % 2;
 		rc = plan_make(&c, &h, &p, NULL);
 		ck_assert_int_eq(plan_make(&c, &h, &again, NULL), rc);
 		if (rc) {
-			ck_assert_int_eq(rc, -EOPNOTSUPP);
+			ck_assert(rc == -EOPNOTSUPP || (h.gicv2 && c.cpus > 8 && rc == -EINVAL));
 			continue;
 		}
 		ck_assert_mem_eq(&p, &again, sizeof(p));
@@ -302,7 +388,7 @@ START_TEST(test_plan_random_configs_never_overlap_and_repeat)
 		check_numbers_unique(&p);
 		good++;
 	}
-	ck_assert_uint_gt(good, 100);
+	ck_assert_uint_gt(good, 80);
 }
 END_TEST
 
@@ -319,7 +405,10 @@ int main(void)
 	tcase_add_test(tc, test_plan_ipa_bits_smallest_that_holds_ram);
 	tcase_add_test(tc, test_plan_steal_time_takes_the_end_of_ram);
 	tcase_add_test(tc, test_plan_irqchip_follows_the_host);
-	tcase_add_test(tc, test_plan_transport_auto_follows_the_its);
+	tcase_add_test(tc, test_plan_irqchip_asked_for_and_not_there_refused);
+	tcase_add_test(tc, test_plan_gicv2_has_eight_cpus);
+	tcase_add_test(tc, test_plan_v2m_frame_for_pci_without_its);
+	tcase_add_test(tc, test_plan_transport_auto_follows_the_irqchip);
 	tcase_add_test(tc, test_plan_irq_direct_over_pci_refused);
 	tcase_add_test(tc, test_plan_devices_too_many_refused);
 	tcase_add_test(tc, test_plan_device_added_last_moves_no_other);

@@ -29,7 +29,11 @@ static const struct choice transports[] = {
 	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
 };
 static const struct choice irqchips[] = {
-	{ "auto", IRQCHIP_AUTO }, { "gicv3-its", IRQCHIP_GICV3_ITS }, { "gicv3", IRQCHIP_GICV3 }, { NULL, 0 },
+	{ "auto", IRQCHIP_AUTO }, { "gicv3-its", IRQCHIP_GICV3_ITS }, { "gicv3", IRQCHIP_GICV3 },
+	{ "gicv2m", IRQCHIP_GICV2M }, { "gicv2", IRQCHIP_GICV2 }, { NULL, 0 },
+};
+static const struct choice irq_routings[] = {
+	{ "auto", IRQ_ROUTING_AUTO }, { "explicit", IRQ_ROUTING_EXPLICIT }, { "flat", IRQ_ROUTING_FLAT }, { NULL, 0 },
 };
 static const struct choice log_levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { NULL, 0 },
@@ -144,14 +148,19 @@ static int set_transport(struct options *o, const char *value, struct err *err)
 
 static int set_irqchip(struct options *o, const char *value, struct err *err)
 {
-	int v, ret;
+	int v, ret = value_choice("--irqchip", value, irqchips, &v, err);
 
-	if (!strcmp(value, "gicv2") || !strcmp(value, "gicv2m"))
-		return err_set(err, -EOPNOTSUPP, "--irqchip: this version does not have '%s' (it has auto, gicv3-its, gicv3)",
-			       value);
-	ret = value_choice("--irqchip", value, irqchips, &v, err);
 	if (!ret)
 		o->config.irqchip = (enum irqchip)v;
+	return ret;
+}
+
+static int set_irq_routing(struct options *o, const char *value, struct err *err)
+{
+	int v, ret = value_choice("--irq-routing", value, irq_routings, &v, err);
+
+	if (!ret)
+		o->config.irq_routing = (enum irq_routing)v;
 	return ret;
 }
 
@@ -244,8 +253,10 @@ static const struct option table[] = {
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
 	{ "console", "stdio|none|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
 	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
-	{ "irqchip", "auto|gicv3-its|gicv3", "interrupt controller (default auto: with ITS where the host has it)", 0,
-	  set_irqchip, NULL },
+	{ "irqchip", "auto|gicv3-its|gicv3|gicv2m|gicv2", "interrupt controller (default auto: the best that the host has)",
+	  0, set_irqchip, NULL },
+	{ "irq-routing", "auto|explicit|flat", "the kernel's table of interrupts: ours when needed, at once, or never", 0,
+	  set_irq_routing, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
 	{ "result", "FILE|fd=N", "write one JSON object at the end", 0, set_result, NULL },
 	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
@@ -266,7 +277,6 @@ static const struct option table[] = {
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "irq-routing", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "irq-check", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "grace", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "uid", NULL, NULL, OPTION_ABSENT, NULL, NULL },

@@ -86,6 +86,7 @@ int machine_host_facts(const struct hyp *h, struct host_facts *ret_f)
 		.max_ipa_bits = hyp_max_ipa_bits(hyp_kvm_fd(h)),
 		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(h)),
 		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
+		.gicv2 = caps.v2,
 		.gicv3 = caps.v3,
 		.its = caps.its,
 		.steal_time = vcpu_offers_steal_time(h),
@@ -108,6 +109,8 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	r = machine_host_facts(m->hyp, &facts);
 	if (r)
 		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
+	if (m->cfg->irqchip == IRQCHIP_GICV2 || m->cfg->irqchip == IRQCHIP_GICV2M)
+		facts.gicv2 = gic_offers_v2(m->hyp);
 	return plan_make(m->cfg, &facts, &m->plan, err);
 }
 
@@ -126,29 +129,41 @@ static int make_memory(struct machine *m, struct err *err)
 	return r ? err_set(err, r, "memory: %llu MiB: %s", (unsigned long long)(size / MIB), strerror(-r)) : 0;
 }
 
+static const enum gsi_mode gsi_modes[] = {
+	[IRQ_ROUTING_AUTO] = GSI_AUTO, [IRQ_ROUTING_EXPLICIT] = GSI_EXPLICIT, [IRQ_ROUTING_FLAT] = GSI_FLAT,
+};
+
+static int make_gsis(struct machine *m, struct err *err)
+{
+	const struct plan *p = &m->plan;
+	struct gsi_cfg cfg = {
+		.nr_spis = p->nr_irqs - 32,
+		.max_routes = hyp_max_routes(m->hyp),
+		.model = p->its ? MSI_ITS : p->v2m ? MSI_V2M : MSI_NONE,
+		.mode = gsi_modes[m->cfg->irq_routing],
+		.doorbell = p->its ? LAYOUT_ITS : LAYOUT_V2M,
+		.doorbell_size = p->its ? LAYOUT_ITS_SIZE : V2M_FRAME_SIZE,
+		.v2m_spi = p->v2m_spi, .v2m_count = p->v2m_count,
+		.need_devid = hyp_needs_devid(m->hyp),
+	};
+	int r = gsi_space_new(&cfg, m->hyp, &m->space);
+
+	if (!r)
+		r = gsi_space_start(m->space);
+	return r ? err_set(err, r, "interrupts: GSI table: %s", strerror(-r)) : 0;
+}
+
 static int make_interrupts(struct machine *m, struct err *err)
 {
 	struct gic_cfg gic = {
-		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS,
+		.v2 = m->plan.gicv2,
+		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS, .gicc = LAYOUT_GICC,
 		.nr_cpus = m->cfg->cpus, .nr_irqs = m->plan.nr_irqs, .has_its = m->plan.its,
 		.ipa_bits = m->plan.ipa_bits,
 	};
-	struct gsi_cfg gsi = {
-		.nr_spis = m->plan.nr_irqs - 32,
-		.max_routes = hyp_max_routes(m->hyp),
-		.model = m->plan.its ? MSI_ITS : MSI_NONE,
-		.doorbell = LAYOUT_ITS, .doorbell_size = LAYOUT_ITS_SIZE,
-	};
 	int r = gic_new(m->hyp, &gic, &m->gic, err);
 
-	if (r)
-		return r;
-	gsi.need_devid = hyp_needs_devid(m->hyp);
-	r = gsi_space_new(&gsi, m->hyp, &m->space);
-	if (r)
-		return err_set(err, r, "interrupts: GSI table: %s", strerror(-r));
-	gsi_space_start(m->space);
-	return 0;
+	return r ? r : make_gsis(m, err);
 }
 
 static int make_platform(struct machine *m)
@@ -165,6 +180,9 @@ static int make_platform(struct machine *m)
 		r = pl011_set_view(m->uart, m->loop, m->hyp, SLOT_UART);
 	if (!r)
 		r = pl031_new(m->bus, m->loop, LAYOUT_RTC, &m->rtc_line, &m->rtc);
+	m->v2m = (struct v2m){ .hyp = m->hyp, .spi = m->plan.v2m_spi, .count = m->plan.v2m_count };
+	if (!r && m->plan.v2m)
+		r = v2m_add(&m->v2m, m->bus, LAYOUT_V2M);
 	if (!r && m->plan.has_pci)
 		r = pci_host_new(m->bus, &pci, &m->pci);
 	return r;
@@ -192,8 +210,9 @@ static int make_dtb(struct machine *m, struct err *err)
 		.ram = m->plan.ram, .ram_size = m->plan.ram_usable,
 		.mpidr = mpidr, .nr_cpus = m->cfg->cpus,
 		.pmu = cpus_features(m->cpus)->pmu,
-		.has_its = m->plan.its,
-		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS,
+		.gicv2 = m->plan.gicv2, .has_its = m->plan.its,
+		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS, .gicc = LAYOUT_GICC,
+		.v2m = LAYOUT_V2M, .v2m_spi = m->plan.v2m_spi, .v2m_count = m->plan.v2m_count,
 		.has_pci = m->plan.has_pci, .msi_devid_base = pci_msi_devid(0),
 		.ecam = LAYOUT_ECAM, .pci_mem = LAYOUT_PCI_MEM, .pci_mem_size = LAYOUT_PCI_MEM_SIZE,
 		.vmmio = vmmio,
@@ -253,8 +272,7 @@ static int load(struct machine *m, struct err *err)
 /* Last, so that what ends in an error says that alone. */
 static void say_what_is_odd(const struct machine *m)
 {
-	if (m->plan.its_missing)
-		log_warn("interrupts: this host has no ITS; devices use virtio-mmio on a plain GICv3");
+	log_info("interrupts: %s", plan_irqchip_name(&m->plan));
 	for (unsigned i = 0; i < m->plan.nr_devs; i++)
 		if (m->devs[i].tap_down[0])
 			log_warn("%s: %s is down; no packets until: ip link set %s up", m->cfg->devices[i].id,

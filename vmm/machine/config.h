@@ -19,7 +19,8 @@
 
 enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
-enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3 };
+enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
+enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
 enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
 enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE };
 
@@ -47,6 +48,7 @@ struct config {
 	uint64_t memory;             /* bytes, multiple of 4 KiB (rounded up to the host's page at build) */
 	enum transport transport;
 	enum irqchip irqchip;
+	enum irq_routing irq_routing;
 	enum console_kind console;
 	const char *console_file;
 	struct dev_config devices[CONFIG_MAX_DEVICES]; /* in command line order; console and rng first */

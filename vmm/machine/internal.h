@@ -14,6 +14,7 @@
 
 #include "arch/arm64/gic.h"
 #include "arch/arm64/image.h"
+#include "arch/arm64/v2m.h"
 #include "devices/vhost/tap.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/virtio_mmio.h"
@@ -53,6 +54,7 @@ struct machine {
 	struct bus *bus;
 	struct cpus *cpus;
 	struct gic gic;
+	struct v2m v2m;
 	struct gsi_space *space;
 	struct pci_host *pci;
 	struct line uart_line, rtc_line;

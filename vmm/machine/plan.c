@@ -4,6 +4,10 @@
  * n-th window and SPI, the n-th PCI device the n-th function. A device that is added at the
  * end of the line moves none of the others.
  *
+ * Messages (MSI) want an ITS or a v2m frame. The frame is ours, so it can stand beside a GICv2 as
+ * well as beside a GICv3 without an ITS, where Linux looks for one too. It is made where a PCI
+ * device needs it, and its SPIs lie behind those of all other devices.
+ *
  * Steal time needs memory that KVM can write and the guest's system leaves alone. It comes out
  * of the end of RAM, so that it costs no memory slot; the device tree does not mention it.
  */
@@ -29,6 +33,8 @@ static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
 static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
 static_assert(LAYOUT_MAX_CPUS * STEAL_RECORD <= PLAN_STEAL_SIZE, "steal time records fit");
 static_assert(SPI_BASE + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
+static_assert(LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= LAYOUT_SPI_V2M, "the frame's SPIs are nobody else's");
+static_assert(LAYOUT_V2M + 64 * KIB <= LAYOUT_GICR && LAYOUT_ITS + LAYOUT_ITS_SIZE <= LAYOUT_V2M, "the GIC's windows");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
 static_assert(VIRTIO_MMIO_SIZE == LAYOUT_VMMIO_SIZE && LAYOUT_VMMIO_SIZE <= LAYOUT_VMMIO_STEP, "what the tree says");
 static_assert(PCI_ECAM_SIZE == LAYOUT_ECAM_SIZE, "what the tree says");
@@ -78,10 +84,13 @@ static int plan_memory(const struct config *c, const struct host_facts *h, struc
 	return plan_ipa_bits(c->memory, h->max_ipa_bits, &p->ipa_bits, err);
 }
 
-static int plan_cpus(const struct config *c, const struct host_facts *h, struct err *err)
+static int plan_cpus(const struct config *c, const struct host_facts *h, const struct plan *p, struct err *err)
 {
 	unsigned max = h->max_cpus < LAYOUT_MAX_CPUS ? h->max_cpus : LAYOUT_MAX_CPUS;
 
+	if (p->gicv2 && c->cpus > LAYOUT_MAX_CPUS_V2)
+		return err_set(err, -EINVAL, "cpus: %u is more than a GICv2 can have (--cpus: at most %u)", c->cpus,
+			       LAYOUT_MAX_CPUS_V2);
 	if (!c->cpus)
 		return err_set(err, -EINVAL, "cpus: 0 is too few (--cpus: 1 to %u)", max);
 	if (c->cpus > max)
@@ -92,36 +101,86 @@ static int plan_cpus(const struct config *c, const struct host_facts *h, struct 
 
 static int plan_irqchip(const struct config *c, const struct host_facts *h, struct plan *p, struct err *err)
 {
-	if (!h->gicv3)
-		return err_set(err, -EOPNOTSUPP, "irqchip: this host's KVM has no GICv3, and GICv2 is not supported");
+	bool v2 = c->irqchip == IRQCHIP_GICV2 || c->irqchip == IRQCHIP_GICV2M;
+
+	if (v2 && !h->gicv2)
+		return err_set(err, -EOPNOTSUPP,
+			       "irqchip: this host's KVM has no GICv2 for guests (--irqchip auto takes what there is)");
+	if (c->irqchip != IRQCHIP_AUTO && !v2 && !h->gicv3)
+		return err_set(err, -EOPNOTSUPP,
+			       "irqchip: this host's KVM has no GICv3 (--irqchip auto takes what there is)");
 	if (c->irqchip == IRQCHIP_GICV3_ITS && !h->its)
 		return err_set(err, -EOPNOTSUPP,
 			       "irqchip: this host's KVM has no ITS (--irqchip auto or gicv3 does without)");
-	p->its = h->its && c->irqchip != IRQCHIP_GICV3;
-	p->its_missing = c->irqchip == IRQCHIP_AUTO && !h->its;
+	if (!h->gicv3 && !h->gicv2)
+		return err_set(err, -EOPNOTSUPP, "irqchip: this host's KVM has neither a GICv3 nor a GICv2");
+	p->gicv2 = v2 || !h->gicv3;
+	p->its = !p->gicv2 && h->its && c->irqchip != IRQCHIP_GICV3;
 	return 0;
+}
+
+/* Can devices send messages? Whoever asks for a plain GICv2 gets no frame. */
+static bool has_msis(const struct config *c, const struct plan *p)
+{
+	return p->its || c->irqchip != IRQCHIP_GICV2;
+}
+
+const char *plan_irqchip_name(const struct plan *p)
+{
+	if (p->its)
+		return "GICv3 with an ITS";
+	if (p->gicv2)
+		return p->v2m ? "GICv2 with a v2m frame" : "GICv2";
+	return p->v2m ? "GICv3 with a v2m frame" : "GICv3";
+}
+
+/* How many vectors a device on PCI may use. */
+static unsigned max_vectors(const struct dev_config *d)
+{
+	unsigned pairs = d->net.nr_fds ? d->net.nr_fds : d->net.queues;
+
+	/* A vector a queue, the control queue and the configuration. */
+	return d->kind == DEV_NET ? 2 * pairs + 2 : 4;
+}
+
+/* Devices that find the frame used up make do with fewer vectors, or with none. */
+static void plan_v2m(const struct config *c, struct plan *p)
+{
+	unsigned vectors = 0;
+
+	for (unsigned i = 0; i < p->nr_devs; i++)
+		if (p->devs[i].pci)
+			vectors += max_vectors(p->devs[i].cfg);
+	p->v2m = !p->its && (p->has_pci || c->irqchip == IRQCHIP_GICV2M);
+	if (!p->v2m)
+		return;
+	p->v2m_spi = LAYOUT_SPI_V2M;
+	p->v2m_count = (unsigned)align_up(vectors ? vectors : 1, 32);
+	if (p->v2m_count > MAX_IRQS - SPI_BASE - LAYOUT_SPI_V2M)
+		p->v2m_count = MAX_IRQS - SPI_BASE - LAYOUT_SPI_V2M;
+	p->nr_irqs = SPI_BASE + LAYOUT_SPI_V2M + p->v2m_count;
 }
 
 /*
  * A network card has queues enough to be worth vectors of its own; console and rng are quiet,
  * and over MMIO the guest probes them with fewer exits.
  */
-static enum transport auto_transport(enum dev_kind kind, bool its)
+static enum transport auto_transport(enum dev_kind kind, bool msis)
 {
-	return kind == DEV_NET && its ? TRANSPORT_PCI : TRANSPORT_MMIO;
+	return kind == DEV_NET && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
 }
 
-static int choose_transport(const struct config *c, const struct dev_config *d, bool its, enum transport *ret_t,
+static int choose_transport(const struct config *c, const struct dev_config *d, bool msis, enum transport *ret_t,
 			    struct err *err)
 {
 	enum transport t = d->transport != TRANSPORT_AUTO ? d->transport : c->transport;
 
 	if (t == TRANSPORT_AUTO)
-		t = auto_transport(d->kind, its);
-	if (t == TRANSPORT_PCI && !its)
+		t = auto_transport(d->kind, msis);
+	if (t == TRANSPORT_PCI && !msis)
 		return err_set(err, -EOPNOTSUPP,
-			       "%s: transport=pci needs an ITS for its interrupts, and this VM has none (transport=mmio)",
-			       d->id);
+			       "%s: transport=pci sends its interrupts as messages, which --irqchip gicv2 does not take "
+			       "(gicv2m does, or transport=mmio)", d->id);
 	if (t == TRANSPORT_PCI && d->kind == DEV_NET && d->net.irq_direct)
 		return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio, and this device is on pci", d->id);
 	*ret_t = t;
@@ -145,7 +204,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		struct plan_dev *d = &p->devs[i];
 		enum transport t = TRANSPORT_AUTO;
-		int rc = choose_transport(c, &c->devices[i], p->its, &t, err);
+		int rc = choose_transport(c, &c->devices[i], has_msis(c, p), &t, err);
 
 		if (rc)
 			return rc;
@@ -163,6 +222,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 	p->nr_irqs = (unsigned)align_up(SPI_BASE + LAYOUT_SPI_VMMIO + nr_mmio, 32);
 	if (p->nr_irqs < MIN_IRQS)
 		p->nr_irqs = MIN_IRQS;
+	plan_v2m(c, p);
 	return 0;
 }
 
@@ -171,11 +231,11 @@ int plan_make(const struct config *c, const struct host_facts *h, struct plan *r
 	struct plan p = { 0 };
 	int rc;
 
-	rc = plan_cpus(c, h, err);
+	rc = plan_irqchip(c, h, &p, err);
+	if (!rc)
+		rc = plan_cpus(c, h, &p, err);
 	if (!rc)
 		rc = plan_memory(c, h, &p, err);
-	if (!rc)
-		rc = plan_irqchip(c, h, &p, err);
 	if (!rc)
 		rc = plan_devices(c, &p, err);
 	if (!rc)

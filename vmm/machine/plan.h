@@ -19,6 +19,7 @@ struct host_facts {
 	unsigned max_ipa_bits, max_cpus;
 	uint64_t max_memory;  /* RAM plus swap, bytes */
 	bool gicv3, its;
+	bool gicv2;           /* asked only where it can matter: no GICv3, or a GICv2 is wanted */
 	bool steal_time;
 };
 
@@ -35,8 +36,10 @@ struct plan {
 	gpa_t ram; uint64_t ram_size; /* what the VM maps */
 	uint64_t ram_usable;  /* what of it, from the start, the guest's system may use */
 	gpa_t steal; uint64_t steal_size; /* at the end of RAM, outside ram_usable; 0: no steal time */
+	bool gicv2;           /* else GICv3 */
 	bool its;
-	bool its_missing;     /* auto fell back to GICv3 without ITS: to be said once */
+	bool v2m;             /* a v2m frame: messages without an ITS */
+	uint32_t v2m_spi, v2m_count; /* its SPIs */
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
 	bool has_pci;
 	struct plan_dev devs[CONFIG_MAX_DEVICES];
@@ -45,6 +48,9 @@ struct plan {
 
 /* All the steal time records of a VM: one 64-byte record a CPU, in one page of the largest size that guests have. */
 #define PLAN_STEAL_SIZE (64 * KIB)
+
+/* "GICv3 with an ITS": what the plan chose, for people. */
+const char *plan_irqchip_name(const struct plan *p);
 
 /* The IPA size that @memory bytes of RAM need; known before the VM exists. -EFBIG beyond @max_ipa_bits. */
 int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
