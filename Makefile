@@ -198,7 +198,17 @@ $(B)/%.Image: tests/guest/%.S $(TOOLCHAIN)
 	@$(ARM_GCC) -c -o $(@:.Image=.o) $<
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.o) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/nisv.Image
+# A payload of many cases: no C library, runs where it is put.
+BARE        := tests/guest/bare
+BARE_CFLAGS := $(CSTD) $(WARN) -O2 -ffreestanding -fpie -fno-stack-protector -fno-asynchronous-unwind-tables \
+	       -mgeneral-regs-only -mstrict-align -mno-outline-atomics
+$(B)/bare.Image: $(wildcard $(BARE)/*.[chS]) $(BARE)/image.ld $(TOOLCHAIN)
+	@echo "  CC      $@"
+	@$(ARM_GCC) $(BARE_CFLAGS) -nostdlib -static-pie -Wl,-T,$(BARE)/image.ld,--build-id=none,-z,norelro,-z,noexecstack,--no-warn-rwx-segments \
+		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
+	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
+
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/nisv.Image $(B)/bare.Image
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long
 deps-host: | $(TOOLCHAIN)

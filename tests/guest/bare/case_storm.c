@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * storm: the vector of a network card's transmitter is masked, unmasked and given other messages, while CPU 1 sends
+ * and the device signals as fast as it can.
+ *
+ * Nothing is lost: CPU 1 has at most WINDOW frames under way, and takes more only when an interrupt has told it that
+ * some are used. So the last signal of each burst counts: were it lost, no other would come, and the storm stands
+ * still, which is looked for after each unmask. Nothing is late: the handler of a masked vector, or of a message that
+ * is no longer the vector's, must not run from the store's completion on; LATE_US is how long is looked.
+ */
+#include "cases.h"
+#include "cpu.h"
+#include "virtio.h"
+
+#define WINDOW 3
+#define LATE_US 20
+#define STALL_MS 5000
+
+struct target {
+	struct msi msi;
+	volatile uint32_t irqs;
+};
+
+static struct vdev *net;
+static struct vq *tx;
+static struct target targets[2];
+static unsigned vector;
+static volatile bool stop, stopped;
+static volatile uint32_t sent;
+static uint8_t frame[NET_HEADER + NET_FRAME];
+static unsigned late;
+
+static void on_signal(void *arg)
+{
+	struct target *t = arg;
+
+	__atomic_fetch_add(&t->irqs, 1, __ATOMIC_RELAXED);
+	vq_look(tx);
+}
+
+/* CPU 1. The window varies, so that a burst is sometimes one frame. */
+static void sender(void *arg)
+{
+	(void)arg;
+	while (!stop) {
+		unsigned window = 1 + sent % WINDOW;
+
+		if ((uint16_t)(tx->next - tx->seen) >= window)
+			continue;
+		vq_post(tx, tx->next % tx->size, frame, sizeof(frame), false);
+		vq_kick(tx);
+		sent++;
+	}
+	stopped = true;
+}
+
+/* CPU 0 takes the interrupts itself: one that was pending is taken before the instruction behind the store. */
+static void watch_silence(const struct target *t)
+{
+	uint32_t before = t->irqs;
+	uint64_t end = ticks() + SYSREG_READ("cntfrq_el0") / 1000 * LATE_US / 1000;
+
+	while (!passed(end))
+		;
+	late += t->irqs != before;
+}
+
+/* Some more frames have been told of. */
+static bool goes_on(void)
+{
+	uint32_t was = targets[0].irqs + targets[1].irqs;
+	uint64_t end = deadline_ms(STALL_MS);
+
+	while (targets[0].irqs + targets[1].irqs == was)
+		if (passed(end))
+			return false;
+	return true;
+}
+
+/* By the entry's mask, and each fourth time by the function's. */
+static void set_mask(unsigned turn, bool masked)
+{
+	if (turn % 4 == 3)
+		msix_control(net->pci, MSIX_ENABLE | (masked ? MSIX_MASKALL : 0));
+	else
+		msix_mask(net->pci, vector, masked);
+	ISB();
+}
+
+/* Between two masks the storm gets ahead: by one interrupt at least, then by a time that varies. */
+static unsigned mask_turns(unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n && goes_on(); i++) {
+		wait_us(i % 7);
+		set_mask(i, true);
+		watch_silence(&targets[0]);
+		set_mask(i, false);
+	}
+	return i;
+}
+
+/* To the other message and back; each second time without a mask around it, where the device must see to that. */
+static unsigned retarget_turns(unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n && goes_on(); i++) {
+		const struct target *old = &targets[i % 2];
+
+		if (i / 2 % 2)
+			set_mask(0, true);
+		msix_write(net->pci, vector, &targets[(i + 1) % 2].msi);
+		ISB();
+		watch_silence(old);
+		if (i / 2 % 2)
+			set_mask(0, false);
+	}
+	if (i % 2)
+		msix_write(net->pci, vector, &targets[0].msi);
+	return i;
+}
+
+/* The other way to another CPU: the message stays, the ITS or the distributor sends it elsewhere. */
+static unsigned move_turns(unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n && goes_on(); i++)
+		irq_move(targets[0].msi.intid, (i + 1) % 2);
+	irq_move(targets[0].msi.intid, 0);
+	return i;
+}
+
+static bool start(void)
+{
+	net = vdev_find(VIRTIO_NET, BUS_PCI, 0);
+	if (!check(net && cpu_count() > 1 && vdev_reset(net), "there is a net on pci, and a second CPU"))
+		return false;
+	if (!check(vdev_start(net, VERSION_1, 2), "net on %s: starts", vdev_bus_name(net)))
+		return false;
+	tx = &net->vq[NET_TX];
+	vector = tx->vector;
+	net_arp(net, frame);
+	for (unsigned i = 0; i < 2; i++)
+		if (!check(msi_alloc(net->pci->devid, on_signal, &targets[i], &targets[i].msi), "message %u", i))
+			return false;
+	msix_write(net->pci, vector, &targets[0].msi);
+	return check(cpu_start(1, sender, NULL), "CPU 1 sends");
+}
+
+/* CPU 1 stops; then all frames are used, and an interrupt has told so. */
+static void settle(void)
+{
+	uint64_t end = deadline_ms(STALL_MS);
+
+	stop = true;
+	while (!stopped && !passed(end))
+		;
+	check(stopped && vq_wait(tx, STALL_MS), "at the end all %u frames were told of", sent);
+}
+
+void case_storm(void)
+{
+	unsigned n = (unsigned)option_number("n", 1000), retargets = (unsigned)option_number("retargets", 100), done;
+
+	if (!start())
+		return;
+	done = mask_turns(n);
+	check(done == n, "%u of %u masks and unmasks, none lost a signal", done, n);
+	check(!late, "%u interrupts after a mask was in place", late);
+	late = 0;
+	done = retarget_turns(retargets);
+	check(done == retargets, "%u of %u retargets, none lost a signal", done, retargets);
+	check(!late && targets[1].irqs, "%u interrupts of a message that was no longer the vector's", late);
+	done = move_turns(retargets);
+	check(done == retargets, "%u of %u moves to the other CPU, none lost a signal", done, retargets);
+	settle();
+	note("%u frames, %u and %u interrupts", sent, targets[0].irqs, targets[1].irqs);
+}

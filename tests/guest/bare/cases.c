@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of cases, and the way from start.S to one of them. */
+#include "cases.h"
+
+#include "cpu.h"
+#include "dt.h"
+#include "irq.h"
+#include "pci.h"
+#include "virtio.h"
+
+void bare_main(const void *tree);
+
+static const struct bare_case cases[] = {
+	{ "find", case_find, "finds each device by the device tree, and tries it" },
+	{ "bars", case_bars, "moves BARs while the device runs" },
+	{ "vectors", case_vectors, "two queues on one vector, none, and vectors that do not exist" },
+	{ "storm", case_storm, "masks, unmasks and retargets a vector while it is signalled: n=, retargets=" },
+};
+
+void bare_main(const void *tree)
+{
+	const char *name;
+
+	if (!dt_init(tree))
+		psci_off();
+	uart_init();
+	cpu_init();
+	irq_init();
+	irqs_on();
+	pci_init();
+	vdev_scan();
+	name = option("case");
+	for (unsigned i = 0; name && i < ARRAY_LEN(cases); i++) {
+		if (!streq(cases[i].name, name))
+			continue;
+		cases[i].run();
+		finish();
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++)
+		note("case=%s: %s", cases[i].name, cases[i].what);
+	fatal("no such case: %s", name ? name : "(none)");
+}
