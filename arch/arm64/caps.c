@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "arch/arm64/gic.h"
 #include "arch/arm64/vcpu.h"
 #include "vmm/core/kvm.h"
 
@@ -17,22 +18,14 @@ static bool has(const struct hyp *h, long cap)
 	return hyp_check(h, cap) > 0;
 }
 
-/* With the TEST flag nothing is made, and there is no descriptor. */
-static bool device(const struct hyp *h, uint32_t type, uint32_t flags, int *ret_fd)
+static bool make_device(const struct hyp *h, uint32_t type, int *ret_fd)
 {
-	struct kvm_create_device cd = { .type = type, .flags = flags };
+	struct kvm_create_device cd = { .type = type };
 
 	if (ioctl(hyp_vm_fd(h), KVM_CREATE_DEVICE, &cd))
 		return false;
 	*ret_fd = (int)cd.fd;
 	return true;
-}
-
-static bool offers(const struct hyp *h, uint32_t type)
-{
-	int unused;
-
-	return device(h, type, KVM_CREATE_DEVICE_TEST, &unused);
 }
 
 /* What the program would ask for, and whether it gets it. */
@@ -58,9 +51,9 @@ static bool needs_devid(const struct hyp *h)
 	int gic, its;
 	bool needs;
 
-	if (!device(h, KVM_DEV_TYPE_ARM_VGIC_V3, 0, &gic))
+	if (!make_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, &gic))
 		return false;
-	needs = device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, 0, &its);
+	needs = make_device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, &its);
 	if (needs) {
 		needs = hyp_needs_devid(h);
 		close(its);
@@ -72,8 +65,7 @@ static bool needs_devid(const struct hyp *h)
 void caps_probe(const struct hyp *h, struct caps *ret_c)
 {
 	struct caps c = {
-		.gicv2 = offers(h, KVM_DEV_TYPE_ARM_VGIC_V2),
-		.gicv3 = offers(h, KVM_DEV_TYPE_ARM_VGIC_V3),
+		.gicv2 = gic_offers_v2(h),
 		.irqfd = has(h, KVM_CAP_IRQFD),
 		.resample = has(h, KVM_CAP_IRQFD_RESAMPLE),
 		.ioeventfd = has(h, KVM_CAP_IOEVENTFD),
@@ -83,8 +75,11 @@ void caps_probe(const struct hyp *h, struct caps *ret_c)
 		.nested = has(h, KVM_CAP_ARM_EL2),
 		.nisv = has(h, KVM_CAP_ARM_NISV_TO_USER),
 	};
+	struct gic_caps gic;
 
-	c.its = c.gicv3 && offers(h, KVM_DEV_TYPE_ARM_VGIC_ITS);
+	gic_probe(h, &gic);
+	c.gicv3 = gic.v3;
+	c.its = gic.its;
 	probe_cpu(h, &c);
 	c.msi_devid = c.its && needs_devid(h);
 	*ret_c = c;

@@ -106,6 +106,18 @@ START_TEST(test_options_help_and_version_need_nothing_else)
 }
 END_TEST
 
+START_TEST(test_options_doctor_needs_no_kernel_and_judges_the_rest)
+{
+	ck_assert_int_eq(parse("--doctor", NULL), 0);
+	ck_assert(o.doctor && !o.json);
+	ck_assert_int_eq(parse("--json", "--net", "tap0", "--doctor", NULL), 0);
+	ck_assert(o.doctor && o.json);
+	ck_assert_uint_eq(o.config.nr_devices, 3);
+	BAD("--json: is for --doctor", "--kernel", "Image", "--json");
+	BAD("--cpus: '0'", "--doctor", "--cpus", "0");
+}
+END_TEST
+
 START_TEST(test_options_without_kernel_is_refused)
 {
 	BAD("--kernel: not given", "--cpus", "2");
@@ -139,7 +151,7 @@ START_TEST(test_options_repeats_are_refused)
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "timeout", "1" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
-		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "help", NULL },
+		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
 	};
 	size_t n, singles = 0;
@@ -163,18 +175,6 @@ START_TEST(test_options_repeats_are_refused)
 END_TEST
 
 /* All of the contract that is still to come. */
-START_TEST(test_options_of_later_versions_are_refused_by_name)
-{
-	static const char *const later[] = {
-		"disk", "vsock", "fs", "vhost-user", "vfio", "pmem", "balloon", "panic-text", "watchdog",
-		"irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp", "doctor", "json",
-	};
-	char arg[40], text[80];
-	size_t n, absent = 0;
-	const struct option *t = options_table(&n);
-
-	for (size_t i = 0; i < n; i++)
-		absent += !!(t[i].flags & OPTION_ABSENT);
 START_TEST(test_options_irqchip_and_routing_by_name)
 {
 	GOOD("--irqchip", "gicv2m", "--irq-routing", "flat");
@@ -187,6 +187,18 @@ START_TEST(test_options_irqchip_and_routing_by_name)
 }
 END_TEST
 
+START_TEST(test_options_of_later_versions_are_refused_by_name)
+{
+	static const char *const later[] = {
+		"disk", "vsock", "fs", "vhost-user", "vfio", "pmem", "balloon", "panic-text", "watchdog",
+		"irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp",
+	};
+	char arg[40], text[80];
+	size_t n, absent = 0;
+	const struct option *t = options_table(&n);
+
+	for (size_t i = 0; i < n; i++)
+		absent += !!(t[i].flags & OPTION_ABSENT);
 	ck_assert_uint_eq(absent, ARRAY_LEN(later));
 	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
 		snprintf(arg, sizeof(arg), "--%s=x", later[i]);
@@ -506,10 +518,12 @@ int main(void)
 	tcase_add_test(t, test_options_kernel_alone_gives_defaults);
 	tcase_add_test(t, test_options_every_value_arrives);
 	tcase_add_test(t, test_options_help_and_version_need_nothing_else);
+	tcase_add_test(t, test_options_doctor_needs_no_kernel_and_judges_the_rest);
 	tcase_add_test(t, test_options_without_kernel_is_refused);
 	tcase_add_test(t, test_options_unknown_and_stray_arguments_are_named);
 	tcase_add_test(t, test_options_missing_and_needless_values_are_named);
 	tcase_add_test(t, test_options_repeats_are_refused);
+	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);
 	tcase_add_test(t, test_options_sizes_and_durations_have_units);
@@ -523,7 +537,6 @@ int main(void)
 	tcase_add_test(t, test_options_man_page_has_every_option);
 	tcase_add_test(t, test_options_man_page_has_no_other_option);
 	tcase_add_test(t, test_options_usage_names_every_option_in_short_lines);
-	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -28,6 +28,7 @@
 #include "vmm/app/terminal.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/doctor/doctor.h"
 
 #define FLUSH_NS NS_PER_SEC /* how long a slow reader of the console may keep us at the end */
 #define TAIL_BYTES 4096
@@ -391,6 +392,23 @@ static int print(bool usage)
 	return fflush(stdout) ? EXIT_NO_START : 0;
 }
 
+static int doctor(const struct options *o)
+{
+	static const int statuses[] = {
+		[DOCTOR_GOOD] = 0, [DOCTOR_REFUSED] = EXIT_NO_START, [DOCTOR_NO_GUEST] = EXIT_NO_KVM,
+	};
+	enum doctor_verdict verdict;
+	int ret = doctor_run(&o->config, o->json, stdout, &verdict);
+
+	return ret || fflush(stdout) ? EXIT_NO_START : statuses[verdict];
+}
+
+/* What is printed needs neither log nor result. */
+static bool only_prints(const struct options *o)
+{
+	return o->help || o->version || o->doctor;
+}
+
 static int app(struct app *a, int argc, char *argv[])
 {
 	struct err err = { "" };
@@ -400,10 +418,11 @@ static int app(struct app *a, int argc, char *argv[])
 	a->log_fd = STDERR_FILENO;
 	a->result.fd = a->console.fd = -1;
 	fill_standard_fds();
-	if (options_parse(&a->options, argc, (const char *const *)argv, &err) || (!a->options.help && !a->options.version && start_log(a, &err)))
+	if (options_parse(&a->options, argc, (const char *const *)argv, &err) ||
+	    (!only_prints(&a->options) && start_log(a, &err)))
 		status = EXIT_NO_START;
-	else if (a->options.help || a->options.version)
-		return print(a->options.help);
+	else if (only_prints(&a->options))
+		return a->options.doctor ? doctor(&a->options) : print(a->options.help);
 	if (!status)
 		status = start(a, &err);
 	if (status)

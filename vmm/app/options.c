@@ -226,6 +226,20 @@ static int set_rng(struct options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_doctor(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->doctor = true;
+	return 0;
+}
+
+static int set_json(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->json = true;
+	return 0;
+}
+
 static int set_help(struct options *o, const char *value, struct err *err)
 {
 	(void)value, (void)err;
@@ -265,6 +279,9 @@ static const struct option table[] = {
 	{ "log-level", "error|warn|info|debug", "how much to log (default warn)", 0, set_log_level, NULL },
 	{ "log", "FILE", "append the log to a file (default: stderr)", 0, set_log, NULL },
 	{ "log-format", "text|json", "form of the log's lines (default text)", 0, set_log_format, NULL },
+	{ "doctor", NULL, "print what this host can do, what the options would get and why, and stop", OPTION_FLAG,
+	  set_doctor, NULL },
+	{ "json", NULL, "with --doctor: as one JSON object", OPTION_FLAG, set_json, NULL },
 	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
 	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
 
@@ -284,8 +301,6 @@ static const struct option table[] = {
 	{ "cgroup", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "no-sandbox", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "seccomp", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "doctor", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "json", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -504,7 +519,9 @@ static int complete(struct options *o, struct err *err)
 {
 	int ret;
 
-	if (!o->config.kernel)
+	if (o->json && !o->doctor)
+		return err_set(err, -EINVAL, "--json: is for --doctor");
+	if (!o->config.kernel && !o->doctor)
 		return err_set(err, -EINVAL, "--kernel: not given (microvm --kernel Image --net tap0; see --help)");
 	ret = complete_ids(&o->config, err);
 	if (!ret)

@@ -27,6 +27,7 @@ struct option_text; /* strings that the configuration refers to */
 struct options {
 	struct config config;
 	bool help, version;
+	bool doctor, json;        /* --doctor: the configuration is judged, not run; no kernel is needed */
 
 	/* the parser's own */
 	const char *config_file;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/doctor/holes.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,11 +80,18 @@ int kernel_version_cmp(struct kernel_version a, struct kernel_version b)
 /* "6.1", "6.1.119" at the start of @s, whatever follows. */
 static bool read_numbers(const char *s, struct kernel_version *ret_v)
 {
-	struct kernel_version v = { 0 };
+	unsigned long n[3] = { 0 };
+	unsigned i = 0;
 
-	if (sscanf(s, "%4u.%4u.%6u", &v.major, &v.minor, &v.patch) < 2 || !v.major)
+	for (; i < ARRAY_LEN(n) && *s >= '0' && *s <= '9'; i++) {
+		char *end;
+
+		n[i] = strtoul(s, &end, 10);
+		s = end + (*end == '.');
+	}
+	if (i < 2 || !n[0])
 		return false;
-	*ret_v = v;
+	*ret_v = (struct kernel_version){ (unsigned)n[0], (unsigned)n[1], (unsigned)n[2] };
 	return true;
 }
 

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/doctor/why.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void __attribute__((format(printf, 3, 4))) because(struct why *w, const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	w->what = what;
+	va_start(ap, fmt);
+	vsnprintf(w->reason, sizeof(w->reason), fmt, ap);
+	va_end(ap);
+}
+
+static const char *irqchip(const struct plan *p)
+{
+	if (p->gicv2)
+		return p->v2m ? "gicv2m" : "gicv2";
+	return p->its ? "gicv3-its" : "gicv3";
+}
+
+void why_irqchip(const struct doctor_facts *f, struct why *ret_w)
+{
+	const struct plan *p = &f->plan;
+	const char *name = irqchip(p), *has = p->gicv2 ? "a GICv2 and no GICv3" : "a GICv3 and no ITS";
+
+	if (f->config->irqchip != IRQCHIP_AUTO)
+		because(ret_w, name, "asked for by --irqchip");
+	else if (p->its)
+		because(ret_w, name, "this host's KVM has a GICv3 and an ITS, the best there is");
+	else if (p->v2m)
+		because(ret_w, name, "this host's KVM has %s, so a v2m frame takes the messages", has);
+	else
+		because(ret_w, name, "this host's KVM has %s; no device sends messages", has);
+}
+
+void why_transport(const struct doctor_facts *f, unsigned i, struct why *ret_w)
+{
+	const struct plan_dev *p = &f->plan.devs[i];
+	const char *name = p->pci ? "pci" : "mmio";
+
+	if (p->cfg->transport != TRANSPORT_AUTO)
+		because(ret_w, name, "asked for by transport=");
+	else if (f->config->transport != TRANSPORT_AUTO)
+		because(ret_w, name, "asked for by --transport");
+	else if (p->pci)
+		because(ret_w, name, "a vector for each queue");
+	else if (p->cfg->kind != DEV_NET)
+		because(ret_w, name, "quiet, and found with fewer exits");
+	else
+		because(ret_w, name, "--irqchip gicv2 takes no messages, which PCI needs");
+}
+
+bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w)
+{
+	const struct dev_config *d = &f->config->devices[i];
+	const struct node_facts *n = &f->host.vhost_net;
+
+	if (d->kind != DEV_NET)
+		return false;
+	if (d->net.vhost == TRI_OFF)
+		because(ret_w, "process", "asked for by vhost=off");
+	else if (!n->error)
+		because(ret_w, "vhost", d->net.vhost == TRI_ON ? "asked for by vhost=on" : "/dev/vhost-net can be opened");
+	else if (d->net.vhost == TRI_ON)
+		because(ret_w, NULL, "vhost=on will fail: /dev/vhost-net: %s", strerror(-n->error));
+	else
+		because(ret_w, "process", "/dev/vhost-net: %s", strerror(-n->error));
+	return true;
+}
+
+static bool __attribute__((format(printf, 3, 4))) told(char *buf, size_t cap, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf, cap, fmt, ap);
+	va_end(ap);
+	return true;
+}
+
+bool why_no_tap(const struct doctor_facts *f, unsigned i, char *buf, size_t cap)
+{
+	const struct tap_facts *t = &f->host.taps[i];
+	const struct net_options *o = &f->config->devices[i].net;
+
+	if (!t->given)
+		return false;
+	if (!t->exists)
+		return told(buf, cap, "%s does not exist (ip tuntap add %s mode tap user $USER)", o->tap, o->tap);
+	if (!t->is_tap)
+		return told(buf, cap, "%s is not a tap", o->tap);
+	if (!t->allowed)
+		return told(buf, cap, "%s belongs to another user (ip tuntap add %s mode tap user $USER)", o->tap, o->tap);
+	if (f->host.tun.error)
+		return told(buf, cap, "/dev/net/tun: %s", strerror(-f->host.tun.error));
+	if (t->multi_queue != (o->queues > 1))
+		return told(buf, cap, "%s was made %s multi_queue, which is for queues= above 1", o->tap,
+			    t->multi_queue ? "with" : "without");
+	if (t->in_use)
+		return told(buf, cap, "%s is in use by another process", o->tap);
+	if (!t->up)
+		return told(buf, cap, "%s is down (ip link set %s up)", o->tap, o->tap);
+	return false;
+}
+
+const char *why_kind(enum dev_kind kind)
+{
+	switch (kind) {
+	case DEV_CONSOLE:
+		return "console";
+	case DEV_RNG:
+		return "rng";
+	case DEV_NET:
+		return "net";
+	}
+	return "other";
+}
+
+enum doctor_verdict doctor_verdict(const struct doctor_facts *f)
+{
+	if (f->kvm_error || f->loop_error || f->least_error || !f->caps.irqfd || !f->caps.ioeventfd)
+		return DOCTOR_NO_GUEST;
+	return f->plan_error ? DOCTOR_REFUSED : DOCTOR_GOOD;
+}
+
+const char *doctor_verdict_name(enum doctor_verdict v)
+{
+	static const char *const names[] = {
+		[DOCTOR_GOOD] = "good", [DOCTOR_REFUSED] = "refused", [DOCTOR_NO_GUEST] = "no-guest",
+	};
+
+	return names[v];
+}
