@@ -36,6 +36,7 @@
 #include <string.h>
 
 #include "vmm/base/checked.h"
+#include "vmm/core/irq_check.h"
 
 #define MSIX_CTRL_ENABLE 0x8000
 #define MSIX_CTRL_MASKALL 0x4000
@@ -475,6 +476,43 @@ static void label_all(const struct msix *m)
 			label_entry(m, i);
 }
 
+static void check_source(const struct msix *m, const struct msix_source *s, bool settled)
+{
+	const struct msix_entry *e = source_entry(m, s);
+	struct irq_source src = {
+		.device = m->name, .name = s->name, .fd = s->irqfd.fd, .devid = m->devid,
+		.bound = e, .enabled = m->enabled, .function_masked = m->maskall, .bus_master = m->bus_master,
+		.hopping = s->irqfd.hop,
+	};
+
+	if (e) {
+		src.entry_masked = msix_table_read(m, (uint64_t)s->vector * MSIX_ENTRY_SIZE + 12, 4) & MSIX_ENTRY_MASKED;
+		src.addr = entry_addr(e);
+		src.data = e->data;
+		src.pending = msix_pba_read(m, s->vector / 64 * 8, 8) & BIT64(s->vector % 64);
+	}
+	irq_check_source(m->space, &src, settled);
+}
+
+static void check_all(const struct msix *m, bool settled)
+{
+	unsigned i;
+
+	for (i = 0; irq_check_on(m->space) && i < m->nsources; i++)
+		check_source(m, &m->sources[i], settled);
+}
+
+void msix_check_reset(const struct msix *m)
+{
+	unsigned i;
+
+	/* What the loop did not take yet stays in the eventfd until its source is bound again, and is forgotten then. */
+	if (gsi_msi_way(m->space) == MSI_BY_SIGNAL)
+		return;
+	for (i = 0; irq_check_on(m->space) && i < m->nsources; i++)
+		irq_check_silent(m->space, m->name, m->sources[i].irqfd.fd);
+}
+
 int msix_sync(struct msix *m)
 {
 	int err = 0, one;
@@ -488,5 +526,6 @@ int msix_sync(struct msix *m)
 		err = err ? err : one;
 	}
 	label_all(m);
+	check_all(m, !err);
 	return err;
 }

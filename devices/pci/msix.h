@@ -66,6 +66,8 @@ bool msix_stale(const struct msix *m);
  * retries. gsi_commit()'s, msi_route_new()'s and irqfd_attach_msi()'s errors.
  */
 int msix_sync(struct msix *m);
+/* After msix_unbind_all() and its sync, while the device is silent: tells irq_check.h that nothing may be left (V11). */
+void msix_check_reset(const struct msix *m);
 
 int msix_fd(const struct msix *m, unsigned source); /* the source's eventfd, borrowed: for vhost's CALL */
 void msix_raise(struct msix *m, unsigned source);   /* any thread, no lock */

@@ -33,6 +33,7 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/doorbell.h"
+#include "vmm/core/irq_check.h"
 #include "vmm/core/line.h"
 
 #define MAGIC 0x74726976  /* "virt" */
@@ -66,9 +67,15 @@ struct virtio_mmio {
 
 /* ---- interrupts --------------------------------------------------------------------------- */
 
-static void raise_bits(struct virtio_mmio *t, uint32_t bits)
+static void give_reason(struct virtio_mmio *t, uint32_t bits)
 {
 	atomic_fetch_or(&t->status_bits, bits);
+	edge_line_reason(&t->line);
+}
+
+static void raise_bits(struct virtio_mmio *t, uint32_t bits)
+{
+	give_reason(t, bits);
 	edge_line_pulse(&t->line);
 }
 
@@ -101,6 +108,12 @@ static void call_ready(void *ctx, uint32_t events)
 	raise_bits(mq->t, VIRTIO_MMIO_INT_VRING);
 }
 
+/* Nobody tells us of the used buffers of such a queue: then there may always be some. */
+static bool always_told(struct virtio_mmio *t)
+{
+	return atomic_load(&t->direct);
+}
+
 static int irq_call_fd(void *ctx, unsigned q, int *ret_fd)
 {
 	struct virtio_mmio *t = ctx;
@@ -116,8 +129,21 @@ static int irq_call_fd(void *ctx, unsigned q, int *ret_fd)
 	if (r < 0)
 		return r;
 	atomic_store(&t->direct, true);
+	irq_check_direct(t->cfg.space, t->vdev->name, mq->irqfd.fd, always_told(t));
 	*ret_fd = mq->irqfd.fd;
 	return 0;
+}
+
+/* After a reset; only where somebody looks on. */
+static void check_silent(struct virtio_mmio *t)
+{
+	irq_check_status(t->cfg.space, t->vdev->name, atomic_load(&t->status_bits));
+	irq_check_silent(t->cfg.space, t->vdev->name, t->line.irqfd.fd);
+	for (unsigned q = 0; q < t->nr_queues; q++) {
+		const struct mmio_queue *mq = &t->queues[q];
+
+		irq_check_silent(t->cfg.space, t->vdev->name, mq->has_irqfd ? mq->irqfd.fd : mq->call_fd);
+	}
 }
 
 static void mmio_reset(void *ctx)
@@ -140,6 +166,7 @@ static void mmio_reset(void *ctx)
 	edge_line_detach(&t->line);
 	atomic_store(&t->direct, false);
 	atomic_store(&t->status_bits, 0);
+	check_silent(t);
 }
 
 static const struct vdev_irq mmio_irq = {
@@ -153,8 +180,7 @@ static uint32_t interrupt_status(struct virtio_mmio *t)
 {
 	uint32_t bits = atomic_load(&t->status_bits);
 
-	/* Nobody tells us of used buffers: then there may always be some. */
-	if (atomic_load(&t->direct) && (vdev_status(t->vdev) & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (always_told(t) && (vdev_status(t->vdev) & VIRTIO_CONFIG_S_DRIVER_OK))
 		bits |= VIRTIO_MMIO_INT_VRING;
 	return bits;
 }
@@ -354,6 +380,7 @@ static int mmio_init(struct virtio_mmio *t)
 	if (r < 0)
 		return r;
 	t->has_line = true;
+	t->line.has_status = true;
 	for (unsigned q = 0; q < t->nr_queues; q++) {
 		r = queue_init(t, q);
 		if (r < 0)

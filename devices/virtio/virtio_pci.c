@@ -42,6 +42,7 @@
 #include "devices/virtio/virtio_pci_priv.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
+#include "vmm/core/irq_check.h"
 
 #define DEVICE_OFF 0x100
 #define ISR_OFF 0x2000
@@ -176,7 +177,7 @@ static void sync_msix(struct virtio_pci *t)
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
-	if (msix_stale(t->msix))
+	if (msix_stale(t->msix) || t->checked)
 		r = msix_sync(t->msix);
 	pthread_mutex_unlock(&t->lock);
 	if (r < 0)
@@ -192,6 +193,7 @@ static void pci_reset(void *ctx)
 	pthread_mutex_lock(&t->lock);
 	msix_unbind_all(t->msix);
 	(void)msix_sync(t->msix); /* detaching does not fail, and empties the eventfds */
+	msix_check_reset(t->msix);
 	pthread_mutex_unlock(&t->lock);
 	atomic_store(&t->isr, 0);
 }
@@ -241,7 +243,7 @@ void vpci_settle(struct virtio_pci *t, enum vdev_todo todo)
 {
 	struct sync s = { .t = t, .todo = todo };
 
-	if (todo != VDEV_NOTHING || msix_is_stale(t) || bells_wanted_at(t) != atomic_load(&t->bells_at) ||
+	if (todo != VDEV_NOTHING || t->checked || msix_is_stale(t) || bells_wanted_at(t) != atomic_load(&t->bells_at) ||
 	    view_wanted_at(t) != atomic_load(&t->view_at))
 		loop_call(t->vdev->loop, sync_on_loop, &s);
 }
@@ -546,6 +548,7 @@ int virtio_pci_new(const struct virtio_pci_cfg *cfg, struct virtio_pci **ret_t)
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
 	t->vdev = cfg->vdev;
+	t->checked = irq_check_on(cfg->space);
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_mutex_init(&t->regs_lock, NULL);
 	init_function(t);

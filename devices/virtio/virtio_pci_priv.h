@@ -33,6 +33,7 @@ struct virtio_pci {
 	atomic_bool trapped;           /* its reads are exits from now on */
 	struct vdev *vdev;
 	struct msix *msix;
+	bool checked;                  /* irq_check_on(): a write that changes nothing is looked at all the same */
 	atomic_bool windowed;          /* the PCI_CFG window was written to */
 	unsigned msix_cap, window_cap; /* offsets in configuration space */
 	pthread_mutex_t lock;          /* msix */

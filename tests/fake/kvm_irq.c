@@ -459,7 +459,8 @@ static int signal_locked(struct hyp *h, const struct hyp_route *msi)
 
 int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid)
 {
-	const struct hyp_route msi = { .addr = addr, .data = data, .valid_devid = valid_devid, .devid = devid };
+	const struct hyp_route msi = { .kind = HYP_ROUTE_MSI, .addr = addr, .data = data, .valid_devid = valid_devid,
+				       .devid = devid };
 	int r;
 
 	pthread_mutex_lock(&h->lock);
@@ -468,6 +469,8 @@ int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid
 		r = signal_locked(h, &msi);
 	fake_log_call(h, (struct fake_call){ .op = FAKE_SIGNAL_MSI, .result = r, .n = data, .value = addr });
 	pthread_mutex_unlock(&h->lock);
+	if (h->watch)
+		h->watch->signal_msi(h->watch_ctx, &msi, r);
 	return r;
 }
 

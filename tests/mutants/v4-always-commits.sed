@@ -1,4 +1,5 @@
 # what: a batch without a change sets a table
 # file: vmm/core/gsi.c
 # case: V4
-s/if (!s->wanting \&\& !s->leaving)/if (false)/
+# check: V4
+s/if (!s->wanting \&\& !s->leaving .*/if (false) {/

@@ -1,4 +1,5 @@
 # what: ENABLE is ignored
 # file: devices/pci/msix.c
 # case: V5
+# check: V5
 s/return m->enabled \&\& !m->maskall/return !m->maskall/

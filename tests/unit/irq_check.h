@@ -29,12 +29,14 @@
 #include "devices/pci/msix.h"
 #include "tests/fake/irq.h"
 #include "tests/fake/kvm.h"
+#include "vmm/core/irq_check.h"
 
 #define RIG_DEVID 8
 
 struct rig {
 	struct hyp *hyp;
 	struct gsi_space *space;
+	struct irq_check *check; /* NULL: none looks on */
 	unsigned fds; /* open before the test */
 };
 
@@ -80,12 +82,37 @@ static inline void famine_end(struct famine *f)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &f->old), 0);
 }
 
+static inline void rig_ignore(void *ctx, const char *sentence)
+{
+	(void)ctx, (void)sentence; /* asked for at the end */
+}
+
+/* vmm/core/irq_check.h looks on from here. */
+static inline void rig_look_on(struct rig *r, void (*broken)(void *, const char *))
+{
+	uint32_t id;
+
+	ck_assert_int_eq(irq_check_new(r->space, broken, NULL, &r->check), 0);
+	for (id = RIG_DEVID; id < RIG_DEVID + 8; id++)
+		irq_check_devid(r->check, id);
+}
+
+/* For what goes behind the back of the code that is watched. */
+static inline void rig_look_away(struct rig *r)
+{
+	irq_check_free(r->check);
+	r->check = NULL;
+}
+
+/* With RIG_UNCHECKED in the environment nobody looks on: then a test has to find things itself. */
 static inline struct rig rig_new(void)
 {
 	struct rig r = { .fds = open_fds() };
 
 	r.hyp = fake_kvm_new();
 	r.space = fake_gsi_space(r.hyp);
+	if (!getenv("RIG_UNCHECKED"))
+		rig_look_on(&r, rig_ignore);
 	return r;
 }
 
@@ -156,6 +183,8 @@ static inline void irq_check(const struct rig *r)
 	check_v2(r);
 	check_v3(r);
 	check_v4(r);
+	if (r->check)
+		ck_assert_msg(!irq_check_verdict(r->check), "%s", irq_check_verdict(r->check));
 }
 
 /* V7; the test has freed all that it made. */
@@ -166,6 +195,11 @@ static inline void rig_free(struct rig *r)
 	ck_assert_msg(fake_kvm_nr_routes(r->hyp) == FAKE_NR_SPIS, "V7: routes are left");
 	ck_assert_msg(fake_kvm_nr_irqfds(r->hyp) == 0, "V7: irqfds are left");
 	ck_assert_msg(fake_kvm_lost(r->hyp) == 0, "interrupts were lost");
+	if (r->check) {
+		irq_check_end(r->space);
+		ck_assert_msg(!irq_check_verdict(r->check), "%s", irq_check_verdict(r->check));
+		irq_check_free(r->check);
+	}
 	gsi_space_free(r->space);
 	hyp_free(r->hyp);
 	ck_assert_msg(open_fds() == r->fds, "V7: descriptors leaked");

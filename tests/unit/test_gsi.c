@@ -314,6 +314,7 @@ START_TEST(test_gsi_held_entry_stays)
 	struct rig r = rig_new();
 	struct msi_route *a = live_route(&r, 1), *b;
 
+	rig_look_away(&r); /* held, and nothing attached */
 	ck_assert_int_eq(gsi_hold(r.space, msi_route_gsi(a)), 0);
 	ck_assert_int_eq(msi_route_stage(a, 0, 0), -EINVAL);
 	b = live_route(&r, 2);

@@ -839,6 +839,154 @@ START_TEST(test_v11_reset_ends_a_life_msix)
 }
 END_TEST
 
+/* Whatever is broken in the code above, somebody who looks on while it works has to say so. */
+
+static void says(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	ck_abort_msg("%s", sentence);
+}
+
+static struct rig watched_rig(void)
+{
+	struct rig r = { .hyp = fake_kvm_new(), .fds = open_fds() };
+
+	r.space = fake_gsi_space(r.hyp);
+	rig_look_on(&r, says);
+	return r;
+}
+
+/* A space that is not started, or one whose ITS wants no device ids. */
+static void watched_first_commit(bool start, bool need_devid)
+{
+	const struct gsi_cfg cfg = { .nr_spis = 32, .max_routes = 4096, .model = MSI_ITS,
+				     .doorbell = FAKE_ITS_BASE, .doorbell_size = FAKE_ITS_SIZE, .need_devid = need_devid };
+	struct rig r = { .hyp = fake_kvm_new() };
+	struct msi_route *route;
+
+	fake_kvm_init(r.hyp, 32);
+	ck_assert_int_eq(gsi_space_new(&cfg, r.hyp, &r.space), 0);
+	rig_look_on(&r, says);
+	if (start)
+		ck_assert_int_eq(gsi_space_start(r.space), 0);
+	ck_assert_int_eq(msi_route_new(r.space, RIG_DEVID, "x", &route), 0);
+	ck_assert_int_eq(msi_route_stage(route, FAKE_TRANSLATER, 1), 0);
+	gsi_commit(r.space);
+	irq_check_free(r.check);
+	gsi_space_free(r.space);
+	hyp_free(r.hyp);
+}
+
+/* Writes without asserts of their own: here somebody else has to notice. */
+static void watched_sync(struct msix *m)
+{
+	(void)msix_sync(m);
+	(void)msix_sync(m);
+}
+
+static void watched_masks(struct msix *m)
+{
+	for (unsigned how = 0; how < 4; how++) {
+		switch (how) {
+		case 0:
+			msix_table_write(m, 12, 4, 1);
+			break;
+		case 1:
+			msix_ctrl_write(m, CTRL_ENABLE | CTRL_MASKALL);
+			break;
+		case 2:
+			msix_set_bus_master(m, false);
+			break;
+		default:
+			msix_ctrl_write(m, 0);
+			break;
+		}
+		watched_sync(m);
+		msix_table_write(m, 12, 4, 0);
+		msix_ctrl_write(m, CTRL_ENABLE);
+		msix_set_bus_master(m, true);
+		watched_sync(m);
+	}
+}
+
+/* Other messages, none, and a commit that fails in between. */
+static void watched_messages(struct rig *r, struct msix *m)
+{
+	struct msi_route *other, *never;
+	struct irqfd f;
+
+	ck_assert_int_eq(irqfd_init(&f, r->space), 0);
+	ck_assert_int_eq(msi_route_new(r->space, RIG_DEVID, "never", &never), 0);
+	(void)irqfd_attach(&f, msi_route_gsi(never));
+	for (unsigned i = 0; i < 6; i++) {
+		msix_table_write(m, 0, 4, i & 1 ? 0 : FAKE_TRANSLATER);
+		msix_table_write(m, 8, 4, 100 + i);
+		msix_table_write(m, 24, 4, i == 4 ? 0x10001 : 1);
+		ck_assert_int_eq(msi_route_new(r->space, RIG_DEVID, "other", &other), 0);
+		(void)msi_route_stage(other, FAKE_TRANSLATER, 200 + i);
+		gsi_commit(r->space);
+		gsi_commit(r->space);
+		if (i == 2)
+			fake_kvm_fail(r->hyp, FAKE_SET_ROUTES, 1, -ENOMEM);
+		watched_sync(m);
+		msi_route_free(other);
+		gsi_commit(r->space);
+	}
+	/* Who forgets to detach. */
+	(void)msi_route_stage(never, FAKE_TRANSLATER, 1);
+	gsi_commit(r->space);
+	(void)irqfd_attach(&f, msi_route_gsi(never));
+	(void)msi_route_stage(never, 0, 0);
+	ck_assert_int_eq(msi_route_new(r->space, RIG_DEVID, "other", &other), 0);
+	(void)msi_route_stage(other, FAKE_TRANSLATER, 1);
+	gsi_commit(r->space);
+	irqfd_fini(&f);
+	msi_route_free(never);
+	msi_route_free(other);
+}
+
+START_TEST(test_check_sees_what_is_broken_msix)
+{
+	struct rig r = watched_rig();
+	struct msix *m = msix_ready(&r);
+
+	watched_first_commit(false, true);
+	watched_first_commit(true, false);
+	watched_masks(m);
+	watched_messages(&r, m);
+	msix_unbind_all(m);
+	watched_sync(m);
+	msix_check_reset(m);
+	msix_free(m);
+	gsi_commit(r.space);
+	irq_check_end(r.space);
+	irq_check_free(r.check);
+	gsi_space_free(r.space);
+	hyp_free(r.hyp);
+}
+END_TEST
+
+START_TEST(test_check_sees_what_is_broken_mmio)
+{
+	const uint64_t one = 1;
+	struct mmio_rig mr;
+
+	mmio_rig_new(&mr, _i ? VMMIO_DIRECT : VMMIO_HOP);
+	prompt = NULL;
+	rig_look_away(&mr.rig);
+	rig_look_on(&mr.rig, says);
+	for (unsigned i = 0; i < 3; i++) {
+		mmio_start(&mr);
+		mmio_used(&mr);
+		vdev_config_changed(&mr.vdev);
+		ck_assert_int_eq(write(mr.call_fd, &one, sizeof(one)), sizeof(one));
+		fake_guest_set_status(&mr.guest, 0);
+		fake_loop_turn(mr.loop);
+	}
+	mmio_rig_free(&mr);
+}
+END_TEST
+
 /* A case each, so that one of them can be run alone (CK_RUN_CASE=V5). */
 static TCase *add_case(Suite *s, const char *name)
 {
@@ -852,7 +1000,7 @@ static TCase *add_case(Suite *s, const char *name)
 int main(void)
 {
 	Suite *s = suite_create("irq_invariants");
-	TCase *v11;
+	TCase *v11, *check;
 
 	tcase_add_test(add_case(s, "V1"), test_v1_every_table_has_every_spi);
 	tcase_add_loop_test(add_case(s, "V2"), test_v2_devid_flag_and_devid, 0, 2);
@@ -868,5 +1016,8 @@ int main(void)
 	v11 = add_case(s, "V11");
 	tcase_add_loop_test(v11, test_v11_reset_ends_a_life_mmio, 0, 2);
 	tcase_add_test(v11, test_v11_reset_ends_a_life_msix);
+	check = add_case(s, "CHECK");
+	tcase_add_test(check, test_check_sees_what_is_broken_msix);
+	tcase_add_loop_test(check, test_check_sees_what_is_broken_mmio, 0, 2);
 	return run_suite(s);
 }

@@ -19,6 +19,7 @@
 #include "tests/fake/kvm.h"
 #include "tests/fake/loop.h"
 #include "vmm/base/log.h"
+#include "vmm/core/irq_check.h"
 
 #define RAM 0x40000000
 #define BASE 0x0a000000
@@ -109,6 +110,15 @@ static void make(enum vmmio_irq policy)
 	fake_guest_mmio(&g, bus, hyp, BASE);
 }
 
+/* Whatever these tests do, the invariants of the interrupt code hold. */
+static struct irq_check *check;
+
+static void broken_rule(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	ck_abort_msg("%s", sentence);
+}
+
 static void setup(void)
 {
 	struct vdev_cfg vc = { .ops = &ops, .name = "test0", .type = 42, .nr_queues = QUEUES, .queue_size = MAX,
@@ -124,6 +134,7 @@ static void setup(void)
 	ck_assert_int_eq(bus_new(&bus), 0);
 	hyp = fake_kvm_new();
 	space = fake_gsi_space(hyp);
+	ck_assert_int_eq(irq_check_new(space, broken_rule, NULL, &check), 0);
 	vc.loop = loop;
 	vc.mem = mem;
 	ck_assert_int_eq(vdev_init(&dev.v, &vc), 0);
@@ -139,6 +150,9 @@ static void teardown(void)
 	ck_assert_uint_eq(fake_kvm_nr_irqfds(hyp), 0);
 	ck_assert_ptr_null(fake_kvm_complaint(hyp));
 	vdev_free(&dev.v);
+	ck_assert_int_eq(gsi_commit(space), 0);
+	irq_check_end(space);
+	irq_check_free(check);
 	gsi_space_free(space);
 	hyp_free(hyp);
 	bus_free(bus);
@@ -382,6 +396,9 @@ START_TEST(test_mmio_hop_signals_without_end_do_not_hold_up_the_loop)
 {
 	int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
 
+	/* Its signals do not end at a reset either. */
+	irq_check_free(check);
+	check = NULL;
 	dev.vhost = 1;
 	start();
 	ck_assert_int_ge(dup2(fd, dev.call_fd[0]), 0);

@@ -21,6 +21,7 @@
 #include "tests/fake/loop.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/log.h"
+#include "vmm/core/irq_check.h"
 
 #define RAM 0x40000000
 #define ECAM 0x3f000000
@@ -109,6 +110,15 @@ static const struct vdev_ops ops = {
 	.config_read = dev_config_read, .config_write = dev_config_write, .free = dev_free,
 };
 
+/* Whatever these tests do, the invariants of the interrupt code hold. */
+static struct irq_check *check;
+
+static void broken_rule(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	ck_abort_msg("%s", sentence);
+}
+
 static void make_host(void)
 {
 	struct pci_host_cfg hc = { .ecam = ECAM, .mem_base = WIN, .mem_size = WIN_SIZE };
@@ -120,6 +130,7 @@ static void make_host(void)
 	ck_assert_int_eq(bus_new(&bus), 0);
 	hyp = fake_kvm_new();
 	space = fake_gsi_space(hyp);
+	ck_assert_int_eq(irq_check_new(space, broken_rule, NULL, &check), 0);
 	ck_assert_int_eq(pci_host_new(bus, &hc, &host), 0);
 }
 
@@ -162,6 +173,9 @@ static void teardown(void)
 	ck_assert_ptr_null(fake_kvm_complaint(hyp));
 	vdev_free(&dev.v);
 	pci_host_free(host);
+	ck_assert_int_eq(gsi_commit(space), 0);
+	irq_check_end(space);
+	irq_check_free(check);
 	gsi_space_free(space);
 	hyp_free(hyp);
 	bus_free(bus);

@@ -44,6 +44,7 @@
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/core/gsi_internal.h"
+#include "vmm/core/irq_check.h"
 
 /* GICv3 architecture, ITS register map: two frames, and the one register of the second. */
 #define ITS_SIZE (128 * KIB)
@@ -245,6 +246,7 @@ int gsi_commit(struct gsi_space *s)
 	pthread_mutex_lock(&s->lock);
 	err = commit_locked(s);
 	pthread_mutex_unlock(&s->lock);
+	irq_check_state(s);
 	return err;
 }
 

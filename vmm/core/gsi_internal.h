@@ -45,6 +45,7 @@ struct msi_route {
 struct gsi_space {
 	struct gsi_cfg cfg;
 	struct hyp *hyp; /* borrowed */
+	struct irq_check *check; /* who looks on; NULL: nobody */
 	pthread_mutex_t lock;
 	enum msi_way way; /* of all messages */
 	bool started;

@@ -29,6 +29,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/core/gsi.h"
+#include "vmm/core/irq_check.h"
 #include "vmm/core/kvm.h"
 
 int irqfd_init(struct irqfd *f, struct gsi_space *space)
@@ -89,6 +90,7 @@ int irqfd_attach(struct irqfd *f, uint32_t gsi)
 	}
 	f->attached = true;
 	f->gsi = gsi;
+	irq_check_state(f->space);
 	return 0;
 }
 
@@ -144,6 +146,7 @@ void irqfd_detach(struct irqfd *f)
 	(void)hyp_irqfd_detach(gsi_hyp(f->space), f->fd, f->gsi);
 	f->attached = false;
 	gsi_release(f->space, f->gsi);
+	irq_check_state(f->space);
 }
 
 bool irqfd_take(struct irqfd *f)

@@ -293,8 +293,14 @@ int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid
 		.flags = valid_devid ? KVM_MSI_VALID_DEVID : 0,
 		.devid = valid_devid ? devid : 0,
 	};
+	const struct hyp_route told = {
+		.kind = HYP_ROUTE_MSI, .addr = addr, .data = data, .valid_devid = valid_devid, .devid = devid,
+	};
+	int r = vm_ioctl(h, KVM_SIGNAL_MSI, &msi);
 
-	return vm_ioctl(h, KVM_SIGNAL_MSI, &msi);
+	if (h->watch)
+		h->watch->signal_msi(h->watch_ctx, &told, r);
+	return r;
 }
 
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)

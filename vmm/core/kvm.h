@@ -106,6 +106,7 @@ struct hyp_watch {
 	void (*irqfd_attach)(void *ctx, int fd, uint32_t gsi, int resample_fd, int result);
 	void (*irqfd_detach)(void *ctx, int fd, uint32_t gsi, int result);
 	void (*irq_line)(void *ctx, uint32_t spi, bool level, int result);
+	void (*signal_msi)(void *ctx, const struct hyp_route *msi, int result);
 };
 
 /* Once, at set-up; both are borrowed. For irq_check.h, which trusts nobody's word on what KVM was told. */

@@ -20,6 +20,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/core/gsi.h"
+#include "vmm/core/irq_check.h"
 #include "vmm/core/kvm.h"
 
 void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char *label)
@@ -68,8 +69,18 @@ void edge_line_detach(struct edge_line *l)
 	(void)irqfd_take(&l->irqfd);
 }
 
+void edge_line_reason(struct edge_line *l)
+{
+	atomic_fetch_add(&l->reasons, 1);
+}
+
 void edge_line_pulse(struct edge_line *l)
 {
+	uint64_t pulses = atomic_fetch_add(&l->pulses, 1) + 1;
+
+	/* In this order: whoever pulsed up to now had given its reason before. */
+	if (l->has_status)
+		irq_check_pulse(l->irqfd.space, l->spi, atomic_load(&l->reasons), pulses);
 	irqfd_raise(&l->irqfd);
 }
 

@@ -35,6 +35,9 @@ void line_set(struct line *l, bool level);
 struct edge_line {
 	struct irqfd irqfd;
 	uint32_t spi;
+	bool has_status;           /* set by who gives a reason before each pulse */
+	_Atomic uint64_t reasons;
+	_Atomic uint64_t pulses;
 };
 
 /* As line_init(); irqfd_init()'s errors. */
@@ -42,6 +45,8 @@ int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, c
 void edge_line_fini(struct edge_line *l);
 int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activation; irqfd_attach()'s errors */
 void edge_line_detach(struct edge_line *l);  /* and forget what was signalled meanwhile */
+/* The device's status register now says why; before each pulse, where has_status was set. Any thread. */
+void edge_line_reason(struct edge_line *l);
 void edge_line_pulse(struct edge_line *l);   /* any thread */
 uint32_t edge_line_gsi(const struct edge_line *l);
 
