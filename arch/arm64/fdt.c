@@ -26,8 +26,9 @@ enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
 /* arm,gic.yaml: a GICv2's PPIs say which CPUs have them, in bits 15 to 8 of the third cell. */
 #define PPI_CPUS_SHIFT 8
 
-/* pci.txt of IEEE 1275: space code of 32-bit, non-prefetchable memory. */
+/* pci.txt of IEEE 1275: space codes of 32-bit and 64-bit, non-prefetchable memory. */
 #define PCI_SPACE_MEM32 0x02000000u
+#define PCI_SPACE_MEM64 0x03000000u
 
 #define UART_PATH "/serial@9000000" /* LAYOUT_UART; a test looks it up */
 #define CLOCK_HZ 24000000u
@@ -306,10 +307,32 @@ static void vmmio(struct out *o, const struct fdt_vmmio *v)
 }
 
 /*
+ * A row a function: child address (bus, device and function, 3 cells), pin, parent, its address (2
+ * cells, as the GIC has children), its interrupt. The functions are no parts of one card, so each has
+ * a line of its own, and the mask takes the function in.
+ */
+static void intx_map(struct out *o, const struct fdt_desc *d)
+{
+	fdt32_t row[10], *map;
+
+	note(o, fdt_property_placeholder(o->fdt, "interrupt-map", (int)(d->nr_intx * sizeof(row)), (void **)&map));
+	for (unsigned i = 0; i < d->nr_intx && !o->rc; i++) {
+		const uint32_t cell[10] = { (uint32_t)d->intx[i].rid << 8, 0, 0, 1, PHANDLE_GIC, 0, 0,
+					    GIC_SPI, d->intx[i].spi, LEVEL_HIGH };
+
+		for (unsigned k = 0; k < 10; k++)
+			row[k] = cpu_to_fdt32(cell[k]);
+		memcpy(map + 10 * i, row, sizeof(row));
+	}
+	cells(o, "interrupt-map-mask", (const uint32_t[]){ 0xff00, 0, 0, 7 }, 4);
+	u32(o, "#interrupt-cells", 1);
+}
+
+/*
  * Without dma-coherent Linux does cache maintenance by virtual address and, on hosts without
- * FWB, corrupts rings. No interrupt-map: functions have MSI-X and no pin. msi-map is there
- * where something takes messages, for the 256 functions of bus 0; a v2m frame does not look at
- * who sends one.
+ * FWB, corrupts rings. Our own functions have MSI-X and no pin: an interrupt-map is there for
+ * devices of the host's alone. msi-map is there where something takes messages, for the 256
+ * functions of bus 0; a v2m frame does not look at who sends one.
  */
 static void pci(struct out *o, const struct fdt_desc *d)
 {
@@ -317,6 +340,10 @@ static void pci(struct out *o, const struct fdt_desc *d)
 		PCI_SPACE_MEM32, (uint32_t)(d->pci_mem >> 32), (uint32_t)d->pci_mem,
 		(uint32_t)(d->pci_mem >> 32), (uint32_t)d->pci_mem,
 		(uint32_t)(d->pci_mem_size >> 32), (uint32_t)d->pci_mem_size,
+
+		PCI_SPACE_MEM64, (uint32_t)(d->pci_mem64 >> 32), (uint32_t)d->pci_mem64,
+		(uint32_t)(d->pci_mem64 >> 32), (uint32_t)d->pci_mem64,
+		(uint32_t)(d->pci_mem64_size >> 32), (uint32_t)d->pci_mem64_size,
 	};
 
 	begin_at(o, "pcie", d->ecam);
@@ -327,8 +354,10 @@ static void pci(struct out *o, const struct fdt_desc *d)
 	reg1(o, d->ecam, LAYOUT_ECAM_SIZE);
 	cells(o, "bus-range", (const uint32_t[]){ 0, 0 }, 2);
 	u32(o, "linux,pci-domain", 0);
-	cells(o, "ranges", ranges, ARRAY_LEN(ranges));
+	cells(o, "ranges", ranges, d->pci_mem64_size ? 14 : 7);
 	flag(o, "dma-coherent");
+	if (d->nr_intx)
+		intx_map(o, d);
 	if (d->has_its || d->v2m_count)
 		cells(o, "msi-map", (const uint32_t[]){ 0, PHANDLE_MSI, d->msi_devid_base, 0x100 }, 4);
 	end(o);

@@ -20,6 +20,11 @@ struct fdt_vmmio {
 	uint32_t spi;
 };
 
+struct fdt_intx {
+	uint16_t rid;  /* function on bus 0 whose pin A it is */
+	uint32_t spi;  /* level */
+};
+
 struct fdt_desc {
 	const char *cmdline;
 	gpa_t initrd; uint64_t initrd_size; /* size 0: none */
@@ -34,6 +39,8 @@ struct fdt_desc {
 	bool has_pci;                       /* a host bridge; MSIs by the ITS or the frame where there is one */
 	uint32_t msi_devid_base;            /* device id of function 0 (pci_msi_devid(0)) for msi-map */
 	gpa_t ecam, pci_mem; uint64_t pci_mem_size;
+	gpa_t pci_mem64; uint64_t pci_mem64_size; /* size 0: none */
+	const struct fdt_intx *intx; unsigned nr_intx;
 	const struct fdt_vmmio *vmmio; unsigned nr_vmmio;
 	const uint8_t *rng_seed; size_t rng_seed_len; /* NULL: none */
 	uint64_t kaslr_seed;                          /* 0: none */

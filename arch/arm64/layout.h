@@ -14,6 +14,7 @@
  *   0x3f00_0000  PCI configuration (ECAM), one bus
  *   0x4000_0000  PCI memory window, 1 GiB
  *   0x8000_0000  RAM
+ *   behind RAM, at 4 GiB or above: PCI memory window for 64-bit BARs of the host's devices, if there are any
  */
 #ifndef ARCH_ARM64_LAYOUT_H
 #define ARCH_ARM64_LAYOUT_H
@@ -40,6 +41,7 @@
 #define LAYOUT_PCI_MEM      UINT64_C(0x40000000)
 #define LAYOUT_PCI_MEM_SIZE UINT64_C(0x40000000)
 #define LAYOUT_RAM        UINT64_C(0x80000000)
+#define LAYOUT_PCI_MEM64_MIN UINT64_C(0x100000000)
 
 #define LAYOUT_MAX_CPUS   512 /* what the redistributor window holds below the ECAM: checked in plan.c */
 #define LAYOUT_MAX_CPUS_V2 8  /* a GICv2 knows no more: a byte of targets for each interrupt */
@@ -47,7 +49,7 @@
 /* SPI numbers (INTID - 32). */
 #define LAYOUT_SPI_UART   0
 #define LAYOUT_SPI_RTC    1
-#define LAYOUT_SPI_VMMIO  16 /* the first virtio-mmio device; one each */
+#define LAYOUT_SPI_VMMIO  16 /* the first virtio-mmio device; one each, as for the pins of the host's devices */
 #define LAYOUT_SPI_V2M    96 /* the first of a v2m frame's; behind all others */
 
 /* PPI numbers (INTID - 16), as the arm,armv8-timer binding wants them. */

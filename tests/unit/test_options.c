@@ -190,7 +190,7 @@ END_TEST
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"disk", "vsock", "fs", "vhost-user", "vfio", "pmem", "balloon", "panic-text", "watchdog",
+		"disk", "vsock", "fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
 		"irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp",
 	};
 	char arg[40], text[80];

@@ -101,14 +101,14 @@ START_TEST(test_plan_ipa_bits_smallest_that_holds_ram)
 	unsigned bits;
 
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 52, &bits, NULL), 0);
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, 52, &bits, NULL), 0);
 		ck_assert_uint_eq(bits, t[i].bits);
-		ck_assert_int_eq(plan_ipa_bits(t[i].memory, t[i].bits, &bits, NULL), 0);
-		ck_assert_int_eq(plan_ipa_bits((UINT64_C(1) << t[i].bits) - 2 * GIB + 4096, t[i].bits, &bits, NULL),
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, t[i].bits, &bits, NULL), 0);
+		ck_assert_int_eq(plan_ipa_bits((UINT64_C(1) << t[i].bits) - 2 * GIB + 4096, 0, t[i].bits, &bits, NULL),
 				 -EFBIG);
 	}
-	ck_assert_int_eq(plan_ipa_bits(UINT64_MAX, 64, &bits, NULL), -EFBIG);
-	ck_assert_int_eq(plan_ipa_bits(4096, 31, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(UINT64_MAX, 0, 64, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(4096, 0, 31, &bits, NULL), -EFBIG);
 }
 END_TEST
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/app/devopts.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "devices/vfio/sysdev.h"
 #include "vmm/app/values.h"
 
 static const struct choice transports[] = {
@@ -172,6 +174,35 @@ static const struct devopt_key net_keys[] = {
 
 const struct devopt_kind devopt_net = {
 	.option = "net", .first_key = "tap", .kind = DEV_NET, .keys = net_keys, .check = check_net,
+};
+
+/* vfio */
+
+static int set_host(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	static_assert(sizeof(d->vfio.host) == SYSDEV_ADDRESS_SIZE, "a whole address");
+
+	if (sysdev_parse(value, d->vfio.host))
+		return err_set(err, -EINVAL, "%s: '%s' is no PCI address (SSSS:BB:DD.F, as lspci -D prints it)", what, value);
+	return 0;
+}
+
+static int check_vfio(struct dev_config *d, const char *what, struct err *err)
+{
+	if (!d->vfio.host[0])
+		return err_set(err, -EINVAL, "%s: host= is not given", what);
+	if (d->transport == TRANSPORT_MMIO)
+		return err_set(err, -EINVAL, "%s: transport=mmio cannot be: a device of the host's is on pci", what);
+	return 0;
+}
+
+static const struct devopt_key vfio_keys[] = {
+	{ "host", "SSSS:BB:DD.F", "its PCI address on the host, where it is bound to vfio-pci", .set = set_host },
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_vfio = {
+	.option = "vfio", .first_key = "host", .kind = DEV_VFIO, .keys = vfio_keys, .check = check_vfio,
 };
 
 /* All devices */

@@ -41,7 +41,7 @@ struct devopt_kind {
 	int (*check)(struct dev_config *d, const char *what, struct err *err);
 };
 
-extern const struct devopt_kind devopt_net;
+extern const struct devopt_kind devopt_net, devopt_vfio;
 extern const struct devopt_key devopt_common[];
 
 /*

@@ -264,6 +264,8 @@ static const struct option table[] = {
 	{ "cpus", "N", "virtual CPUs (default 1)", 0, set_cpus, NULL },
 	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
 	{ "net", "TAP[,KEY=VALUE...]", "network card on a tap; repeatable", OPTION_REPEAT, NULL, &devopt_net },
+	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
+	  NULL, &devopt_vfio },
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
 	{ "console", "stdio|none|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
 	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
@@ -289,7 +291,6 @@ static const struct option table[] = {
 	{ "vsock", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "vfio", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
@@ -420,25 +421,27 @@ static bool id_taken(const struct config *c, const char *id, unsigned except)
 	return false;
 }
 
-/* net0, net1, ... by position; a number that id= took is passed over. */
+/* net0, net1, ..., vfio0, ... by position; a number that id= took is passed over. */
 static int complete_ids(struct config *c, struct err *err)
 {
-	unsigned next = 0;
+	unsigned nets = 0, vfios = 0;
 
 	for (unsigned i = 0; i < c->nr_devices; i++)
 		if (c->devices[i].id[0] && id_taken(c, c->devices[i].id, i))
-			return err_set(err, -EINVAL, "--net: id=%s is taken by another device", c->devices[i].id);
+			return err_set(err, -EINVAL, "--%s: id=%s is taken by another device",
+				       c->devices[i].kind == DEV_VFIO ? "vfio" : "net", c->devices[i].id);
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		struct dev_config *d = &c->devices[i];
+		unsigned *next = d->kind == DEV_VFIO ? &vfios : &nets;
 
-		if (d->kind != DEV_NET)
+		if (d->kind != DEV_NET && d->kind != DEV_VFIO)
 			continue;
 		if (d->id[0]) {
-			next++;
+			++*next;
 			continue;
 		}
 		do {
-			snprintf(d->id, sizeof(d->id), "net%u", next++);
+			snprintf(d->id, sizeof(d->id), "%s%u", d->kind == DEV_VFIO ? "vfio" : "net", (*next)++);
 		} while (id_taken(c, d->id, i));
 	}
 	return 0;
@@ -515,6 +518,16 @@ static int complete_nets(struct config *c, struct err *err)
 	return 0;
 }
 
+static int complete_vfios(const struct config *c, struct err *err)
+{
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		for (unsigned j = 0; j < i && c->devices[i].kind == DEV_VFIO; j++)
+			if (c->devices[j].kind == DEV_VFIO && !strcmp(c->devices[i].vfio.host, c->devices[j].vfio.host))
+				return err_set(err, -EINVAL, "%s: %s is %s's already", c->devices[i].id,
+					       c->devices[i].vfio.host, c->devices[j].id);
+	return 0;
+}
+
 static int complete(struct options *o, struct err *err)
 {
 	int ret;
@@ -526,7 +539,9 @@ static int complete(struct options *o, struct err *err)
 	ret = complete_ids(&o->config, err);
 	if (!ret)
 		ret = complete_cmdline(o, err);
-	return ret ? ret : complete_nets(&o->config, err);
+	if (!ret)
+		ret = complete_nets(&o->config, err);
+	return ret ? ret : complete_vfios(&o->config, err);
 }
 
 /* One argument, or two; returns how many it used. */

@@ -18,6 +18,7 @@
 struct hyp {
 	int kvm_fd;
 	int vm_fd;
+	int vfio_fd; /* KVM_DEV_TYPE_VFIO, once a group has joined */
 	unsigned max_routes;
 	/* A table of max_routes entries; address space only until a table is written. */
 	struct kvm_irq_routing *routes;
@@ -125,6 +126,7 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 		return err_set(err, -ENOMEM, "KVM: out of memory");
 	}
 	h->kvm_fd = kvm_fd;
+	h->vfio_fd = -1;
 	h->vm_fd = r = create_vm(kvm_fd, ipa_bits, err);
 	if (r < 0)
 		goto fail;
@@ -147,6 +149,7 @@ void hyp_free(struct hyp *h)
 		return;
 	if (h->routes)
 		munmap(h->routes, h->routes_size);
+	close_fd(&h->vfio_fd);
 	close_fd(&h->vm_fd);
 	close_fd(&h->kvm_fd);
 	free(h);
@@ -321,4 +324,22 @@ void hyp_set_watch(struct hyp *h, const struct hyp_watch *watch, void *ctx)
 {
 	h->watch = watch;
 	h->watch_ctx = ctx;
+}
+
+int hyp_join_vfio(struct hyp *h, int group_fd)
+{
+	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };
+	int32_t fd = group_fd;
+	struct kvm_device_attr attr = {
+		.group = KVM_DEV_VFIO_GROUP, .attr = KVM_DEV_VFIO_GROUP_ADD, .addr = (uintptr_t)&fd,
+	};
+
+	if (h->vfio_fd < 0) {
+		int r = vm_ioctl(h, KVM_CREATE_DEVICE, &create);
+
+		if (r < 0)
+			return r;
+		h->vfio_fd = (int)create.fd;
+	}
+	return ioctl(h->vfio_fd, KVM_SET_DEVICE_ATTR, &attr) < 0 && errno != EEXIST ? -errno : 0;
 }

@@ -97,6 +97,12 @@ int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t
  */
 int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid);
 
+/*
+ * Tells KVM of VFIO group @group_fd (KVM_DEV_VFIO_FILE_ADD): drivers of devices look for their VM when
+ * they are opened, so before that. -ENODEV: a kernel whose KVM knows nothing of VFIO; it goes without.
+ */
+int hyp_join_vfio(struct hyp *h, int group_fd);
+
 /* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 

@@ -117,6 +117,8 @@ const char *why_kind(enum dev_kind kind)
 		return "rng";
 	case DEV_NET:
 		return "net";
+	case DEV_VFIO:
+		return "vfio";
 	}
 	return "other";
 }

@@ -17,6 +17,7 @@
 #include "devices/pci/host.h"
 #include "devices/rtc/pl031.h"
 #include "devices/serial/pl011.h"
+#include "devices/vfio/container.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
 #include "vmm/core/bus.h"
@@ -98,7 +99,7 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 {
 	struct host_facts facts;
 	unsigned bits;
-	int r = plan_ipa_bits(m->cfg->memory, hyp_max_ipa_bits(m->kvm_fd), &bits, err);
+	int r = plan_ipa_bits(m->cfg->memory, m->pci_mem64, hyp_max_ipa_bits(m->kvm_fd), &bits, err);
 
 	if (r)
 		return r;
@@ -111,6 +112,7 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
 	if (m->cfg->irqchip == IRQCHIP_GICV2 || m->cfg->irqchip == IRQCHIP_GICV2M)
 		facts.gicv2 = gic_offers_v2(m->hyp);
+	facts.pci_mem64 = m->pci_mem64;
 	return plan_make(m->cfg, &facts, &m->plan, err);
 }
 
@@ -170,6 +172,7 @@ static int make_platform(struct machine *m)
 {
 	struct pci_host_cfg pci = {
 		.ecam = LAYOUT_ECAM, .mem_base = LAYOUT_PCI_MEM, .mem_size = LAYOUT_PCI_MEM_SIZE,
+		.mem64_base = m->plan.pci_mem64, .mem64_size = m->plan.pci_mem64_size,
 	};
 	int r;
 
@@ -202,6 +205,7 @@ static int make_devices(struct machine *m, struct err *err)
 static int make_dtb(struct machine *m, struct err *err)
 {
 	struct fdt_vmmio vmmio[CONFIG_MAX_DEVICES];
+	struct fdt_intx intx[CONFIG_MAX_DEVICES];
 	uint64_t mpidr[CONFIG_MAX_CPUS];
 	struct { uint8_t rng[64]; uint64_t kaslr; } seed;
 	struct fdt_desc d = {
@@ -215,7 +219,8 @@ static int make_dtb(struct machine *m, struct err *err)
 		.v2m = LAYOUT_V2M, .v2m_spi = m->plan.v2m_spi, .v2m_count = m->plan.v2m_count,
 		.has_pci = m->plan.has_pci, .msi_devid_base = pci_msi_devid(0),
 		.ecam = LAYOUT_ECAM, .pci_mem = LAYOUT_PCI_MEM, .pci_mem_size = LAYOUT_PCI_MEM_SIZE,
-		.vmmio = vmmio,
+		.pci_mem64 = m->plan.pci_mem64, .pci_mem64_size = m->plan.pci_mem64_size,
+		.vmmio = vmmio, .intx = intx,
 		.rng_seed = seed.rng, .rng_seed_len = sizeof(seed.rng),
 	};
 	int r = -ENOSPC;
@@ -230,6 +235,8 @@ static int make_dtb(struct machine *m, struct err *err)
 
 		if (!p->pci)
 			vmmio[d.nr_vmmio++] = (struct fdt_vmmio){ .gpa = p->gpa, .spi = p->spi };
+		else if (p->cfg->kind == DEV_VFIO)
+			intx[d.nr_intx++] = (struct fdt_intx){ .rid = p->rid, .spi = p->spi };
 	}
 	/* libfdt clears the whole buffer first: a small one spares page faults, and most trees are small. */
 	for (size_t cap = 4 * KIB; r == -ENOSPC && cap <= m->boot.dtb_max; cap *= 2)
@@ -321,6 +328,7 @@ void machine_free(struct machine *m)
 	cpus_free(m->cpus);
 	for (unsigned i = 0; i < CONFIG_MAX_DEVICES; i++)
 		mdev_free(&m->devs[i]);
+	container_free(m->container);
 	pl011_free(m->uart);
 	pl031_free(m->rtc);
 	pci_host_free(m->pci);

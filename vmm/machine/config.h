@@ -17,7 +17,7 @@
 #define CONFIG_MAX_DEVICES 64
 #define CONFIG_MAX_CPUS 512
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET };
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -34,11 +34,16 @@ struct net_options {
 	bool irq_direct;      /* irq=direct, over mmio only */
 };
 
+struct vfio_options {
+	char host[20];        /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
+};
+
 struct dev_config {
 	enum dev_kind kind;
 	char id[16];          /* "net0", or what id= said; unique */
 	enum transport transport;
 	struct net_options net; /* DEV_NET */
+	struct vfio_options vfio; /* DEV_VFIO */
 };
 
 struct config {

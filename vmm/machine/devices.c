@@ -9,6 +9,7 @@
 
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/rng.h"
+#include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
 #include "vmm/machine/internal.h"
@@ -115,6 +116,7 @@ static const struct {
 	[DEV_CONSOLE] = { NULL, console_make, false },
 	[DEV_RNG] = { NULL, rng_make, false },
 	[DEV_NET] = { net_open, net_make, true },
+	[DEV_VFIO] = { vfio_open, vfio_make, true },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)
@@ -162,7 +164,7 @@ int mdev_make(struct machine *m, unsigned i, struct err *err)
 	const struct dev_config *c = &m->cfg->devices[i];
 	int r = kinds[c->kind].make(m, i, err);
 
-	if (r)
+	if (r || m->devs[i].pass)
 		return explain(c->id, r, err);
 	r = make_transport(m, i);
 	if (r)
@@ -183,6 +185,7 @@ void mdev_free(struct mdev *d)
 	virtio_pci_free(d->pci);
 	virtio_mmio_free(d->mmio);
 	vdev_free(d->vdev);
+	pass_free(d->pass);
 	tap_close(d->tap);
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		close_fd(&d->vhost_fds[k]);

@@ -31,6 +31,7 @@ enum {
 	SLOT_RAM,
 	SLOT_UART,
 	SLOT_DEVICES, /* VIRTIO_PCI_SLOTS for each configured device */
+	SLOT_VFIO = SLOT_DEVICES + CONFIG_MAX_DEVICES * VIRTIO_PCI_SLOTS, /* PASS_SLOTS for each */
 };
 
 /* One configured device: what was opened for it, and what was made of it. */
@@ -41,6 +42,7 @@ struct mdev {
 	struct vdev *vdev;
 	struct virtio_mmio *mmio;
 	struct virtio_pci *pci;
+	struct pass *pass;       /* of the host's: none of the above */
 };
 
 struct machine {
@@ -57,6 +59,8 @@ struct machine {
 	struct v2m v2m;
 	struct gsi_space *space;
 	struct pci_host *pci;
+	struct container *container; /* what devices of the host's reach; NULL: there are none */
+	uint64_t pci_mem64;      /* bytes of their 64-bit BARs */
 	struct line uart_line, rtc_line;
 	struct pl011 *uart;
 	struct pl031 *rtc;
@@ -85,6 +89,10 @@ int mdev_make(struct machine *m, unsigned i, struct err *err);
 void mdev_free(struct mdev *d);
 /* Did device @i change something of the host's that stays when the process ends? */
 bool mdev_outlives_us(const struct machine *m, unsigned i);
+
+/* vmm/machine/vfio.c: the same for a device of the host's. */
+int vfio_open(struct machine *m, unsigned i, struct err *err);
+int vfio_make(struct machine *m, unsigned i, struct err *err);
 
 /* vmm/machine/machine.c. Makes the timers; before the loop is sealed. loop_timer_init()'s errors. */
 int machine_prepare(struct machine *m);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "devices/serial/pl011.h"
+#include "devices/vfio/pass.h"
 #include "vmm/base/clock.h"
 #include "vmm/core/gsi.h"
 #include "vmm/machine/cpus.h"
@@ -110,6 +111,10 @@ void machine_dump(struct machine *m, FILE *out)
 		const struct plan_dev *p = &m->plan.devs[i];
 		struct vdev *v = m->devs[i].vdev;
 
+		if (m->devs[i].pass) {
+			pass_dump(m->devs[i].pass, out);
+			continue;
+		}
 		fprintf(out, "device %s: %s at %s %#llx, status %#x, features %#llx, faults %llu\n",
 			v->name, v->ops->kind, p->pci ? "pci function" : "mmio",
 			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,

@@ -26,6 +26,7 @@
 #define PAGE (4 * KIB)
 #define STEAL_RECORD 64    /* bytes a CPU: Arm DEN0057, s3.2.2 */
 #define MIN_RAM_FOR_STEAL (4 * MIB)
+#define MIN_PCI_MEM64 (16 * MIB)
 #define PCI_SLOTS 32       /* of a bus; 0 stays free, as host bridges sit there elsewhere */
 #define PCI_FUNCTIONS 8    /* of a slot */
 
@@ -45,7 +46,25 @@ static unsigned long long mib(uint64_t bytes)
 	return bytes >> 20;
 }
 
-int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err)
+/* The smallest power of two that holds @bytes of BARs, each a power of two, at places that suit it. */
+static uint64_t window_size(uint64_t bytes)
+{
+	uint64_t size = MIN_PCI_MEM64;
+
+	while (size < bytes)
+		size *= 2;
+	return size;
+}
+
+/* Behind RAM, which lies below 2^63 as does the window. */
+static gpa_t window_at(uint64_t memory, uint64_t size)
+{
+	gpa_t end = LAYOUT_RAM + memory;
+
+	return align_up(end > LAYOUT_PCI_MEM64_MIN ? end : LAYOUT_PCI_MEM64_MIN, size);
+}
+
+int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err)
 {
 	unsigned max = max_ipa_bits < 63 ? max_ipa_bits : 63;
 	uint64_t limit = BIT64(max), top;
@@ -57,6 +76,12 @@ int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, st
 			       "(--memory: at most %lluM)",
 			       mib(memory), max_ipa_bits, limit <= LAYOUT_RAM ? 0 : mib(limit - LAYOUT_RAM));
 	top = LAYOUT_RAM + memory;
+	if (pci_mem64 > limit / 4 || (pci_mem64 && window_at(memory, window_size(pci_mem64)) > limit - window_size(pci_mem64)))
+		return err_set(err, -EFBIG,
+			       "vfio: BARs of %llu MiB behind %llu MiB of memory are more than this host's guest addresses of "
+			       "%u bits can hold", mib(pci_mem64), mib(memory), max_ipa_bits);
+	if (pci_mem64)
+		top = window_at(memory, window_size(pci_mem64)) + window_size(pci_mem64);
 	while (BIT64(bits) < top)
 		bits++;
 	*ret_bits = bits;
@@ -81,7 +106,11 @@ static int plan_memory(const struct config *c, const struct host_facts *h, struc
 		p->steal = align_down(p->ram + p->ram_size, PLAN_STEAL_SIZE) - PLAN_STEAL_SIZE;
 		p->ram_usable = p->steal - p->ram;
 	}
-	return plan_ipa_bits(c->memory, h->max_ipa_bits, &p->ipa_bits, err);
+	if (h->pci_mem64 && h->pci_mem64 < BIT64(62)) {
+		p->pci_mem64_size = window_size(h->pci_mem64);
+		p->pci_mem64 = window_at(c->memory, p->pci_mem64_size);
+	}
+	return plan_ipa_bits(c->memory, h->pci_mem64, h->max_ipa_bits, &p->ipa_bits, err);
 }
 
 static int plan_cpus(const struct config *c, const struct host_facts *h, const struct plan *p, struct err *err)
@@ -139,6 +168,9 @@ static unsigned max_vectors(const struct dev_config *d)
 {
 	unsigned pairs = d->net.nr_fds ? d->net.nr_fds : d->net.queues;
 
+	/* Not known yet; what it has more of stays masked. */
+	if (d->kind == DEV_VFIO)
+		return 32;
 	/* A vector a queue, the control queue and the configuration. */
 	return d->kind == DEV_NET ? 2 * pairs + 2 : 4;
 }
@@ -175,6 +207,10 @@ static int choose_transport(const struct config *c, const struct dev_config *d, 
 {
 	enum transport t = d->transport != TRANSPORT_AUTO ? d->transport : c->transport;
 
+	if (d->kind == DEV_VFIO) { /* which has a line where nothing takes messages */
+		*ret_t = TRANSPORT_PCI;
+		return 0;
+	}
 	if (t == TRANSPORT_AUTO)
 		t = auto_transport(d->kind, msis);
 	if (t == TRANSPORT_PCI && !msis)
@@ -197,7 +233,7 @@ static uint16_t nth_rid(unsigned n)
 
 static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 {
-	unsigned nr_pci = 0, nr_mmio = 0;
+	unsigned nr_pci = 0, nr_mmio = 0, nr_spis = 0;
 
 	if (c->nr_devices > CONFIG_MAX_DEVICES)
 		return err_set(err, -EINVAL, "devices: %u are too many (at most %u)", c->nr_devices, CONFIG_MAX_DEVICES);
@@ -213,13 +249,14 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 		if (d->pci) {
 			d->rid = nth_rid(nr_pci++);
 		} else {
-			d->gpa = LAYOUT_VMMIO + nr_mmio * LAYOUT_VMMIO_STEP;
-			d->spi = LAYOUT_SPI_VMMIO + nr_mmio++;
+			d->gpa = LAYOUT_VMMIO + nr_mmio++ * LAYOUT_VMMIO_STEP;
 		}
+		if (!d->pci || d->cfg->kind == DEV_VFIO)
+			d->spi = LAYOUT_SPI_VMMIO + nr_spis++;
 	}
 	p->nr_devs = c->nr_devices;
 	p->has_pci = nr_pci > 0;
-	p->nr_irqs = (unsigned)align_up(SPI_BASE + LAYOUT_SPI_VMMIO + nr_mmio, 32);
+	p->nr_irqs = (unsigned)align_up(SPI_BASE + LAYOUT_SPI_VMMIO + nr_spis, 32);
 	if (p->nr_irqs < MIN_IRQS)
 		p->nr_irqs = MIN_IRQS;
 	plan_v2m(c, p);

@@ -21,6 +21,7 @@ struct host_facts {
 	bool gicv3, its;
 	bool gicv2;           /* asked only where it can matter: no GICv3, or a GICv2 is wanted */
 	bool steal_time;
+	uint64_t pci_mem64;   /* bytes of 64-bit BARs that devices of the host's bring along */
 };
 
 struct plan_dev {
@@ -28,7 +29,7 @@ struct plan_dev {
 	bool pci;
 	uint16_t rid;         /* pci */
 	gpa_t gpa;            /* mmio */
-	uint32_t spi;         /* mmio */
+	uint32_t spi;         /* mmio; the host's devices: for their line */
 };
 
 struct plan {
@@ -42,6 +43,7 @@ struct plan {
 	uint32_t v2m_spi, v2m_count; /* its SPIs */
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
 	bool has_pci;
+	gpa_t pci_mem64; uint64_t pci_mem64_size; /* window for 64-bit BARs, behind RAM; size 0: none */
 	struct plan_dev devs[CONFIG_MAX_DEVICES];
 	unsigned nr_devs;
 };
@@ -52,8 +54,11 @@ struct plan {
 /* "GICv3 with an ITS": what the plan chose, for people. */
 const char *plan_irqchip_name(const struct plan *p);
 
-/* The IPA size that @memory bytes of RAM need; known before the VM exists. -EFBIG beyond @max_ipa_bits. */
-int plan_ipa_bits(uint64_t memory, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
+/*
+ * The IPA size that @memory bytes of RAM and @pci_mem64 bytes of 64-bit BARs need; known before the VM
+ * exists. -EFBIG beyond @max_ipa_bits.
+ */
+int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
 /* Everything else. -EINVAL, -EOPNOTSUPP (with a sentence): too many CPUs or devices, an interrupt model or transport the host lacks. */
 int plan_make(const struct config *c, const struct host_facts *h, struct plan *ret_p, struct err *err);
 

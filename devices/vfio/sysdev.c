@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "devices/vfio/sysdev.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NR_BARS 6
+#define IORESOURCE_MEM 0x200ull     /* linux/ioport.h; the same in every kernel since 2.6 */
+#define IORESOURCE_MEM_64 0x100000ull
+#define MAX_BAR64 (1ull << 46)      /* a size that only a broken table says */
+
+/* @n hexadecimal digits or more, up to @max, then @end: the rest, or NULL. */
+static const char *hex(const char *p, unsigned n, unsigned max, char end, unsigned long *ret)
+{
+	char *stop;
+	size_t len = strspn(p, "0123456789abcdefABCDEF");
+
+	if (len < n || len > max)
+		return NULL;
+	*ret = strtoul(p, &stop, 16);
+	return *stop == end ? stop + (end != '\0') : NULL;
+}
+
+int sysdev_parse(const char *text, char ret_address[SYSDEV_ADDRESS_SIZE])
+{
+	unsigned long domain = 0, bus, slot, fn;
+	const char *p = text;
+
+	if (strlen(text) > strlen("00:00.0"))
+		p = hex(p, 4, 8, ':', &domain);
+	p = p ? hex(p, 2, 2, ':', &bus) : NULL;
+	p = p ? hex(p, 2, 2, '.', &slot) : NULL;
+	p = p ? hex(p, 1, 1, '\0', &fn) : NULL;
+	if (!p || slot > 31 || fn > 7)
+		return -EINVAL;
+	snprintf(ret_address, SYSDEV_ADDRESS_SIZE, "%04lx:%02lx:%02lx.%lx", domain, bus, slot, fn);
+	return 0;
+}
+
+/* The last part of what the link @dir/@name points to; "" where there is none. */
+static void link_name(const char *dir, const char *name, char *buf, size_t cap)
+{
+	char path[PATH_MAX], target[PATH_MAX];
+	const char *last;
+	size_t len;
+	ssize_t n;
+
+	buf[0] = '\0';
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return;
+	target[n] = '\0';
+	last = strrchr(target, '/');
+	last = last ? last + 1 : target;
+	len = strnlen(last, cap - 1);
+	memcpy(buf, last, len);
+	buf[len] = '\0';
+}
+
+/* A line a resource: first and last address, flags. The BARs are the first six. */
+static uint64_t mem64_of(const char *dir)
+{
+	unsigned long long start, end, flags;
+	char path[PATH_MAX];
+	uint64_t sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/resource", dir);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	for (unsigned i = 0; i < NR_BARS && fscanf(f, "%llx %llx %llx", &start, &end, &flags) == 3; i++)
+		if ((flags & IORESOURCE_MEM) && (flags & IORESOURCE_MEM_64) && end > start && end - start < MAX_BAR64)
+			sum += end - start + 1;
+	fclose(f);
+	return sum;
+}
+
+int sysdev_lookup(const char *sys, const char *address, struct sysdev *ret_d)
+{
+	char dir[200], group[16];
+	struct stat st;
+
+	if (snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s", sys, address) >= (int)sizeof(dir) || stat(dir, &st))
+		return -ENODEV;
+	*ret_d = (struct sysdev){ .group = -1, .mem64 = mem64_of(dir) };
+	link_name(dir, "driver", ret_d->driver, sizeof(ret_d->driver));
+	link_name(dir, "iommu_group", group, sizeof(group));
+	if (isdigit((unsigned char)group[0]))
+		ret_d->group = atoi(group);
+	return 0;
+}
+
+bool sysdev_is_vfio(const char *driver)
+{
+	/* vfio-pci itself, and those for one device each: mlx5_vfio_pci, nvgrace_gpu_vfio_pci, ... */
+	return strstr(driver, "vfio");
+}
+
+/* Drivers that a group is viable with (vfio.rst); a device without a driver is in nobody's way. */
+static bool blocks(const char *driver)
+{
+	return *driver && !sysdev_is_vfio(driver) && strcmp(driver, "pci-stub") && strcmp(driver, "pcieport");
+}
+
+void sysdev_blockers(const char *sys, int group, char *buf, size_t cap)
+{
+	char dir[200], dev[600], driver[40];
+	size_t used = 0;
+	struct dirent *e;
+	DIR *d;
+
+	buf[0] = '\0';
+	snprintf(dir, sizeof(dir), "%s/kernel/iommu_groups/%d/devices", sys, group);
+	d = opendir(dir);
+	if (!d)
+		return;
+	while ((e = readdir(d)) && used < cap) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(dev, sizeof(dev), "%s/%s", dir, e->d_name);
+		link_name(dev, "driver", driver, sizeof(driver));
+		if (blocks(driver))
+			used += (size_t)snprintf(buf + used, cap - used, "%s%s (%s)", used ? ", " : "", e->d_name, driver);
+	}
+	closedir(d);
+}
