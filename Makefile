@@ -229,8 +229,8 @@ shell: $(VM_FILES) | deps-host
 	@tools/demo $(B) --shell
 
 .PHONY: bench
-BENCH       ?= counted wall
-bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/null.Image | deps-host
+BENCH       ?= counted gicv2 wall
+bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/bare.Image | deps-host
 	@tests/bench/suite $(B) $(BENCH)
 
 # ---- everything ----------------------------------------------------------------------------

@@ -20,5 +20,6 @@ void case_find(void);
 void case_bars(void);
 void case_vectors(void);
 void case_storm(void);
+void case_bench(void);
 
 #endif

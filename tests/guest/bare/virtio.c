@@ -43,7 +43,7 @@ void vq_look(struct vq *vq)
 		;
 }
 
-static void mmio_interrupt(void *arg)
+void vdev_line_interrupt(void *arg)
 {
 	struct vdev *d = arg;
 	uint32_t isr = rd32(d->regs + MMIO_ISR);
@@ -88,7 +88,7 @@ bool vdev_connect(struct vdev *d, unsigned v)
 static bool connect_all(struct vdev *d)
 {
 	if (!d->pci) {
-		irq_connect(d->intid, mmio_interrupt, d);
+		irq_connect(d->intid, vdev_line_interrupt, d);
 		irq_enable(d->intid, d->edge, 0);
 		return true;
 	}

@@ -89,6 +89,8 @@ bool vdev_reset(struct vdev *d);
  * set, unmasked. False: the device refused something; what, is said as a note.
  */
 bool vdev_start(struct vdev *d, uint64_t features, unsigned queues);
+/* The handler of a device on mmio: reads and acknowledges its status, looks at the queues. */
+void vdev_line_interrupt(void *dev);
 /* Messages for vector @v: allocated, written, unmasked. False: there are none. */
 bool vdev_connect(struct vdev *d, unsigned v);
 
