@@ -31,7 +31,7 @@ struct line {
 	enum line_type type;
 	bool yes;
 	uint64_t number;
-	char text[128];            /* for people; LINE_TEXT: for machines too */
+	char text[256];            /* for people; LINE_TEXT: for machines too */
 	char remedy[160];          /* "" where there is nothing to do */
 };
 

@@ -45,21 +45,28 @@ static void print_lines(const struct line *lines, unsigned n, FILE *out)
 	}
 }
 
+static const char *mover(const char *backend)
+{
+	if (!backend)
+		return "";
+	return strcmp(backend, "vhost") ? "packets by this process: " : "packets by vhost-net: ";
+}
+
 static void print_device(const struct doctor_facts *f, unsigned i, FILE *out)
 {
 	const struct plan_dev *p = &f->plan.devs[i];
+	enum trouble trouble;
 	struct why t, b;
 	char tap[200];
 
 	why_transport(f, i, &t);
 	fprintf(out, "  %-*s %s: %s\n", LABEL_WIDTH, p->cfg->id, t.what, t.reason);
 	if (why_backend(f, i, &b))
-		fprintf(out, "%c %-*s %s%s%s\n", b.what ? ' ' : '!', LABEL_WIDTH, "",
-			b.what ? (strcmp(b.what, "vhost") ? "packets by this process: " : "packets by vhost-net: ") : "",
-			b.reason, "");
-	if (why_no_tap(f, i, tap, sizeof(tap))) {
+		fprintf(out, "%c %-*s %s%s\n", b.what ? ' ' : '!', LABEL_WIDTH, "", mover(b.what), b.reason);
+	trouble = why_tap(f, i, tap, sizeof(tap));
+	if (trouble) {
 		text_clean(tap);
-		fprintf(out, "! %-*s %s\n", LABEL_WIDTH, "", tap);
+		fprintf(out, "%c %-*s %s\n", trouble == TROUBLE_FATAL ? '!' : '-', LABEL_WIDTH, "", tap);
 	}
 }
 
@@ -82,11 +89,11 @@ static void print_plan(const struct doctor_facts *f, FILE *out)
 		print_device(f, i, out);
 }
 
-/* Those that are open, one by one; the rest as a number. */
+/* Those that are open and in reach, one by one; the rest as numbers. */
 static void print_holes(const struct doctor_facts *f, FILE *out)
 {
 	struct kernel_version v = f->host.version;
-	unsigned closed = 0, unknown = 0;
+	unsigned closed = 0, unknown = 0, away = 0;
 	size_t n;
 	const struct hole *h = holes_table(&n);
 
@@ -97,7 +104,8 @@ static void print_holes(const struct doctor_facts *f, FILE *out)
 
 		closed += state == HOLE_FIXED || state == HOLE_NEVER;
 		unknown += state == HOLE_UNKNOWN;
-		if (state != HOLE_OPEN || !fix)
+		away += state == HOLE_OPEN && !why_in_reach(f, h[i].area);
+		if (state != HOLE_OPEN || !fix || !why_in_reach(f, h[i].area))
 			continue;
 		fprintf(out, "- %-14s %-11s %s\n  %-*s fixed in %u.%u.%u%s; does without: %s\n", h[i].cve,
 			hole_area_name(h[i].area), h[i].what, LABEL_WIDTH, "", fix->major, fix->minor, fix->patch,
@@ -107,7 +115,8 @@ static void print_holes(const struct doctor_facts *f, FILE *out)
 	if (unknown)
 		fprintf(out, "  %u: this kernel's version does not tell; ask its distribution\n", unknown);
 	else
-		fprintf(out, "  %u of %zu are not in this kernel, by its version\n", closed, n);
+		fprintf(out, "  %u of %zu are not in this kernel, by its version; %u more are out of a guest's reach here\n",
+			closed, n, away);
 }
 
 static void print_remedies(const struct line *lines, unsigned n, FILE *out)

@@ -78,8 +78,9 @@ static json_t *version_value(struct kernel_version v)
 	return json_string(text);
 }
 
-static json_t *hole_value(const struct hole *h, enum hole_state state)
+static json_t *hole_value(const struct doctor_facts *f, const struct hole *h)
 {
+	enum hole_state state = hole_judge(h, f->host.version, f->host.version_known);
 	json_t *o = json_object(), *fixed = json_array();
 
 	for (unsigned k = 0; k < h->nr_fixed; k++)
@@ -87,6 +88,7 @@ static json_t *hole_value(const struct hole *h, enum hole_state state)
 	set_text(o, "id", h->cve);
 	set_text(o, "area", hole_area_name(h->area));
 	set_text(o, "state", hole_state_name(state));
+	json_object_set_new(o, "in_reach", json_boolean(why_in_reach(f, h->area)));
 	set_text(o, "what", h->what);
 	json_object_set_new(o, "since", version_value(h->since));
 	json_object_set_new(o, "fixed_in", fixed);
@@ -100,11 +102,8 @@ static json_t *holes_value(const struct doctor_facts *f)
 	size_t n;
 	const struct hole *h = holes_table(&n);
 
-	for (size_t i = 0; i < n; i++) {
-		enum hole_state state = hole_judge(&h[i], f->host.version, f->host.version_known);
-
-		json_array_append_new(all, hole_value(&h[i], state));
-	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(all, hole_value(f, &h[i]));
 	return all;
 }
 
@@ -123,7 +122,7 @@ static json_t *device_value(const struct doctor_facts *f, unsigned i)
 	why_backend(f, i, &b);
 	set_text(o, "backend", b.what);
 	set_text(o, "backend_reason", b.reason[0] ? b.reason : NULL);
-	set_text(o, "trouble", why_no_tap(f, i, tap, sizeof(tap)) ? tap : NULL);
+	set_text(o, "trouble", why_tap(f, i, tap, sizeof(tap)) ? tap : NULL);
 	return o;
 }
 
