@@ -63,7 +63,8 @@ static int look_up(const char *id, const char *address, struct sysdev *ret_d, st
 {
 	if (sysdev_lookup(SYS, address, ret_d))
 		return err_set(err, -ENODEV, "%s: this host has no PCI device %s (lspci -D lists them)", id, address);
-	if (ret_d->group < 0)
+	/* A device that no driver has taken up yet has no group, whatever stands before it. */
+	if (ret_d->group < 0 && (*ret_d->driver || !sysdev_any_iommu(SYS)))
 		return err_set(err, -ENODEV, "%s: %s is behind no IOMMU, and without one it cannot be given away (no "
 			       "iommu_group in /sys/bus/pci/devices/%s; is the SMMU on in the firmware?)", id, address,
 			       address);

@@ -99,6 +99,22 @@ int sysdev_lookup(const char *sys, const char *address, struct sysdev *ret_d)
 	return 0;
 }
 
+bool sysdev_any_iommu(const char *sys)
+{
+	char dir[200];
+	struct dirent *e;
+	bool any = false;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/class/iommu", sys);
+	d = opendir(dir);
+	while (d && !any && (e = readdir(d)))
+		any = e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return any;
+}
+
 bool sysdev_is_vfio(const char *driver)
 {
 	/* vfio-pci itself, and those for one device each: mlx5_vfio_pci, nvgrace_gpu_vfio_pci, ... */

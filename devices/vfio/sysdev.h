@@ -27,6 +27,8 @@ struct sysdev {
 int sysdev_parse(const char *text, char ret_address[SYSDEV_ADDRESS_SIZE]);
 /* @sys: "/sys". -ENODEV: no such device. */
 int sysdev_lookup(const char *sys, const char *address, struct sysdev *ret_d);
+/* Has this host an IOMMU at all? */
+bool sysdev_any_iommu(const char *sys);
 /* Is @driver one that hands its devices to VFIO? */
 bool sysdev_is_vfio(const char *driver);
 /*
