@@ -496,6 +496,36 @@ START_TEST(test_report_of_a_tap_that_will_not_do)
 }
 END_TEST
 
+START_TEST(test_report_of_a_device_that_cannot_be_handed_on)
+{
+	struct pass_facts *p = &facts.host.passed[1];
+
+	config.devices[1] = (struct dev_config){ .kind = DEV_VFIO, .id = "vfio0", .vfio.host = "0000:00:02.0" };
+	facts.host.taps[1].given = false;
+	facts.host.vfio.error = 0;
+	facts.host.iommu.memlock = MIB;
+	*p = (struct pass_facts){ .given = true, .exists = true, .dev = { .driver = "vfio-pci", .group = 3 } };
+	plan();
+	says("vfio0                      pci: 0000:00:02.0 of the host's");
+	says("and the limit is 1024 KiB (ulimit -l 262144)");
+	facts.host.iommu.memlock_free = true;
+	ck_assert_int_eq(doctor_verdict(&facts), DOCTOR_GOOD);
+	p->error = -EACCES;
+	says("/dev/vfio/3: Permission denied");
+	facts.host.vfio.error = -ENODEV;
+	says("/dev/vfio/vfio: No such device");
+	strcpy(p->blockers, "0000:00:03.0 (nvme)");
+	says("its IOMMU group 3 goes as a whole, and the host still uses 0000:00:03.0 (nvme)");
+	p->dev.group = -1;
+	says("is behind no IOMMU");
+	strcpy(p->dev.driver, "nvme");
+	says("0000:00:02.0 belongs to nvme (as root: cd /sys/bus/pci; echo vfio-pci >devices/0000:00:02.0/driver_override; ");
+	p->exists = false;
+	says("this host has no PCI device 0000:00:02.0");
+	ck_assert_int_eq(doctor_verdict(&facts), DOCTOR_REFUSED);
+}
+END_TEST
+
 START_TEST(test_report_of_denied_io_uring)
 {
 	plan();
@@ -641,6 +671,7 @@ int main(void)
 	tcase_add_test(pure, test_report_of_options_that_are_refused);
 	tcase_add_test(pure, test_report_of_missing_vhost_names_the_remedy);
 	tcase_add_test(pure, test_report_of_a_tap_that_will_not_do);
+	tcase_add_test(pure, test_report_of_a_device_that_cannot_be_handed_on);
 	tcase_add_test(pure, test_report_of_denied_io_uring);
 	tcase_add_test(pure, test_report_of_open_holes_names_version_and_way_out);
 	tcase_add_test(pure, test_report_json_has_the_same_keys_on_every_host);

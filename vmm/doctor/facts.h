@@ -12,6 +12,7 @@
 #define VMM_DOCTOR_FACTS_H
 
 #include "arch/arm64/caps.h"
+#include "devices/vfio/sysdev.h"
 #include "vmm/base/err.h"
 #include "vmm/core/uring_probe.h"
 #include "vmm/doctor/holes.h"
@@ -32,6 +33,14 @@ struct tap_facts {
 	bool exists, is_tap, multi_queue, up;
 	bool allowed;         /* TUNSETIFF would let us */
 	bool in_use;          /* another process has it, as far as its carrier tells */
+};
+
+/* A device of the host's that is to be handed on. */
+struct pass_facts {
+	bool given, exists;
+	struct sysdev dev;
+	int error;            /* of the group's node: 0, -EACCES, -ENOENT */
+	char blockers[96];    /* what the host still uses of its group, "" where nothing */
 };
 
 struct hugepage_facts {
@@ -60,7 +69,9 @@ struct host {
 	uint64_t memory, swap; /* bytes */
 	struct node_facts tun, vhost_net, vhost_vsock, vfio;
 	bool net_admin;       /* CAP_NET_ADMIN */
-	struct tap_facts taps[CONFIG_MAX_DEVICES]; /* by device of the configuration */
+	struct tap_facts taps[CONFIG_MAX_DEVICES]; /* by device of the configuration, */
+	struct pass_facts passed[CONFIG_MAX_DEVICES]; /* as these are */
+	uint64_t pci_mem64;   /* bytes of 64-bit BARs of all that are handed on */
 	struct hugepage_facts huge;
 	char thp[16];         /* always, madvise, never; "" where there are none */
 	int uring_disabled;   /* sysctl kernel.io_uring_disabled; -1: there is none */
@@ -90,7 +101,7 @@ struct doctor_facts {
 	struct err least_text;
 };
 
-/* why.c */
+/* trouble.c */
 enum doctor_verdict doctor_verdict(const struct doctor_facts *f);
 /* "good", "refused", "no-guest". */
 const char *doctor_verdict_name(enum doctor_verdict v);

@@ -11,7 +11,8 @@
 
 #include "vmm/base/cleanup.h"
 
-static bool read_path(const char *root, char *buf, size_t cap, const char *fmt, va_list ap)
+static bool __attribute__((format(printf, 4, 0))) read_path(const char *root, char *buf, size_t cap, const char *fmt,
+							    va_list ap)
 {
 	_cleanup_close_ int fd = -1;
 	char path[PATH_MAX];

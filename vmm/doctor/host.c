@@ -247,6 +247,30 @@ static void probe_iommu(const char *root, struct host *h)
 	i->memlock_free = has_capability(root, CAP_IPC_LOCK);
 }
 
+static void probe_passed(const char *root, const char *address, struct pass_facts *p)
+{
+	char sys[PATH_MAX], node[PATH_MAX];
+
+	snprintf(sys, sizeof(sys), "%s/sys", root);
+	p->given = true;
+	p->exists = !sysdev_lookup(sys, address, &p->dev);
+	if (!p->exists || p->dev.group < 0)
+		return;
+	/* Not opened: a group has one user at a time. */
+	snprintf(node, sizeof(node), "%s/dev/vfio/%d", root, p->dev.group);
+	p->error = access(node, R_OK | W_OK) ? -errno : 0;
+	sysdev_blockers(sys, p->dev.group, p->blockers, sizeof(p->blockers));
+}
+
+static void probe_passthrough(const char *root, const struct config *c, struct host *h)
+{
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		if (c->devices[i].kind == DEV_VFIO) {
+			probe_passed(root, c->devices[i].vfio.host, &h->passed[i]);
+			h->pci_mem64 += h->passed[i].dev.mem64;
+		}
+}
+
 void host_probe(const char *root, const struct config *c, struct host *ret_h)
 {
 	struct host *h = ret_h;
@@ -262,5 +286,6 @@ void host_probe(const char *root, const struct config *c, struct host *ret_h)
 	probe_nodes(root, h);
 	probe_net(root, c, h);
 	probe_iommu(root, h);
+	probe_passthrough(root, c, h);
 	h->uring_disabled = (int)file_number(root, -1, "/proc/sys/kernel/io_uring_disabled");
 }

@@ -55,7 +55,9 @@ void kvm_probe(struct doctor_facts *f)
 	f->kvm_error = probe_vm(f);
 	if (f->kvm_error)
 		return;
+	f->plan_facts.pci_mem64 = f->host.pci_mem64;
 	f->plan_error = plan_make(f->config, &f->plan_facts, &f->plan, &f->plan_text);
+	f->plan_facts.pci_mem64 = 0;
 	least.cpus = 1;
 	least.memory = 64 * MIB;
 	f->least_error = plan_make(&least, &f->plan_facts, &unused, &f->least_text);

@@ -5,6 +5,7 @@
 
 #include "vmm/base/text.h"
 #include "vmm/doctor/lines.h"
+#include "vmm/doctor/trouble.h"
 #include "vmm/doctor/why.h"
 
 #define LABEL_WIDTH 26
@@ -57,16 +58,16 @@ static void print_device(const struct doctor_facts *f, unsigned i, FILE *out)
 	const struct plan_dev *p = &f->plan.devs[i];
 	enum trouble trouble;
 	struct why t, b;
-	char tap[200];
+	char text[TROUBLE_TEXT];
 
 	why_transport(f, i, &t);
 	fprintf(out, "  %-*s %s: %s\n", LABEL_WIDTH, p->cfg->id, t.what, t.reason);
 	if (why_backend(f, i, &b))
 		fprintf(out, "%c %-*s %s%s\n", b.what ? ' ' : '!', LABEL_WIDTH, "", mover(b.what), b.reason);
-	trouble = why_tap(f, i, tap, sizeof(tap));
+	trouble = trouble_of(f, i, text);
 	if (trouble) {
-		text_clean(tap);
-		fprintf(out, "%c %-*s %s\n", trouble == TROUBLE_FATAL ? '!' : '-', LABEL_WIDTH, "", tap);
+		text_clean(text);
+		fprintf(out, "%c %-*s %s\n", trouble == TROUBLE_FATAL ? '!' : '-', LABEL_WIDTH, "", text);
 	}
 }
 
@@ -115,8 +116,9 @@ static void print_holes(const struct doctor_facts *f, FILE *out)
 	if (unknown)
 		fprintf(out, "  %u: this kernel's version does not tell; ask its distribution\n", unknown);
 	else
-		fprintf(out, "  %u of %zu are not in this kernel, by its version; %u more are out of a guest's reach here\n",
-			closed, n, away);
+		fprintf(out, "  %u of %zu are not in this kernel, by its version\n", closed, n);
+	if (away)
+		fprintf(out, "  %u are in it, but this host lacks that part\n", away);
 }
 
 static void print_remedies(const struct line *lines, unsigned n, FILE *out)

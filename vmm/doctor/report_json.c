@@ -6,6 +6,7 @@
 #include "vmm/base/text.h"
 #include "vmm/doctor/lines.h"
 #include "vmm/doctor/report.h"
+#include "vmm/doctor/trouble.h"
 #include "vmm/doctor/why.h"
 
 /* Any bytes; what is no UTF-8 text becomes '?'. */
@@ -112,7 +113,7 @@ static json_t *device_value(const struct doctor_facts *f, unsigned i)
 	const struct plan_dev *p = &f->plan.devs[i];
 	struct why t, b = { 0 };
 	json_t *o = json_object();
-	char tap[200];
+	char text[TROUBLE_TEXT];
 
 	why_transport(f, i, &t);
 	set_text(o, "id", p->cfg->id);
@@ -122,7 +123,7 @@ static json_t *device_value(const struct doctor_facts *f, unsigned i)
 	why_backend(f, i, &b);
 	set_text(o, "backend", b.what);
 	set_text(o, "backend_reason", b.reason[0] ? b.reason : NULL);
-	set_text(o, "trouble", why_tap(f, i, tap, sizeof(tap)) ? tap : NULL);
+	set_text(o, "trouble", trouble_of(f, i, text) ? text : NULL);
 	return o;
 }
 

@@ -43,7 +43,9 @@ void why_transport(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 	const struct plan_dev *p = &f->plan.devs[i];
 	const char *name = p->pci ? "pci" : "mmio";
 
-	if (p->cfg->transport != TRANSPORT_AUTO)
+	if (p->cfg->kind == DEV_VFIO)
+		because(ret_w, name, "%s of the host's", p->cfg->vfio.host);
+	else if (p->cfg->transport != TRANSPORT_AUTO)
 		because(ret_w, name, "asked for by transport=");
 	else if (f->config->transport != TRANSPORT_AUTO)
 		because(ret_w, name, "asked for by --transport");
@@ -73,53 +75,6 @@ bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 	return true;
 }
 
-static enum trouble __attribute__((format(printf, 3, 4))) fatal(char *buf, size_t cap, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(buf, cap, fmt, ap);
-	va_end(ap);
-	return TROUBLE_FATAL;
-}
-
-enum trouble why_tap(const struct doctor_facts *f, unsigned i, char *buf, size_t cap)
-{
-	const struct tap_facts *t = &f->host.taps[i];
-	const struct net_options *o = &f->config->devices[i].net;
-	const char *how = o->queues > 1 ? " multi_queue" : "";
-
-	if (!t->given)
-		return TROUBLE_NONE;
-	if (!t->exists)
-		return fatal(buf, cap, "%s does not exist (ip tuntap add %s mode tap%s user $USER)", o->tap, o->tap, how);
-	if (!t->is_tap)
-		return fatal(buf, cap, "%s is not a tap", o->tap);
-	if (!t->allowed)
-		return fatal(buf, cap, "%s belongs to another user (run as root, or: ip tuntap add %s mode tap%s user $USER)",
-			     o->tap, o->tap, how);
-	if (f->host.tun.error)
-		return fatal(buf, cap, "/dev/net/tun: %s", strerror(-f->host.tun.error));
-	if (t->multi_queue != (o->queues > 1))
-		return fatal(buf, cap, "%s was made %s multi_queue, which is for queues= above 1", o->tap,
-			     t->multi_queue ? "with" : "without");
-	if (t->in_use)
-		return fatal(buf, cap, "%s is in use by another process", o->tap);
-	if (t->up)
-		return TROUBLE_NONE;
-	fatal(buf, cap, "%s is down; no packets until: ip link set %s up", o->tap, o->tap);
-	return TROUBLE_SMALL;
-}
-
-/* What a start would not survive. */
-static bool device_fails(const struct doctor_facts *f, unsigned i)
-{
-	char unused[200];
-	struct why w;
-
-	return why_tap(f, i, unused, sizeof(unused)) == TROUBLE_FATAL || (why_backend(f, i, &w) && !w.what);
-}
-
 static bool there(const struct node_facts *n)
 {
 	return n->exists && (n->loaded || n->loadable);
@@ -141,26 +96,8 @@ bool why_in_reach(const struct doctor_facts *f, enum hole_area area)
 
 const char *why_kind(enum dev_kind kind)
 {
-	static const char *const names[] = { [DEV_CONSOLE] = "console", [DEV_RNG] = "rng", [DEV_NET] = "net", [DEV_VFIO] = "vfio" };
+	static const char *const names[] = {
+		[DEV_CONSOLE] = "console", [DEV_RNG] = "rng", [DEV_NET] = "net", [DEV_VFIO] = "vfio" };
 
 	return (size_t)kind < ARRAY_LEN(names) ? names[kind] : "other";
-}
-
-enum doctor_verdict doctor_verdict(const struct doctor_facts *f)
-{
-	if (f->kvm_error || f->loop_error || f->least_error || !f->caps.irqfd || !f->caps.ioeventfd)
-		return DOCTOR_NO_GUEST;
-	for (unsigned i = 0; i < f->config->nr_devices; i++)
-		if (device_fails(f, i))
-			return DOCTOR_REFUSED;
-	return f->plan_error ? DOCTOR_REFUSED : DOCTOR_GOOD;
-}
-
-const char *doctor_verdict_name(enum doctor_verdict v)
-{
-	static const char *const names[] = {
-		[DOCTOR_GOOD] = "good", [DOCTOR_REFUSED] = "refused", [DOCTOR_NO_GUEST] = "no-guest",
-	};
-
-	return names[v];
 }

@@ -24,9 +24,6 @@ void why_irqchip(const struct doctor_facts *f, struct why *ret_w);
 void why_transport(const struct doctor_facts *f, unsigned i, struct why *ret_w);
 /* Who moves its data: "vhost", "process". False: nobody need. @ret_w->what NULL: what was asked for will fail. */
 bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w);
-enum trouble { TROUBLE_NONE, TROUBLE_SMALL, TROUBLE_FATAL };
-/* What is wrong with the tap of device @i of the configuration, with the remedy, as far as it shows. */
-enum trouble why_tap(const struct doctor_facts *f, unsigned i, char *buf, size_t cap);
 /* Does this host offer guests the part that a hole is in? Where it does not, the hole is out of reach. */
 bool why_in_reach(const struct doctor_facts *f, enum hole_area area);
 const char *why_kind(enum dev_kind kind);
