@@ -149,7 +149,8 @@ START_TEST(test_options_repeats_are_refused)
 {
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
-		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "timeout", "1" },
+		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
+		{ "timeout", "1" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -184,6 +185,10 @@ START_TEST(test_options_irqchip_and_routing_by_name)
 	ck_assert_int_eq(o.config.irqchip, IRQCHIP_GICV2);
 	ck_assert_int_eq(o.config.irq_routing, IRQ_ROUTING_EXPLICIT);
 	BAD("--irq-routing: 'x' is none of auto, explicit, flat", "--kernel", "I", "--irq-routing", "x");
+	ck_assert(!o.config.irq_check);
+	GOOD("--irq-check");
+	ck_assert(o.config.irq_check);
+	BAD("--irq-check: takes no value", "--kernel", "I", "--irq-check=on");
 }
 END_TEST
 
@@ -191,7 +196,7 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
 		"disk", "vsock", "fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
-		"irq-check", "grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp",
+		"grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;

@@ -194,6 +194,13 @@ static int set_dump_dtb(struct options *o, const char *value, struct err *err)
 	return set_path("--dump-dtb", &o->config.dump_dtb, value, err);
 }
 
+static int set_irq_check(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->config.irq_check = true;
+	return 0;
+}
+
 static int set_dry_run(struct options *o, const char *value, struct err *err)
 {
 	(void)value, (void)err;
@@ -273,6 +280,8 @@ static const struct option table[] = {
 	  0, set_irqchip, NULL },
 	{ "irq-routing", "auto|explicit|flat", "the kernel's table of interrupts: ours when needed, at once, or never", 0,
 	  set_irq_routing, NULL },
+	{ "irq-check", NULL, "check the wiring of interrupts after every change; end with 121 where it is wrong", OPTION_FLAG,
+	  set_irq_check, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
 	{ "result", "FILE|fd=N", "write one JSON object at the end", 0, set_result, NULL },
 	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
@@ -295,7 +304,6 @@ static const struct option table[] = {
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "irq-check", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "grace", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "uid", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "gid", NULL, NULL, OPTION_ABSENT, NULL, NULL },

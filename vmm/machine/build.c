@@ -22,6 +22,7 @@
 #include "vmm/base/log.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/gsi.h"
+#include "vmm/core/irq_check.h"
 #include "vmm/core/kvm.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/internal.h"
@@ -150,6 +151,8 @@ static int make_gsis(struct machine *m, struct err *err)
 	};
 	int r = gsi_space_new(&cfg, m->hyp, &m->space);
 
+	if (!r && m->cfg->irq_check)
+		r = onlooker_new(m);
 	if (!r)
 		r = gsi_space_start(m->space);
 	return r ? err_set(err, r, "interrupts: GSI table: %s", strerror(-r)) : 0;
@@ -333,6 +336,7 @@ void machine_free(struct machine *m)
 	pl031_free(m->rtc);
 	pci_host_free(m->pci);
 	bus_free(m->bus);
+	irq_check_free(m->check);
 	gsi_space_free(m->space);
 	gic_fini(&m->gic);
 	hyp_free(m->hyp);

@@ -54,6 +54,7 @@ struct config {
 	enum transport transport;
 	enum irqchip irqchip;
 	enum irq_routing irq_routing;
+	bool irq_check;              /* look on while interrupts are wired */
 	enum console_kind console;
 	const char *console_file;
 	struct dev_config devices[CONFIG_MAX_DEVICES]; /* in command line order; console and rng first */

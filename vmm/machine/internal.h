@@ -58,6 +58,7 @@ struct machine {
 	struct gic gic;
 	struct v2m v2m;
 	struct gsi_space *space;
+	struct irq_check *check; /* --irq-check; else NULL */
 	struct pci_host *pci;
 	struct container *container; /* what devices of the host's reach; NULL: there are none */
 	uint64_t pci_mem64;      /* bytes of their 64-bit BARs */
@@ -93,6 +94,13 @@ bool mdev_outlives_us(const struct machine *m, unsigned i);
 /* vmm/machine/vfio.c: the same for a device of the host's. */
 int vfio_open(struct machine *m, unsigned i, struct err *err);
 int vfio_make(struct machine *m, unsigned i, struct err *err);
+
+/*
+ * vmm/machine/onlooker.c: --irq-check. Before the space is started; irq_check_new()'s errors. At the end, when no vCPU
+ * runs and the loop has returned: takes the devices apart, and writes what was or is wrong into @ret_r.
+ */
+int onlooker_new(struct machine *m);
+void onlooker_end(struct machine *m, struct machine_result *ret_r);
 
 /* vmm/machine/machine.c. Makes the timers; before the loop is sealed. loop_timer_init()'s errors. */
 int machine_prepare(struct machine *m);

@@ -73,6 +73,8 @@ int machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.exits = cpus_exits(m->cpus);
 	m->result.end_ns = clock_now_ns();
 	*ret_r = m->result;
+	if (m->check)
+		onlooker_end(m, ret_r);
 	return 0;
 }
 
