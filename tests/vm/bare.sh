@@ -7,7 +7,8 @@ bare()
 	what=$1 irqchip=$2 transport=$3 cpus=$4
 	shift 4
 	make_tap tap0
-	timeout "${BARE_TIMEOUT:-120}" $M --kernel bare.Image --cpus "$cpus" --irqchip "$irqchip" --transport "$transport" \
+	# a payload gives up by itself; the longest storm takes some 20 minutes
+	timeout 3600 $M --kernel bare.Image --cpus "$cpus" --irqchip "$irqchip" --transport "$transport" \
 		--net tap0 --cmdline "case=$what host=$HOST_IP $*" >out 2>err
 	status=$?
 	cat out err
