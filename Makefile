@@ -220,6 +220,7 @@ test-vm: $(VM_FILES) | deps-host
 	@tests/vm/suite $(B) --set quick $(VM)
 ifneq ($(HOST_ARCH),aarch64)
 	@HOST_CPU=cortex-a72 tests/vm/suite $(B) --set a72 $(VM)
+	@HOST_GIC=2 tests/vm/suite $(B) --set gicv2 $(VM)
 endif
 test-vm-long: $(VM_FILES) | deps-host
 	@VM_TIMEOUT=7200s tests/vm/suite $(B) --set long $(VM)
