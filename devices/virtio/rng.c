@@ -32,9 +32,9 @@ static int serve(const struct vq_chain *c, uint32_t *ret_len)
 	uint32_t want = c->len_in < MAX_REQUEST ? c->len_in : MAX_REQUEST, done = 0;
 	uint8_t buf[MAX_REQUEST];
 
-	/* Early in the host's boot there is none yet; the loop cannot wait for it. */
+	/* The host's pool is filled (rng.h), so this does not fail; the loop must not wait if it ever did. */
 	if (want && getrandom(buf, want, GRND_NONBLOCK) != (ssize_t)want)
-		return -EAGAIN;
+		return -EIO;
 	for (unsigned i = c->n_out; done < want; i++) {
 		uint32_t len = want - done;
 
@@ -54,7 +54,7 @@ static void rng_kick(struct vdev *v, unsigned q)
 	struct iovec iov[QUEUE_SIZE];
 	struct vq_chain c = { .iov = iov, .cap = QUEUE_SIZE };
 	unsigned left = ring->size;
-	bool dry = false; /* of random bytes */
+	bool dry = false;
 	uint32_t len;
 	int r = 0;
 
@@ -63,14 +63,16 @@ static void rng_kick(struct vdev *v, unsigned q)
 	for (; left && !dry && (r = vq_pop(ring, &c)) > 0; left--) {
 		dry = serve(&c, &len);
 		if (dry)
-			vq_unpop(ring, 1); /* the next kick tries again */
+			vq_unpop(ring, 1); /* unanswered: a buffer that comes back has random bytes in it (s5.4.6.2) */
 		else
 			vq_push(ring, c.head, len);
 	}
 	vdev_queue_flush(v, q);
 	if (r < 0)
 		vdev_fault(v, (int)q, "broken request queue");
-	else if (vq_enable_kick(ring) && !dry)
+	else if (dry)
+		vdev_fault(v, (int)q, "the host gives no random bytes"); /* said to the guest: nothing would wake us */
+	else if (vq_enable_kick(ring))
 		vdev_notify(v, q); /* more came in: in the loop's next round, after the others */
 }
 

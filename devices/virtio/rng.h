@@ -3,7 +3,8 @@
  * rng - virtio entropy device, from getrandom(2)
  *
  * What:   one queue; each buffer is filled as far as a request goes.
- * Not:    a generator of our own.
+ * Not:    a generator of our own; waiting for the host's. Its pool is filled when a guest runs,
+ *         because the device tree's seed was waited for, and a pool once filled stays so.
  * Trust:  the guest chooses how much it asks for; one request yields at most 256 bytes, and
  *         one kick serves at most one ring's worth.
  * Thread: as vdev.h.

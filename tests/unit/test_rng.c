@@ -8,6 +8,9 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/fake/driver.h"
 #include "tests/fake/loop.h"
@@ -15,6 +18,18 @@
 #define RAM 0x40000000ull
 #define RAM_SIZE 0x20000ull
 #define BUFFERS (RAM + 0x8000)
+
+static bool no_bytes;
+
+/* libc's, but for a host that has none. */
+ssize_t getrandom(void *buf, size_t len, unsigned flags)
+{
+	if (no_bytes) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return syscall(SYS_getrandom, buf, len, flags);
+}
 
 struct rig {
 	struct gmem *mem;
@@ -119,6 +134,33 @@ START_TEST(test_rng_request_filled)
 	ck_assert_uint_ge(nonzero(&r, BUFFERS, 64), 32);
 	ck_assert_uint_eq(nonzero(&r, BUFFERS + 64, 64), 0);
 	ck_assert_uint_eq(r.irqs, 1);
+	rig_fini(&r);
+}
+END_TEST
+
+/* No answer, and no silence: the guest is told, and its driver's reset heals it. */
+START_TEST(test_rng_host_without_bytes_is_told_and_reset_heals)
+{
+	const struct fake_part part = { BUFFERS, 64, true };
+	uint32_t id, len;
+	struct rig r;
+
+	rig_init(&r);
+	no_bytes = true;
+	fake_ring_add(&r.ring, &part, 1);
+	kick(&r);
+	no_bytes = false;
+	ck_assert(!fake_ring_used(&r.ring, &id, &len));
+	ck_assert_uint_eq(nonzero(&r, BUFFERS, 64), 0);
+	ck_assert(r.v->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	ck_assert_uint_eq(r.config_irqs, 1);
+	kick(&r);
+	ck_assert(!fake_ring_used(&r.ring, &id, &len));
+	fake_vdev_reset(r.v);
+	start(&r);
+	fake_ring_add(&r.ring, &part, 1);
+	kick(&r);
+	check_used(&r, 0, 64);
 	rig_fini(&r);
 }
 END_TEST
@@ -231,6 +273,7 @@ int main(void)
 
 	tcase_add_test(t, test_rng_new_identity_and_failure);
 	tcase_add_test(t, test_rng_request_filled);
+	tcase_add_test(t, test_rng_host_without_bytes_is_told_and_reset_heals);
 	tcase_add_test(t, test_rng_long_request_bounded);
 	tcase_add_test(t, test_rng_many_small_parts_and_readable_ones);
 	tcase_add_test(t, test_rng_nothing_writable_given_back);
