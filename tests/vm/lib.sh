@@ -39,15 +39,15 @@ skip()
 	exit 77
 }
 
-# kernel NAME: its Image. initrd NAME: what goes with it.
+# kernel NAME: its Image (small, stock: Debian's, backports: a newer one of Debian's). initrd NAME: what goes with it.
 kernel()
 {
-	case $1 in stock) echo ./Image.stock ;; *) echo ./Image ;; esac
+	case $1 in stock | backports) echo "./Image.$1" ;; *) echo ./Image ;; esac
 }
 
 initrd()
 {
-	case $1 in stock) echo ./initrd.stock ;; small) echo ./initrd.test ;; *) echo "./initrd.$1" ;; esac
+	case $1 in small) echo ./initrd.test ;; *) echo "./initrd.$1" ;; esac
 }
 
 # make_tap NAME [multi_queue]: a tap with our address, up, and an iperf3 server
