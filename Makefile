@@ -221,9 +221,13 @@ test-vm: $(VM_FILES) | deps-host
 ifneq ($(HOST_ARCH),aarch64)
 	@HOST_CPU=cortex-a72 tests/vm/suite $(B) --set a72 $(VM)
 	@HOST_GIC=2 tests/vm/suite $(B) --set gicv2 $(VM)
+	@HOST_SMMU=1 tests/vm/suite $(B) --set smmu $(VM)
 endif
 test-vm-long: $(VM_FILES) | deps-host
 	@VM_TIMEOUT=7200s tests/vm/suite $(B) --set long $(VM)
+ifneq ($(HOST_ARCH),aarch64)
+	@VM_TIMEOUT=7200s HOST_SMMU=1 tests/vm/suite $(B) --set smmu-long $(VM)
+endif
 run: $(VM_FILES) | deps-host
 	@tools/demo $(B)
 shell: $(VM_FILES) | deps-host

@@ -15,6 +15,7 @@ static const struct bare_case cases[] = {
 	{ "bars", case_bars, "moves BARs while the device runs" },
 	{ "vectors", case_vectors, "two queues on one vector, none, and vectors that do not exist" },
 	{ "storm", case_storm, "masks, unmasks and retargets a vector while it is signalled: n=, retargets=" },
+	{ "edu", case_edu, "MSIs of QEMU's edu device, one by one: n=" },
 	{ "bench", case_bench, "what an interrupt costs: n=, host=" },
 };
 

@@ -21,5 +21,6 @@ void case_bars(void);
 void case_vectors(void);
 void case_storm(void);
 void case_bench(void);
+void case_edu(void);
 
 #endif
