@@ -94,6 +94,7 @@ static int init_sources(struct msix *m, unsigned n, struct loop *loop)
 			return err;
 		m->sources[i].vector = MSIX_NO_VECTOR;
 		m->nsources++;
+		irqfd_tell(&m->sources[i].irqfd, m->name, m->sources[i].name);
 		snprintf(name, sizeof(name), "source %u", i);
 		msix_name_source(m, i, name);
 	}
@@ -364,6 +365,7 @@ void msix_unbind_all(struct msix *m)
 
 	for (i = 0; i < m->nsources; i++) {
 		m->sources[i].vector = MSIX_NO_VECTOR;
+		m->sources[i].irqfd.lent = false;
 		forget_signal(m, i);
 	}
 }
@@ -372,6 +374,13 @@ int msix_fd(const struct msix *m, unsigned source)
 {
 	assert(source < m->nsources);
 	return m->sources[source].irqfd.fd;
+}
+
+int msix_lend(struct msix *m, unsigned source)
+{
+	assert(source < m->nsources);
+	m->sources[source].irqfd.lent = true;
+	return msix_fd(m, source);
 }
 
 void msix_raise(struct msix *m, unsigned source)
@@ -448,32 +457,17 @@ static int attach_all(struct msix *m)
 	return err;
 }
 
-/* "net0 rx0", "net0 rx0 +2" where three sources share the vector, "net0 -" where none uses it. */
-static void label_entry(const struct msix *m, unsigned vector)
-{
-	const struct msix_entry *e = &m->entries[vector];
-	const char *first = "-";
-	char label[2 * MSIX_NAME_SIZE + 16];
-	unsigned i, n = 0;
-
-	for (i = 0; i < m->nsources; i++)
-		if (m->sources[i].vector == vector && !n++)
-			first = m->sources[i].name;
-	if (n > 1)
-		snprintf(label, sizeof(label), "%s %s +%u", m->name, first, n - 1);
-	else
-		snprintf(label, sizeof(label), "%s %s", m->name, first);
-	msi_route_set_label(e->route, label);
-	msi_route_note_masked(e->route, !deliverable(m, e));
-}
-
-static void label_all(const struct msix *m)
+/* For the dump: where each source goes, or would go. */
+static void note_all(struct msix *m)
 {
 	unsigned i;
 
-	for (i = 0; i < m->nvec; i++)
-		if (m->entries[i].route)
-			label_entry(m, i);
+	for (i = 0; i < m->nsources; i++) {
+		struct msix_source *s = &m->sources[i];
+		const struct msix_entry *e = source_entry(m, s);
+
+		irqfd_note(&s->irqfd, e ? e->route : NULL, e && !deliverable(m, e));
+	}
 }
 
 static void check_source(const struct msix *m, const struct msix_source *s, bool settled)
@@ -525,7 +519,7 @@ int msix_sync(struct msix *m)
 		one = attach_all(m);
 		err = err ? err : one;
 	}
-	label_all(m);
+	note_all(m);
 	check_all(m, !err);
 	return err;
 }

@@ -69,7 +69,9 @@ int msix_sync(struct msix *m);
 /* After msix_unbind_all() and its sync, while the device is silent: tells irq_check.h that nothing may be left (V11). */
 void msix_check_reset(const struct msix *m);
 
-int msix_fd(const struct msix *m, unsigned source); /* the source's eventfd, borrowed: for vhost's CALL */
+int msix_fd(const struct msix *m, unsigned source); /* the source's eventfd, borrowed */
+/* The same for the kernel to signal (vhost's CALL, VFIO): until the next reset dumps say so. */
+int msix_lend(struct msix *m, unsigned source);
 void msix_raise(struct msix *m, unsigned source);   /* any thread, no lock */
 
 #endif

@@ -210,12 +210,12 @@ static int enter_line(struct pass_irq *q)
 	return r;
 }
 
-static int enter_messages(struct pass_irq *q, const struct msix *m, enum pass_kind kind, unsigned n)
+static int enter_messages(struct pass_irq *q, struct msix *m, enum pass_kind kind, unsigned n)
 {
 	int fds[HOSTDEV_MAX_VECTORS];
 
 	for (unsigned i = 0; i < n; i++)
-		fds[i] = msix_fd(m, i);
+		fds[i] = msix_lend(m, i);
 	return hostdev_set_irqs(q->fd, host_kind(kind), fds, n);
 }
 

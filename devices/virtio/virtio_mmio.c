@@ -48,6 +48,7 @@ struct mmio_queue {
 	int call_fd;
 	struct loop_poll call_poll;
 	/* VMMIO_DIRECT */
+	char name[16];
 	struct irqfd irqfd;
 	bool has_irqfd;
 };
@@ -129,6 +130,7 @@ static int irq_call_fd(void *ctx, unsigned q, int *ret_fd)
 	if (r < 0)
 		return r;
 	atomic_store(&t->direct, true);
+	mq->irqfd.lent = true;
 	irq_check_direct(t->cfg.space, t->vdev->name, mq->irqfd.fd, always_told(t));
 	*ret_fd = mq->irqfd.fd;
 	return 0;
@@ -365,7 +367,12 @@ static int queue_init(struct virtio_mmio *t, unsigned q)
 	if (t->cfg.irq == VMMIO_DIRECT) {
 		r = irqfd_init(&mq->irqfd, t->cfg.space);
 		mq->has_irqfd = r == 0;
-		return r;
+		if (r)
+			return r;
+		mq->irqfd.gsi = t->cfg.spi;
+		vdev_queue_name(t->vdev, q, mq->name, sizeof(mq->name));
+		irqfd_tell(&mq->irqfd, t->vdev->name, mq->name);
+		return 0;
 	}
 	mq->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (mq->call_fd < 0)

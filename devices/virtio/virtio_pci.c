@@ -94,7 +94,7 @@ static int irq_call_fd(void *ctx, unsigned q, int *ret_fd)
 {
 	struct virtio_pci *t = ctx;
 
-	*ret_fd = msix_fd(t->msix, q);
+	*ret_fd = msix_lend(t->msix, q);
 	return 0;
 }
 

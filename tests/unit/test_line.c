@@ -209,22 +209,36 @@ END_TEST
 START_TEST(test_line_names_in_dump)
 {
 	struct rig r = rig_new();
+	struct resample_line q;
 	struct edge_line e;
 	struct line l;
-	char *text = NULL;
+	char *text = NULL, want[160];
 	size_t len = 0;
+	unsigned i;
 	FILE *f;
 
 	line_init(&l, r.space, 1, "rtc");
 	ck_assert_int_eq(edge_line_init(&e, r.space, 2, "console0"), 0);
 	ck_assert_int_eq(edge_line_attach(&e), 0);
+	ck_assert_int_eq(resample_line_init(&q, r.space, 4, "vfio0 intx"), 0);
+	for (i = 0; i < 2001; i++)
+		line_set(&l, !(i & 1));
+	for (i = 0; i < 3; i++)
+		edge_line_pulse(&e);
+	irqfd_raise(&q.irqfd);
 	f = open_memstream(&text, &len);
 	gsi_dump(r.space, f);
 	fclose(f);
-	ck_assert_ptr_nonnull(strstr(text, "gsi 1 -> SPI 1 (INTID 33), rtc\n"));
-	ck_assert_ptr_nonnull(strstr(text, "gsi 2 -> SPI 2 (INTID 34), console0, 1 irqfd\n"));
+	ck_assert_ptr_nonnull(strstr(text, "rtc -> KVM_IRQ_LINE -> SPI 1 (INTID 33), level, high, raised 1,001 times\n"));
+	snprintf(want, sizeof(want), "console0 -> eventfd %d -> GSI 2 -> SPI 2 (INTID 34), edge, attached, 3 signals\n",
+		 e.irqfd.fd);
+	ck_assert_ptr_nonnull(strstr(text, want));
+	snprintf(want, sizeof(want), "vfio0 intx -> eventfd %d -> GSI 4 -> SPI 4 (INTID 36), level until its EOI, detached, 1 signal, "
+		 "one waits\n", q.irqfd.fd);
+	ck_assert_ptr_nonnull(strstr(text, want));
 	free(text);
 	edge_line_fini(&e);
+	resample_line_fini(&q);
 	rig_free(&r);
 }
 END_TEST

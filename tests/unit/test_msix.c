@@ -601,13 +601,33 @@ END_TEST
 
 /* The dump */
 
-START_TEST(test_msix_names_in_dump)
+static char *dump_of(struct rig *r)
 {
-	struct rig r = rig_new();
-	struct msix *m = msix_make(&r, 3, 4);
 	char *text = NULL;
 	size_t len = 0;
-	FILE *f;
+	FILE *f = open_memstream(&text, &len);
+
+	ck_assert_ptr_nonnull(f);
+	gsi_dump(r->space, f);
+	fclose(f);
+	return text;
+}
+
+/* The line of @source is @name, its eventfd, @way. */
+static void expect_way(struct rig *r, struct msix *m, unsigned source, const char *name, const char *way)
+{
+	char *text = dump_of(r), want[200];
+
+	snprintf(want, sizeof(want), "%s -> eventfd %d -> %s\n", name, msix_fd(m, source), way);
+	ck_assert_msg(strstr(text, want) != NULL, "no '%s' in:\n%s", want, text);
+	free(text);
+}
+
+START_TEST(test_msix_ways_in_dump)
+{
+	struct rig r = rig_new();
+	struct msix *m = msix_make(&r, 3, 5);
+	unsigned i;
 
 	msix_name_source(m, 0, "rx0");
 	msix_name_source(m, 1, "tx0");
@@ -616,19 +636,64 @@ START_TEST(test_msix_names_in_dump)
 	set_message(m, 0, FAKE_TRANSLATER, 0);
 	set_message(m, 1, FAKE_TRANSLATER, 1);
 	set_message(m, 2, FAKE_TRANSLATER, 2);
-	set_vector(m, 0, 0);
-	set_vector(m, 1, 0);
-	set_vector(m, 2, 0);
+	for (i = 0; i < 3; i++)
+		set_vector(m, i, 0);
 	set_vector(m, 3, 1);
 	set_mask(m, 0, false);
-	f = open_memstream(&text, &len);
-	gsi_dump(r.space, f);
-	fclose(f);
-	ck_assert_str_eq(text,
-			 "gsi 64 -> MSI addr 0x8090040 data 0 devid 0x8 -> ITS, net0 rx0 +2, unmasked, 3 irqfds\n"
-			 "gsi 65 -> MSI addr 0x8090040 data 1 devid 0x8 -> ITS, net0 a name of twent, masked\n"
-			 "gsi 66 -> MSI addr 0x8090040 data 2 devid 0x8 -> ITS, net0 -, masked\n"
-			 "commits 1, skipped 0, failed 0, irqfds 3, spi routes 64, msi routes 3\n");
+	for (i = 0; i < 4210; i++)
+		msix_raise(m, 0);
+	msix_raise(m, 1);
+	msix_raise(m, 3);
+	expect_way(&r, m, 0, "net0 rx0", "GSI 64 -> MSI 0x08090040 data 0 devid 0x8 -> ITS, unmasked, 4,210 signals");
+	expect_way(&r, m, 1, "net0 tx0", "GSI 64 -> MSI 0x08090040 data 0 devid 0x8 -> ITS, unmasked, 1 signal");
+	expect_way(&r, m, 2, "net0 source 2", "GSI 64 -> MSI 0x08090040 data 0 devid 0x8 -> ITS, unmasked, 0 signals");
+	expect_way(&r, m, 3, "net0 a name of twent",
+		   "GSI 65 -> MSI 0x08090040 data 1 devid 0x8 -> ITS, masked, 1 signal, one waits");
+	expect_way(&r, m, 4, "net0 source 4", "no vector, 0 signals");
+	/* What the kernel is handed it signals past us. */
+	ck_assert_int_eq(msix_lend(m, 2), msix_fd(m, 2));
+	expect_way(&r, m, 2, "net0 source 2", "GSI 64 -> MSI 0x08090040 data 0 devid 0x8 -> ITS, unmasked, signals from the kernel");
+	msix_raise(m, 2);
+	expect_way(&r, m, 2, "net0 source 2",
+		   "GSI 64 -> MSI 0x08090040 data 0 devid 0x8 -> ITS, unmasked, 1 signal of ours, others from the kernel");
+	end(&r, m);
+}
+END_TEST
+
+START_TEST(test_msix_counters_in_dump)
+{
+	struct rig r = rig_new();
+	struct msix *m = msix_ready(&r);
+	char *text;
+
+	/* The first unmask brings nothing back. */
+	ck_assert_uint_eq(rig_stats(&r).unmasks, 0);
+	set_mask(m, 0, true);
+	set_mask(m, 0, false);
+	ck_assert_uint_eq(rig_stats(&r).masks, 1);
+	ck_assert_uint_eq(rig_stats(&r).unmasks, 1);
+	ck_assert_uint_eq(rig_stats(&r).replays, 0);
+	set_ctrl(m, CTRL_ENABLE | CTRL_MASKALL);
+	msix_raise(m, 0);
+	msix_raise(m, 0);
+	set_ctrl(m, CTRL_ENABLE);
+	ck_assert_uint_eq(rig_stats(&r).masks, 3);
+	ck_assert_uint_eq(rig_stats(&r).unmasks, 3);
+	ck_assert_uint_eq(rig_stats(&r).replays, 1);
+	/* A kernel's signal is found where it waits. */
+	msix_lend(m, 1);
+	set_mask(m, 1, true);
+	irqfd_raise(&(struct irqfd){ .fd = msix_fd(m, 1) });
+	set_mask(m, 1, false);
+	ck_assert_uint_eq(rig_stats(&r).replays, 2);
+	/* Another message is no mask, nor is an end. */
+	set_message(m, 1, FAKE_TRANSLATER, 9);
+	msix_unbind_all(m);
+	settle(m);
+	set_vector(m, 0, 0);
+	text = dump_of(&r);
+	ck_assert_ptr_nonnull(strstr(text, "\nmasks 4, unmasks 4, replays 2\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nns a commit: last "));
 	free(text);
 	end(&r, m);
 }
@@ -724,7 +789,8 @@ int main(void)
 	tcase_add_test(t, test_msix_failed_attach_is_masked_and_heals);
 	tcase_add_test(t, test_msix_out_of_gsis);
 	tcase_add_test(t, test_msix_before_start_and_without_its);
-	tcase_add_test(t, test_msix_names_in_dump);
+	tcase_add_test(t, test_msix_ways_in_dump);
+	tcase_add_test(t, test_msix_counters_in_dump);
 	tcase_add_test(t, test_msix_race_of_signals_and_masks);
 	suite_add_tcase(s, t);
 	return run_suite(s);

@@ -58,7 +58,13 @@ irq_dump()
 	dump $pid log
 	end_guest
 	cat log
-	for what in 'net0 rx0.*unmasked' 'net0 tx0.*unmasked' 'net0 config' 'uart' 'rtc' 'devid'; do
+	msi='MSI 0x0*[0-9a-f]+ data [0-9]+ devid 0x[0-9a-f]+ -> ITS'
+	for what in "net0 rx0 -> eventfd [0-9]+ -> GSI [0-9]+ -> $msi, unmasked, signals from the kernel" \
+		"net0 tx0 -> eventfd [0-9]+ -> GSI [0-9]+ -> $msi, unmasked" 'net0 rx0: used index [0-9]+, by vhost' \
+		"net0 config -> eventfd [0-9]+ -> GSI [0-9]+ -> $msi, unmasked, 0 signals" \
+		'uart -> KVM_IRQ_LINE -> SPI [0-9]+ \(INTID [0-9]+\), level, (low|high), raised [0-9,]+ times' \
+		'rtc -> KVM_IRQ_LINE' 'console0 -> eventfd [0-9]+ -> GSI [0-9]+ -> SPI [0-9]+ \(INTID [0-9]+\), edge, attached, [0-9,]+ signals' \
+		'ns a commit: last [0-9,]+, mean [0-9,]+, most [0-9,]+' 'masks [0-9]+, unmasks [0-9]+, replays [0-9]+'; do
 		grep -Eq "$what" log || fail "no '$what' in the dump"
 	done
 }

@@ -43,8 +43,10 @@
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
 #include "vmm/core/gsi_internal.h"
 #include "vmm/core/irq_check.h"
+#include "vmm/core/irqfd.h"
 
 /* GICv3 architecture, ITS register map: two frames, and the one register of the second. */
 #define ITS_SIZE (128 * KIB)
@@ -217,8 +219,17 @@ static void table_taken(struct gsi_space *s, unsigned n)
 	s->stats.msi_routes = n - s->cfg.nr_spis;
 }
 
+static void count_ns(struct gsi_stats *st, uint64_t ns)
+{
+	st->commit_ns += ns;
+	st->last_commit_ns = ns;
+	if (ns > st->max_commit_ns)
+		st->max_commit_ns = ns;
+}
+
 static int commit_locked(struct gsi_space *s)
 {
+	uint64_t begin;
 	unsigned n;
 	int err;
 
@@ -231,11 +242,14 @@ static int commit_locked(struct gsi_space *s)
 		return -EAGAIN;
 	assert(s->cfg.mode != GSI_FLAT);
 	n = build_table(s);
+	begin = clock_now_ns();
 	err = hyp_set_routes(s->hyp, s->scratch, n);
 	if (err)
 		s->stats.failed_commits++;
 	else
 		table_taken(s, n);
+	if (!err)
+		count_ns(&s->stats, clock_now_ns() - begin);
 	return err;
 }
 
@@ -304,7 +318,6 @@ int msi_route_new(struct gsi_space *s, uint32_t devid, const char *label, struct
 		r->space = s;
 		r->devid = devid;
 		r->state = GSI_TAKEN;
-		r->masked = true;
 		set_label(r, label);
 		*ret_r = r;
 	}
@@ -329,20 +342,6 @@ void msi_route_free(struct msi_route *r)
 		forget_gsi(s, number_of(r));
 	}
 	pthread_mutex_unlock(&s->lock);
-}
-
-void msi_route_set_label(struct msi_route *r, const char *label)
-{
-	pthread_mutex_lock(&r->space->lock);
-	set_label(r, label);
-	pthread_mutex_unlock(&r->space->lock);
-}
-
-void msi_route_note_masked(struct msi_route *r, bool masked)
-{
-	pthread_mutex_lock(&r->space->lock);
-	r->masked = masked;
-	pthread_mutex_unlock(&r->space->lock);
 }
 
 int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data)
@@ -469,6 +468,46 @@ void msi_route_release(struct msi_route *r)
 }
 
 /* For people */
+
+void gsi_count(struct gsi_space *s, enum gsi_event e)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stats.masks += e == GSI_MASKED;
+	s->stats.unmasks += e == GSI_UNMASKED;
+	s->stats.replays += e == GSI_REPLAYED;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void gsi_tell_irqfd(struct gsi_space *s, struct irqfd *f)
+{
+	struct irqfd **p;
+
+	pthread_mutex_lock(&s->lock);
+	for (p = &s->irqfds; *p; p = &(*p)->next)
+		;
+	*p = f;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void gsi_forget_irqfd(struct gsi_space *s, struct irqfd *f)
+{
+	struct irqfd **p;
+
+	pthread_mutex_lock(&s->lock);
+	for (p = &s->irqfds; *p && *p != f; p = &(*p)->next)
+		;
+	if (*p)
+		*p = f->next;
+	pthread_mutex_unlock(&s->lock);
+}
+
+struct gsi_level *gsi_level_line(struct gsi_space *s, uint32_t spi)
+{
+	if (spi >= s->cfg.nr_spis)
+		return NULL;
+	s->entries[spi].level.used = true;
+	return &s->entries[spi].level;
+}
 
 void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats)
 {

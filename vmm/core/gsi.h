@@ -19,11 +19,13 @@
 #ifndef VMM_CORE_GSI_H
 #define VMM_CORE_GSI_H
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "vmm/base/types.h"
 
 struct hyp;
+struct irqfd;
 struct gsi_space;
 
 /* What takes a device's messages. */
@@ -99,7 +101,6 @@ struct msi_route;
 int msi_route_new(struct gsi_space *s, uint32_t devid, const char *label, struct msi_route **ret_r);
 /* The caller has detached every irqfd. The entry leaves at the next commit; its GSI is not handed out before that. NULL is fine. */
 void msi_route_free(struct msi_route *r);
-void msi_route_set_label(struct msi_route *r, const char *label);
 /*
  * Sets the message that the route shall carry; no ioctl. Same message again: nothing is
  * staged. -EINVAL: not deliverable under the model (the entry is then dropped at the next
@@ -115,8 +116,6 @@ uint32_t msi_route_gsi(const struct msi_route *r);
  * guest has not mapped it; hyp_signal_msi()'s errors.
  */
 int msi_route_signal(struct msi_route *r);
-/* For the dump only. */
-void msi_route_note_masked(struct msi_route *r, bool masked);
 /* Names an SPI in dumps ("uart", "console0"). */
 void gsi_label_spi(struct gsi_space *s, uint32_t spi, const char *label);
 
@@ -127,6 +126,20 @@ void gsi_release(struct gsi_space *s, uint32_t gsi);
 int msi_route_hold(struct msi_route *r);
 void msi_route_release(struct msi_route *r);
 struct hyp *gsi_hyp(const struct gsi_space *s);
+enum gsi_event { GSI_MASKED, GSI_UNMASKED, GSI_REPLAYED };
+void gsi_count(struct gsi_space *s, enum gsi_event e);
+/* The dump tells of @f, last of all; no more. @f belongs to irqfd.c. */
+void gsi_tell_irqfd(struct gsi_space *s, struct irqfd *f);
+void gsi_forget_irqfd(struct gsi_space *s, struct irqfd *f);
+
+/* What the dump tells of a level line that is held by KVM_IRQ_LINE. */
+struct gsi_level {
+	_Atomic uint64_t raised;
+	atomic_bool high;
+	bool used;
+};
+/* Lives as long as @s; NULL: there is no such SPI. */
+struct gsi_level *gsi_level_line(struct gsi_space *s, uint32_t spi);
 
 struct gsi_stats {
 	uint64_t commits;         /* KVM_SET_GSI_ROUTING calls that succeeded */
@@ -138,9 +151,15 @@ struct gsi_stats {
 	uint32_t hops;            /* eventfds that the loop reads now, to signal a message */
 	uint64_t signals;         /* KVM_SIGNAL_MSI calls */
 	uint64_t failed_signals;  /* of them, those that reached nobody */
+	uint64_t masks, unmasks;  /* that took an attached source away, and brought it back */
+	uint64_t replays;         /* attaches that found a signal waiting */
+	uint64_t commit_ns, last_commit_ns, max_commit_ns; /* of KVM_SET_GSI_ROUTING, where it succeeded; the first: all together */
 };
 void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats);
-/* Prints the table, a line a GSI that is named or used, then the counters. For SIGUSR1. */
+/*
+ * Prints the way of every interrupt, a line each: what raises it, the eventfd, the GSI, and what that is in the guest; then
+ * GSIs that nothing we know of hangs on; then the counters. For SIGUSR1. Loop.
+ */
 void gsi_dump(struct gsi_space *s, FILE *out);
 
 #endif

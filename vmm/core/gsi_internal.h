@@ -38,7 +38,8 @@ struct msi_route {
 	uint32_t devid;
 	uint32_t holds; /* irqfds attached; SPIs too */
 	uint8_t state;  /* enum gsi_state */
-	bool masked;
+	bool shown;     /* a dump has told of it */
+	struct gsi_level level; /* SPIs */
 	char label[GSI_LABEL_SIZE];
 };
 
@@ -55,6 +56,7 @@ struct gsi_space {
 	uint32_t wanting; /* reasons for a commit, see gsi.c */
 	uint32_t leaving;
 	struct gsi_stats stats;
+	struct irqfd *irqfds; /* those that dumps tell of */
 	struct hyp_route *scratch; /* the table as it is built; max_routes, behind entries */
 	struct msi_route entries[]; /* by GSI; max_routes */
 };

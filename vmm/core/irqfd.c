@@ -57,8 +57,11 @@ int irqfd_init_msi(struct irqfd *f, struct gsi_space *space, struct loop *loop)
 {
 	int err = irqfd_init(f, space);
 
-	if (err || gsi_msi_way(space) != MSI_BY_SIGNAL)
+	if (err)
 		return err;
+	f->by_message = true;
+	if (gsi_msi_way(space) != MSI_BY_SIGNAL)
+		return 0;
 	err = loop_poll_init(loop, &f->poll, f->fd, hop, f);
 	if (err)
 		close_fd(&f->fd);
@@ -69,8 +72,51 @@ int irqfd_init_msi(struct irqfd *f, struct gsi_space *space, struct loop *loop)
 void irqfd_fini(struct irqfd *f)
 {
 	irqfd_detach(f);
+	if (f->told)
+		gsi_forget_irqfd(f->space, f);
 	loop_poll_fini(&f->poll);
 	close_fd(&f->fd);
+}
+
+void irqfd_tell(struct irqfd *f, const char *owner, const char *name)
+{
+	f->owner = owner;
+	f->name = name;
+	f->told = true;
+	gsi_tell_irqfd(f->space, f);
+}
+
+void irqfd_note(struct irqfd *f, const struct msi_route *r, bool masked)
+{
+	if (masked && !f->masked && f->was_attached) {
+		gsi_count(f->space, GSI_MASKED);
+		f->masked = true;
+	} else if (!masked && f->masked && f->attached) {
+		gsi_count(f->space, GSI_UNMASKED);
+		f->masked = false;
+	}
+	/* Without a message what was masked is not coming back, and its next life is a new one. */
+	if (!r)
+		f->masked = f->was_attached = false;
+	f->route = r;
+}
+
+/*
+ * Will KVM replay a signal? Where nothing can have been signalled since the detach, nobody has to
+ * be asked.
+ */
+static void count_replay(struct irqfd *f)
+{
+	if (f->lent ? !f->was_attached : atomic_load(&f->signals) == f->seen)
+		return;
+	if (irqfd_pending(f))
+		gsi_count(f->space, GSI_REPLAYED);
+}
+
+static void note_detached(struct irqfd *f)
+{
+	f->seen = atomic_load(&f->signals);
+	f->was_attached = true;
 }
 
 int irqfd_attach(struct irqfd *f, uint32_t gsi)
@@ -83,6 +129,7 @@ int irqfd_attach(struct irqfd *f, uint32_t gsi)
 	err = gsi_hold(f->space, gsi);
 	if (err)
 		return err;
+	count_replay(f);
 	err = hyp_irqfd_attach(gsi_hyp(f->space), f->fd, gsi, f->resample_fd);
 	if (err) {
 		gsi_release(f->space, gsi);
@@ -104,6 +151,7 @@ static int attach_hop(struct irqfd *f, struct msi_route *r)
 	err = msi_route_hold(r);
 	if (err)
 		return err;
+	count_replay(f);
 	f->attached = true;
 	f->hop = r;
 	loop_poll_arm(&f->poll, POLLIN);
@@ -132,6 +180,7 @@ static void detach_hop(struct irqfd *f)
 	msi_route_release(f->hop);
 	f->hop = NULL;
 	f->attached = false;
+	note_detached(f);
 }
 
 void irqfd_detach(struct irqfd *f)
@@ -145,6 +194,7 @@ void irqfd_detach(struct irqfd *f)
 	/* It fails only for what is not an eventfd, and this one is. */
 	(void)hyp_irqfd_detach(gsi_hyp(f->space), f->fd, f->gsi);
 	f->attached = false;
+	note_detached(f);
 	gsi_release(f->space, f->gsi);
 	irq_check_state(f->space);
 }
@@ -170,6 +220,7 @@ void irqfd_raise(struct irqfd *f)
 	const uint64_t one = 1;
 	ssize_t n;
 
+	atomic_fetch_add_explicit(&f->signals, 1, memory_order_relaxed);
 	/* EAGAIN, the only error, says that 2^64 - 2 signals wait already: one of them is enough. */
 	n = write(f->fd, &one, sizeof(one));
 	(void)n;

@@ -10,11 +10,14 @@
  * Trust:  the eventfd is also written by vhost, in the kernel; nothing of the guest gets here.
  * Thread: attach and detach on the loop or at set-up; irqfd_raise() any. Two threads may not
  *         change one irqfd at a time: its device's lock sees to that. System calls on vCPU
- *         threads: read(2), write(2), poll(2) of the eventfd.
+ *         threads: read(2), write(2), poll(2) of the eventfd. An attach after a signal while
+ *         detached: one poll(2) on the loop.
  * Source: KVM api.rst 4.75 (KVM_IRQFD); Linux virt/kvm/eventfd.c.
  */
 #ifndef VMM_CORE_IRQFD_H
 #define VMM_CORE_IRQFD_H
+
+#include <stdatomic.h>
 
 #include "vmm/core/loop.h"
 
@@ -29,6 +32,18 @@ struct irqfd {
 	uint32_t gsi;           /* attached, but not by the loop */
 	struct msi_route *hop;  /* attached by the loop: to this message */
 	struct loop_poll poll;  /* only where messages are signalled */
+
+	/* For people. */
+	const char *owner, *name;  /* "net0", "rx0"; NULL: the SPI's own */
+	struct irqfd *next;        /* told of in this order */
+	bool told;
+	bool by_message;           /* of irqfd_init_msi(); else on an SPI, f->gsi */
+	bool lent;                 /* the kernel signals it too, past us */
+	bool masked;               /* it was attached, and a mask took it away */
+	bool was_attached;         /* once, in this life of its device */
+	const struct msi_route *route; /* the message that it is meant to make; NULL: none */
+	_Atomic uint64_t signals;  /* of ours */
+	uint64_t seen;             /* of them, when it was detached */
 };
 
 /* Makes the eventfd (EFD_NONBLOCK | EFD_CLOEXEC). -EMFILE, -ENOMEM. */
@@ -48,6 +63,13 @@ void irqfd_detach(struct irqfd *f);
 bool irqfd_take(struct irqfd *f);
 /* Detached only: is a signal waiting? Consumes nothing. */
 bool irqfd_pending(const struct irqfd *f);
+/*
+ * Dumps tell of it from now on, as "@owner @name", or by the name of SPI f->gsi where @owner is NULL. @f does not move any
+ * more, and the strings live as long as it. Set-up or loop.
+ */
+void irqfd_tell(struct irqfd *f, const char *owner, const char *name);
+/* For the dump: the message that it is meant to make, attached or not (NULL: none), and whether a mask is why not. Loop. */
+void irqfd_note(struct irqfd *f, const struct msi_route *r, bool masked);
 /* Signals it, as a device would. Any thread. */
 void irqfd_raise(struct irqfd *f);
 

@@ -29,12 +29,17 @@ void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char
 	l->spi = spi;
 	atomic_init(&l->level, false);
 	gsi_label_spi(space, spi, label);
+	l->told = gsi_level_line(space, spi);
 }
 
 void line_set(struct line *l, bool level)
 {
 	if (atomic_exchange(&l->level, level) == level)
 		return;
+	if (l->told) {
+		atomic_store_explicit(&l->told->high, level, memory_order_relaxed);
+		atomic_fetch_add_explicit(&l->told->raised, level, memory_order_relaxed);
+	}
 	do {
 		level = atomic_load(&l->level);
 		(void)hyp_irq_line(l->hyp, l->spi, level);
@@ -45,11 +50,13 @@ int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, c
 {
 	int err;
 
+	*l = (struct edge_line){ 0 };
 	err = irqfd_init(&l->irqfd, space);
 	if (err)
 		return err;
-	l->spi = spi;
+	l->spi = l->irqfd.gsi = spi;
 	gsi_label_spi(space, spi, label);
+	irqfd_tell(&l->irqfd, NULL, NULL);
 	return 0;
 }
 
@@ -102,8 +109,9 @@ int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_
 		return err;
 	}
 	l->irqfd.resample_fd = l->eoi_fd;
-	l->spi = spi;
+	l->spi = l->irqfd.gsi = spi;
 	gsi_label_spi(space, spi, label);
+	irqfd_tell(&l->irqfd, NULL, NULL);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 
 #include "vmm/core/irqfd.h"
 
+struct gsi_level;
 struct hyp;
 
 /* A level line: the wire follows the device. */
@@ -24,6 +25,7 @@ struct line {
 	struct hyp *hyp;
 	uint32_t spi; /* SPI number: INTID - 32 */
 	atomic_bool level;
+	struct gsi_level *told; /* the dump's; borrowed of the space */
 };
 
 /* @space: borrowed. @label names the SPI in dumps; copied. */

@@ -106,6 +106,22 @@ void machine_hvc_resize(struct machine *m, uint16_t cols, uint16_t rows)
 		console_resize(m->hvc, cols, rows);
 }
 
+/* What vhost did can be seen in its rings: how many buffers it gave back, which is at least as often as it signalled. */
+static void dump_vhost(const struct machine *m, struct vdev *v, FILE *out)
+{
+	struct vq_regs regs;
+	uint16_t used;
+	char name[16];
+
+	for (unsigned q = 0; v->active && q < v->nr_queues; q++) {
+		if (!(v->vhost_queues & BIT64(q)) || !vdev_queue(v, q, &regs) ||
+		    gmem_read(m->mem, regs.used + 2, &used, sizeof(used)))
+			continue;
+		vdev_queue_name(v, q, name, sizeof(name));
+		fprintf(out, "%s %s: used index %u, by vhost\n", v->name, name, used);
+	}
+}
+
 void machine_dump(struct machine *m, FILE *out)
 {
 	gsi_dump(m->space, out);
@@ -122,6 +138,7 @@ void machine_dump(struct machine *m, FILE *out)
 			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,
 			vdev_status(v), (unsigned long long)v->acked,
 			(unsigned long long)v->faults);
+		dump_vhost(m, v, out);
 	}
 	fprintf(out, "uart: %llu bytes of output dropped\n", (unsigned long long)pl011_dropped(m->uart));
 	fprintf(out, "cpus %u, KVM_RUN exits %llu\n", cpus_count(m->cpus),
