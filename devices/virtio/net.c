@@ -304,6 +304,7 @@ static int init(struct net *n, const struct net_cfg *cfg, struct err *err)
 		.nr_queues = 2 * n->pairs + (n->pairs > 1),
 		.queue_size = NET_QUEUE_SIZE,
 		.config_len = CONFIG_LEN,
+		.back_end = n->path == &net_path_vhost,
 		.offered = device_features(n),
 		.loop = cfg->loop,
 		.mem = cfg->mem,

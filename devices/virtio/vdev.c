@@ -103,6 +103,7 @@ int vdev_init(struct vdev *v, const struct vdev_cfg *cfg)
 	v->type = cfg->type;
 	v->nr_queues = cfg->nr_queues;
 	v->config_len = cfg->config_len;
+	v->back_end = cfg->back_end;
 	v->offered = (cfg->offered | COMMON_FEATURES) & ~BIT64(VIRTIO_F_ACCESS_PLATFORM);
 	v->loop = cfg->loop;
 	v->mem = cfg->mem;

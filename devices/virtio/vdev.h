@@ -84,6 +84,7 @@ struct vdev {
 	uint16_t type;           /* virtio device id (1 net, 3 console, 4 rng) */
 	unsigned nr_queues;
 	unsigned config_len;     /* bytes */
+	bool back_end;           /* one outside this process may ask for call eventfds */
 	uint64_t offered;        /* features, VERSION_1 among them */
 	struct loop *loop;
 	struct gmem *mem;
@@ -110,6 +111,7 @@ struct vdev_cfg {
 	unsigned nr_queues;
 	uint16_t queue_size;     /* max, power of two */
 	unsigned config_len;
+	bool back_end;           /* activate() may call vdev_irq.call_fd */
 	uint64_t offered;        /* device bits; the vdev adds VERSION_1, INDIRECT_DESC, EVENT_IDX itself */
 	struct loop *loop;
 	struct gmem *mem;

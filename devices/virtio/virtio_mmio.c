@@ -41,6 +41,7 @@
 /* Not in the oldest supported headers (virtio 1.2 s4.2.2). */
 #define QUEUE_RESET 0x0c0
 
+/* How a back end reaches the driver; for devices that have one. */
 struct mmio_queue {
 	struct virtio_mmio *t;
 	struct doorbell bell;
@@ -57,7 +58,6 @@ struct virtio_mmio {
 	struct virtio_mmio_cfg cfg;
 	struct vdev *vdev;
 	struct edge_line line;
-	bool has_line;
 	bool on_bus;
 	_Atomic uint32_t status_bits; /* InterruptStatus */
 	atomic_bool direct;           /* some queue's interrupts pass by status_bits */
@@ -140,7 +140,6 @@ static int irq_call_fd(void *ctx, unsigned q, int *ret_fd)
 static void check_silent(struct virtio_mmio *t)
 {
 	irq_check_status(t->cfg.space, t->vdev->name, atomic_load(&t->status_bits));
-	irq_check_silent(t->cfg.space, t->vdev->name, t->line.irqfd.fd);
 	for (unsigned q = 0; q < t->nr_queues; q++) {
 		const struct mmio_queue *mq = &t->queues[q];
 
@@ -165,7 +164,7 @@ static void mmio_reset(void *ctx)
 			irqfd_take(&mq->irqfd);
 		}
 	}
-	edge_line_detach(&t->line);
+	edge_line_shut(&t->line);
 	atomic_store(&t->direct, false);
 	atomic_store(&t->status_bits, 0);
 	check_silent(t);
@@ -210,13 +209,8 @@ static int act_on_loop(void *ctx)
 	struct virtio_mmio *t = a->t;
 	int r;
 
-	if (a->todo == VDEV_ACTIVATE) {
-		r = edge_line_attach(&t->line);
-		if (r < 0) {
-			vdev_fault(t->vdev, -1, "no interrupt line");
-			return r;
-		}
-	}
+	if (a->todo == VDEV_ACTIVATE)
+		edge_line_open(&t->line);
 	r = vdev_act(t->vdev, a->todo);
 	if (r == 0 && a->todo == VDEV_ACTIVATE && t->vdev->active)
 		attach_doorbells(t);
@@ -364,6 +358,8 @@ static int queue_init(struct virtio_mmio *t, unsigned q)
 	int r;
 
 	doorbell_init(&mq->bell, t->cfg.hyp, vdev_kick_fd(t->vdev, q));
+	if (!t->vdev->back_end)
+		return 0;
 	if (t->cfg.irq == VMMIO_DIRECT) {
 		r = irqfd_init(&mq->irqfd, t->cfg.space);
 		mq->has_irqfd = r == 0;
@@ -382,11 +378,9 @@ static int queue_init(struct virtio_mmio *t, unsigned q)
 
 static int mmio_init(struct virtio_mmio *t)
 {
-	int r = edge_line_init(&t->line, t->cfg.space, t->cfg.spi, t->vdev->name);
+	int r;
 
-	if (r < 0)
-		return r;
-	t->has_line = true;
+	edge_line_init(&t->line, t->cfg.space, t->cfg.spi, t->vdev->name);
 	t->line.has_status = true;
 	for (unsigned q = 0; q < t->nr_queues; q++) {
 		r = queue_init(t, q);
@@ -438,7 +432,5 @@ void virtio_mmio_free(struct virtio_mmio *t)
 		if (t->queues[q].has_irqfd)
 			irqfd_fini(&t->queues[q].irqfd);
 	}
-	if (t->has_line)
-		edge_line_fini(&t->line);
 	free(t);
 }

@@ -434,8 +434,12 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 	if (!err && spi >= h->nr_spis)
 		err = -EINVAL;
 	if (!err) {
-		h->spis[spi] += level && !h->levels[spi];
+		/* An edge is latched each time it is told of, also where an irqfd left the line up. */
+		h->spis[spi] += level;
+		h->injected += level;
 		h->levels[spi] = level;
+		if (level && h->on_inject)
+			h->on_inject(h->on_inject_ctx);
 	}
 	fake_log_call(h, (struct fake_call){ .op = FAKE_IRQ_LINE, .result = err, .n = spi, .value = level });
 	pthread_mutex_unlock(&h->lock);

@@ -699,7 +699,7 @@ static void mmio_handler(void *ctx)
 static void mmio_rig_new(struct mmio_rig *mr, enum vmmio_irq irq)
 {
 	const struct vdev_cfg vc = { .ops = &mmio_vdev_ops, .name = "test0", .type = 4, .nr_queues = 1,
-				     .queue_size = 16 };
+				     .queue_size = 16, .back_end = true };
 	struct virtio_mmio_cfg tc = { .vdev = &mr->vdev, .gpa = MMIO_GPA, .spi = MMIO_SPI, .irq = irq };
 	struct vdev_cfg cfg = vc;
 

@@ -38,6 +38,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,11 +56,14 @@
 #define ITS_MAX_ID 0xffff
 #define FIRST_SPI 32 /* its INTID */
 
+/* Of the process's one VM (a test may have more). All zero: what is not used takes no memory. */
+static struct gsi_space the_space;
+
 /* Construction */
 
 static bool cfg_ok(const struct gsi_cfg *cfg)
 {
-	if (cfg->nr_spis > cfg->max_routes)
+	if (cfg->nr_spis > cfg->max_routes || cfg->max_routes > HYP_MAX_ROUTES)
 		return false;
 	switch (cfg->model) {
 	case MSI_ITS:
@@ -90,10 +94,9 @@ int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space *
 
 	if (!cfg_ok(cfg))
 		return -EINVAL;
-	s = calloc(1, sizeof(*s) + cfg->max_routes * (sizeof(s->entries[0]) + sizeof(s->scratch[0])));
+	s = the_space.hyp ? calloc(1, sizeof(*s)) : &the_space;
 	if (!s)
 		return -ENOMEM;
-	s->scratch = (struct hyp_route *)&s->entries[cfg->max_routes];
 	pthread_mutex_init(&s->lock, NULL);
 	s->cfg = *cfg;
 	s->way = way_of(cfg);
@@ -110,7 +113,12 @@ void gsi_space_free(struct gsi_space *s)
 		return;
 	assert(!s->stats.irqfds && !s->stats.hops);
 	pthread_mutex_destroy(&s->lock);
-	free(s);
+	if (s != &the_space) {
+		free(s);
+		return;
+	}
+	memset(s->entries, 0, s->top * sizeof(s->entries[0]));
+	memset(s, 0, offsetof(struct gsi_space, entries));
 }
 
 enum msi_way gsi_msi_way(const struct gsi_space *s)
@@ -501,12 +509,16 @@ void gsi_forget_irqfd(struct gsi_space *s, struct irqfd *f)
 	pthread_mutex_unlock(&s->lock);
 }
 
-struct gsi_level *gsi_level_line(struct gsi_space *s, uint32_t spi)
+struct gsi_spi_line *gsi_spi_line(struct gsi_space *s, uint32_t spi, bool edge)
 {
+	struct gsi_spi_line *l;
+
 	if (spi >= s->cfg.nr_spis)
 		return NULL;
-	s->entries[spi].level.used = true;
-	return &s->entries[spi].level;
+	l = &s->entries[spi].line;
+	l->used = true;
+	l->edge = edge;
+	return l;
 }
 
 void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats)

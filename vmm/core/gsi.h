@@ -61,7 +61,7 @@ struct gsi_cfg {
 	bool need_devid;        /* hyp_needs_devid(), asked after the ITS was created */
 };
 
-/* -EINVAL: nr_spis above max_routes, not the doorbell's size, a frame of SPIs that are not there; -ENOMEM. @hyp is borrowed. */
+/* -ENOMEM; -EINVAL: nr_spis above max_routes, not the doorbell's size, a frame of SPIs that are not there. @hyp is borrowed. */
 int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space **ret_s);
 /* Every irqfd is detached. Routes that are left go with it. NULL is fine. */
 void gsi_space_free(struct gsi_space *s);
@@ -132,14 +132,14 @@ void gsi_count(struct gsi_space *s, enum gsi_event e);
 void gsi_tell_irqfd(struct gsi_space *s, struct irqfd *f);
 void gsi_forget_irqfd(struct gsi_space *s, struct irqfd *f);
 
-/* What the dump tells of a level line that is held by KVM_IRQ_LINE. */
-struct gsi_level {
+/* What the dump tells of a line that is moved by KVM_IRQ_LINE. */
+struct gsi_spi_line {
 	_Atomic uint64_t raised;
 	atomic_bool high;
-	bool used;
+	bool used, edge;
 };
 /* Lives as long as @s; NULL: there is no such SPI. */
-struct gsi_level *gsi_level_line(struct gsi_space *s, uint32_t spi);
+struct gsi_spi_line *gsi_spi_line(struct gsi_space *s, uint32_t spi, bool edge);
 
 struct gsi_stats {
 	uint64_t commits;         /* KVM_SET_GSI_ROUTING calls that succeeded */

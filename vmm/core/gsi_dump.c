@@ -73,18 +73,27 @@ static void dump_message(const struct gsi_space *s, const struct msi_route *r, F
 
 /* What no irqfd that is told of has shown. */
 
+static void dump_line(const struct gsi_spi_line *l, FILE *out)
+{
+	uint64_t raised = atomic_load(&l->raised);
+
+	if (l->edge)
+		number(out, "edge, ", raised, raised == 1 ? " signal" : " signals");
+	else
+		number(out, atomic_load(&l->high) ? "level, high, raised " : "level, low, raised ", raised, " times");
+}
+
 static void dump_other_spi(const struct gsi_space *s, uint32_t spi, FILE *out)
 {
 	const struct msi_route *r = &s->entries[spi];
-	const struct gsi_level *l = &r->level;
+	const struct gsi_spi_line *l = &r->line;
 
 	if (r->shown || !(r->label[0] || r->holds))
 		return;
 	fputs(r->label[0] ? r->label : "unnamed", out);
 	if (l->used) {
-		fprintf(out, " -> KVM_IRQ_LINE -> SPI %u (INTID %u), level, %s", spi, spi + 32,
-			atomic_load(&l->high) ? "high" : "low");
-		number(out, ", raised ", atomic_load(&l->raised), " times");
+		fprintf(out, " -> KVM_IRQ_LINE -> SPI %u (INTID %u), ", spi, spi + 32);
+		dump_line(l, out);
 	} else {
 		fputs(" -> ", out);
 		dump_spi(spi, out);

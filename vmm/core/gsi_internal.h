@@ -39,7 +39,7 @@ struct msi_route {
 	uint32_t holds; /* irqfds attached; SPIs too */
 	uint8_t state;  /* enum gsi_state */
 	bool shown;     /* a dump has told of it */
-	struct gsi_level level; /* SPIs */
+	struct gsi_spi_line line; /* SPIs */
 	char label[GSI_LABEL_SIZE];
 };
 
@@ -57,8 +57,8 @@ struct gsi_space {
 	uint32_t leaving;
 	struct gsi_stats stats;
 	struct irqfd *irqfds; /* those that dumps tell of */
-	struct hyp_route *scratch; /* the table as it is built; max_routes, behind entries */
-	struct msi_route entries[]; /* by GSI; max_routes */
+	struct msi_route entries[HYP_MAX_ROUTES]; /* by GSI; max_routes of them */
+	struct hyp_route scratch[HYP_MAX_ROUTES]; /* the table as it is built */
 };
 
 static inline bool gsi_same_message(const struct gsi_message *a, const struct gsi_message *b)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include "vmm/base/cleanup.h"
 
@@ -15,14 +14,17 @@
 #define DEFAULT_IPA_BITS 40
 #define INTID_FIRST_SPI 32
 
+/* As it is handed to the kernel. A process has one VM; under the gsi space's lock. */
+static union {
+	struct kvm_irq_routing table;
+	char room[sizeof(struct kvm_irq_routing) + HYP_MAX_ROUTES * sizeof(struct kvm_irq_routing_entry)];
+} routing;
+
 struct hyp {
 	int kvm_fd;
 	int vm_fd;
 	int vfio_fd; /* KVM_DEV_TYPE_VFIO, once a group has joined */
 	unsigned max_routes;
-	/* A table of max_routes entries; address space only until a table is written. */
-	struct kvm_irq_routing *routes;
-	size_t routes_size;
 	const struct hyp_watch *watch; /* NULL: nobody looks on */
 	void *watch_ctx;
 };
@@ -103,19 +105,6 @@ static int create_vm(int kvm_fd, unsigned ipa_bits, struct err *err)
 	return fd;
 }
 
-static int map_routes(struct hyp *h)
-{
-	size_t size = sizeof(*h->routes) + h->max_routes * sizeof(h->routes->entries[0]);
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	h->routes = p;
-	h->routes_size = size;
-	return 0;
-}
-
 int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 {
 	struct hyp *h = calloc(1, sizeof(*h));
@@ -131,11 +120,8 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 	if (r < 0)
 		goto fail;
 	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
-	r = map_routes(h);
-	if (r < 0) {
-		err_set(err, r, "KVM: routing table: %s", strerror(-r));
-		goto fail;
-	}
+	if (h->max_routes > HYP_MAX_ROUTES)
+		h->max_routes = HYP_MAX_ROUTES;
 	*ret_h = h;
 	return 0;
 fail:
@@ -147,8 +133,6 @@ void hyp_free(struct hyp *h)
 {
 	if (!h)
 		return;
-	if (h->routes)
-		munmap(h->routes, h->routes_size);
 	close_fd(&h->vfio_fd);
 	close_fd(&h->vm_fd);
 	close_fd(&h->kvm_fd);
@@ -227,11 +211,11 @@ int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 			continue;
 		if (nr == h->max_routes)
 			return -EINVAL;
-		fill_route(&routes[i], &h->routes->entries[nr++]);
+		fill_route(&routes[i], &routing.table.entries[nr++]);
 	}
-	h->routes->nr = nr;
-	h->routes->flags = 0;
-	r = vm_ioctl(h, KVM_SET_GSI_ROUTING, h->routes);
+	routing.table.nr = nr;
+	routing.table.flags = 0;
+	r = vm_ioctl(h, KVM_SET_GSI_ROUTING, &routing.table);
 	if (h->watch)
 		h->watch->set_routes(h->watch_ctx, routes, n, r);
 	return r;

@@ -6,9 +6,10 @@
  * reach KVM in the other order, so whoever set the wire looks again afterwards, and goes on
  * until what it told KVM is what is wished. The last call is then always the right one.
  *
- * Edge: KVM's irqfd raises an SPI and never lowers it, which is a pulse to a distributor
- * that was told "edge" and a storm to one that was told "level". The device tree says edge
- * for these lines, and no two devices share one.
+ * Edge: up and down again. A distributor that was told "edge", as the device tree says of these
+ * lines, latches the way up; for one that a guest told "level" the line does not stay up. Two
+ * threads that pulse at once may have their ioctls mixed: each way up still comes after what its
+ * thread did before. No two devices share a line.
  *
  * Resampled: KVM keeps the line up from the signal to the guest's end of interrupt, which it tells
  * by the second eventfd. Its detach lowers the line.
@@ -29,7 +30,7 @@ void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char
 	l->spi = spi;
 	atomic_init(&l->level, false);
 	gsi_label_spi(space, spi, label);
-	l->told = gsi_level_line(space, spi);
+	l->told = gsi_spi_line(space, spi, false);
 }
 
 void line_set(struct line *l, bool level)
@@ -46,34 +47,21 @@ void line_set(struct line *l, bool level)
 	} while (atomic_load(&l->level) != level);
 }
 
-int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label)
+void edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label)
 {
-	int err;
-
-	*l = (struct edge_line){ 0 };
-	err = irqfd_init(&l->irqfd, space);
-	if (err)
-		return err;
-	l->spi = l->irqfd.gsi = spi;
+	*l = (struct edge_line){ .hyp = gsi_hyp(space), .space = space, .spi = spi };
 	gsi_label_spi(space, spi, label);
-	irqfd_tell(&l->irqfd, NULL, NULL);
-	return 0;
+	l->told = gsi_spi_line(space, spi, true);
 }
 
-void edge_line_fini(struct edge_line *l)
+void edge_line_open(struct edge_line *l)
 {
-	irqfd_fini(&l->irqfd);
+	atomic_store(&l->open, true);
 }
 
-int edge_line_attach(struct edge_line *l)
+void edge_line_shut(struct edge_line *l)
 {
-	return irqfd_attach(&l->irqfd, l->spi);
-}
-
-void edge_line_detach(struct edge_line *l)
-{
-	irqfd_detach(&l->irqfd);
-	(void)irqfd_take(&l->irqfd);
+	atomic_store(&l->open, false);
 }
 
 void edge_line_reason(struct edge_line *l)
@@ -83,12 +71,18 @@ void edge_line_reason(struct edge_line *l)
 
 void edge_line_pulse(struct edge_line *l)
 {
-	uint64_t pulses = atomic_fetch_add(&l->pulses, 1) + 1;
+	uint64_t pulses;
 
+	if (!atomic_load(&l->open))
+		return;
+	pulses = atomic_fetch_add(&l->pulses, 1) + 1;
 	/* In this order: whoever pulsed up to now had given its reason before. */
 	if (l->has_status)
-		irq_check_pulse(l->irqfd.space, l->spi, atomic_load(&l->reasons), pulses);
-	irqfd_raise(&l->irqfd);
+		irq_check_pulse(l->space, l->spi, atomic_load(&l->reasons), pulses);
+	if (l->told)
+		atomic_fetch_add_explicit(&l->told->raised, 1, memory_order_relaxed);
+	(void)hyp_irq_line(l->hyp, l->spi, true);
+	(void)hyp_irq_line(l->hyp, l->spi, false);
 }
 
 uint32_t edge_line_gsi(const struct edge_line *l)

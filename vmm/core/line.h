@@ -2,12 +2,12 @@
 /*
  * line - one SPI, as a wire
  *
- * What:   level lines held by KVM_IRQ_LINE (PL011, PL031); edge lines raised by an irqfd on
- *         the SPI's own GSI (virtio-mmio); level lines that the kernel raises and lowers by
- *         irqfds with resampling (VFIO's INTx).
+ * What:   level lines held by KVM_IRQ_LINE (PL011, PL031); edge lines pulsed by it
+ *         (virtio-mmio), or by a back end's irqfd on the SPI's own GSI; level lines that the
+ *         kernel raises and lowers by irqfds with resampling (VFIO's INTx).
  * Not:    messages (gsi.h); more than one device on a line.
- * Trust:  the guest decides how often a device changes its line: each change is one ioctl at most.
- * Thread: line_set() and edge_line_pulse() any; attach on the loop or at set-up.
+ * Trust:  the guest decides how often a device changes its line: each change is one ioctl, each pulse two.
+ * Thread: line_set() and edge_line_pulse() any; open, shut and attach on the loop or at set-up.
  * Source: KVM api.rst 4.25 (KVM_IRQ_LINE), GICv3 architecture 1.2 (INTID types).
  */
 #ifndef VMM_CORE_LINE_H
@@ -17,7 +17,7 @@
 
 #include "vmm/core/irqfd.h"
 
-struct gsi_level;
+struct gsi_spi_line;
 struct hyp;
 
 /* A level line: the wire follows the device. */
@@ -25,7 +25,7 @@ struct line {
 	struct hyp *hyp;
 	uint32_t spi; /* SPI number: INTID - 32 */
 	atomic_bool level;
-	struct gsi_level *told; /* the dump's; borrowed of the space */
+	struct gsi_spi_line *told; /* the dump's; borrowed of the space */
 };
 
 /* @space: borrowed. @label names the SPI in dumps; copied. */
@@ -33,23 +33,28 @@ void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char
 /* No ioctl where the level stays. */
 void line_set(struct line *l, bool level);
 
-/* An edge line: an irqfd whose GSI is the SPI; more eventfds may join it by irqfd_attach(f, edge_line_gsi()). */
+/*
+ * An edge line. We pulse it by KVM_IRQ_LINE, which costs no descriptor and no detour through a
+ * kernel thread; a back end in the kernel joins by irqfd_attach(f, edge_line_gsi()).
+ */
 struct edge_line {
-	struct irqfd irqfd;
+	struct hyp *hyp;
+	struct gsi_space *space;
 	uint32_t spi;
 	bool has_status;           /* set by who gives a reason before each pulse */
+	atomic_bool open;
 	_Atomic uint64_t reasons;
 	_Atomic uint64_t pulses;
+	struct gsi_spi_line *told; /* the dump's; borrowed of the space */
 };
 
-/* As line_init(); irqfd_init()'s errors. */
-int edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label);
-void edge_line_fini(struct edge_line *l);
-int edge_line_attach(struct edge_line *l);   /* before the first pulse: at activation; irqfd_attach()'s errors */
-void edge_line_detach(struct edge_line *l);  /* and forget what was signalled meanwhile */
+/* As line_init(). Shut at first. */
+void edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label);
+void edge_line_open(struct edge_line *l);   /* before the first pulse: at activation */
+void edge_line_shut(struct edge_line *l);   /* pulses of a shut line are nothing */
 /* The device's status register now says why; before each pulse, where has_status was set. Any thread. */
 void edge_line_reason(struct edge_line *l);
-void edge_line_pulse(struct edge_line *l);   /* any thread */
+void edge_line_pulse(struct edge_line *l);  /* any thread; two ioctls */
 uint32_t edge_line_gsi(const struct edge_line *l);
 
 /*
@@ -63,7 +68,7 @@ struct resample_line {
 	uint32_t spi;
 };
 
-/* As edge_line_init(). */
+/* As line_init(); -EMFILE, -ENOMEM. */
 int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_t spi, const char *label);
 void resample_line_fini(struct resample_line *l);
 int resample_line_attach(struct resample_line *l);  /* irqfd_attach()'s errors */

@@ -247,19 +247,6 @@ static int make_dtb(struct machine *m, struct err *err)
 	return r ? err_set(err, r, "device tree: %s", strerror(-r)) : 0;
 }
 
-/*
- * KVM reads the steal time records before it writes them. In memory that nobody touched yet, the
- * read would get the huge zero page, which the write then splits, and the guest would fault for
- * each small page of that block, twice. A small payload does not use the block.
- */
-static void touch_steal(struct machine *m)
-{
-	static const uint8_t zero;
-
-	if (m->plan.steal_size && m->boot.kernel_size >= 2 * MIB)
-		gmem_write(m->mem, m->plan.steal, &zero, sizeof(zero));
-}
-
 static int load(struct machine *m, struct err *err)
 {
 	struct boot_files files = {
@@ -272,7 +259,6 @@ static int load(struct machine *m, struct err *err)
 		return r;
 	close_fd(&m->kernel_fd);
 	close_fd(&m->initrd_fd);
-	touch_steal(m);
 	r = make_dtb(m, err);
 	if (r)
 		return r;

@@ -25,7 +25,7 @@
 #define MAX_IRQS 992
 #define PAGE (4 * KIB)
 #define STEAL_RECORD 64    /* bytes a CPU: Arm DEN0057, s3.2.2 */
-#define MIN_RAM_FOR_STEAL (4 * MIB)
+#define BEHIND_RAM (2 * PLAN_STEAL_SIZE) /* at most: the records, and what aligns them */
 #define MIN_PCI_MEM64 (16 * MIB)
 #define PCI_SLOTS 32       /* of a bus; 0 stays free, as host bridges sit there elsewhere */
 #define PCI_FUNCTIONS 8    /* of a slot */
@@ -59,7 +59,7 @@ static uint64_t window_size(uint64_t bytes)
 /* Behind RAM, which lies below 2^63 as does the window. */
 static gpa_t window_at(uint64_t memory, uint64_t size)
 {
-	gpa_t end = LAYOUT_RAM + memory;
+	gpa_t end = LAYOUT_RAM + memory + BEHIND_RAM;
 
 	return align_up(end > LAYOUT_PCI_MEM64_MIN ? end : LAYOUT_PCI_MEM64_MIN, size);
 }
@@ -70,12 +70,12 @@ int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, un
 	uint64_t limit = BIT64(max), top;
 	unsigned bits = MIN_IPA_BITS;
 
-	if (limit <= LAYOUT_RAM || memory > limit - LAYOUT_RAM)
+	if (limit <= LAYOUT_RAM + BEHIND_RAM || memory > limit - LAYOUT_RAM - BEHIND_RAM)
 		return err_set(err, -EFBIG,
 			       "memory: %llu MiB is more than this host's guest addresses of %u bits can hold "
 			       "(--memory: at most %lluM)",
-			       mib(memory), max_ipa_bits, limit <= LAYOUT_RAM ? 0 : mib(limit - LAYOUT_RAM));
-	top = LAYOUT_RAM + memory;
+			       mib(memory), max_ipa_bits, limit <= LAYOUT_RAM + BEHIND_RAM ? 0 : mib(limit - LAYOUT_RAM - BEHIND_RAM));
+	top = LAYOUT_RAM + memory + BEHIND_RAM;
 	if (pci_mem64 > limit / 4 || (pci_mem64 && window_at(memory, window_size(pci_mem64)) > limit - window_size(pci_mem64)))
 		return err_set(err, -EFBIG,
 			       "vfio: BARs of %llu MiB behind %llu MiB of memory are more than this host's guest addresses of "
@@ -101,10 +101,14 @@ static int plan_memory(const struct config *c, const struct host_facts *h, struc
 			       mib(c->memory), mib(h->max_memory));
 	p->ram = LAYOUT_RAM;
 	p->ram_size = p->ram_usable = c->memory;
-	if (h->steal_time && c->memory >= MIN_RAM_FOR_STEAL) {
+	/*
+	 * Behind the guest's memory, and with it the last that is mapped: no huge page can back it. KVM
+	 * reads a record before it writes it, and would get the huge zero page, only to split it.
+	 */
+	if (h->steal_time) {
 		p->steal_size = PLAN_STEAL_SIZE;
-		p->steal = align_down(p->ram + p->ram_size, PLAN_STEAL_SIZE) - PLAN_STEAL_SIZE;
-		p->ram_usable = p->steal - p->ram;
+		p->steal = align_up(p->ram + p->ram_size, PLAN_STEAL_SIZE);
+		p->ram_size = p->steal + p->steal_size - p->ram;
 	}
 	if (h->pci_mem64 && h->pci_mem64 < BIT64(62)) {
 		p->pci_mem64_size = window_size(h->pci_mem64);

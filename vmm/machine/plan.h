@@ -36,7 +36,7 @@ struct plan {
 	unsigned ipa_bits;
 	gpa_t ram; uint64_t ram_size; /* what the VM maps */
 	uint64_t ram_usable;  /* what of it, from the start, the guest's system may use */
-	gpa_t steal; uint64_t steal_size; /* at the end of RAM, outside ram_usable; 0: no steal time */
+	gpa_t steal; uint64_t steal_size; /* behind ram_usable, the end of RAM; 0: no steal time */
 	bool gicv2;           /* else GICv3 */
 	bool its;
 	bool v2m;             /* a v2m frame: messages without an ITS */
