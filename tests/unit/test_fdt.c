@@ -436,6 +436,43 @@ START_TEST(test_fdt_senseless_description_refused)
 }
 END_TEST
 
+/* Devices of the host's: a window for their 64-bit BARs, and a level line for each. */
+START_TEST(test_fdt_pci_of_the_hosts_devices)
+{
+	static const struct fdt_intx intx[] = { { 1 << 3, 18 }, { 3 << 3 | 1, 21 } };
+	struct fdt_desc d = desc(1, 2, true, true);
+	int off, gic;
+
+	d.intx = intx;
+	d.nr_intx = 2;
+	d.pci_mem64 = 1ull << 40;
+	d.pci_mem64_size = 1ull << 35;
+	build(&d);
+	off = fdt_node_offset_by_compatible(blob, -1, "pci-host-ecam-generic");
+	ck_assert_uint_eq(cell(off, "ranges", 14, 7), 0x03000000);
+	ck_assert_uint_eq(cell2(off, "ranges", 14, 8), 1ull << 40);
+	ck_assert_uint_eq(cell2(off, "ranges", 14, 10), 1ull << 40);
+	ck_assert_uint_eq(cell2(off, "ranges", 14, 12), 1ull << 35);
+	ck_assert_uint_eq(cell(off, "#interrupt-cells", 1, 0), 1);
+	ck_assert_uint_eq(cell(off, "interrupt-map-mask", 4, 0), 0xff00);
+	ck_assert_uint_eq(cell(off, "interrupt-map-mask", 4, 3), 7);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(cell(off, "interrupt-map", 20, 10 * i), (uint32_t)intx[i].rid << 8);
+		ck_assert_uint_eq(cell(off, "interrupt-map", 20, 10 * i + 3), 1);
+		check_reference(off, "interrupt-map", 20, 10 * i + 4);
+		ck_assert_uint_eq(cell(off, "interrupt-map", 20, 10 * i + 7), 0);
+		ck_assert_uint_eq(cell(off, "interrupt-map", 20, 10 * i + 8), intx[i].spi);
+		ck_assert_uint_eq(cell(off, "interrupt-map", 20, 10 * i + 9), 4);
+	}
+	/* A row is as long as it is because of this. */
+	gic = fdt_node_offset_by_compatible(blob, -1, "arm,gic-v3");
+	ck_assert_uint_eq(cell(gic, "#address-cells", 1, 0), 2);
+	ck_assert_uint_eq(cell(gic, "#interrupt-cells", 1, 0), 3);
+	if (!system("command -v dtc >/dev/null 2>&1"))
+		check_with_dtc();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("fdt");
@@ -453,6 +490,7 @@ int main(void)
 	tcase_add_test(tc, test_fdt_interrupt_numbers_are_the_layouts);
 	tcase_add_test(tc, test_fdt_virtio_mmio_is_edge_and_coherent);
 	tcase_add_test(tc, test_fdt_pci_maps_msis_to_device_ids);
+	tcase_add_test(tc, test_fdt_pci_of_the_hosts_devices);
 	tcase_add_loop_test(tc, test_fdt_v2m_frame_takes_the_messages, 0, 2);
 	tcase_add_test(tc, test_fdt_gicv2_interface_and_cpu_masks);
 	tcase_add_test(tc, test_fdt_no_reference_dangles);

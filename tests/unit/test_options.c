@@ -381,6 +381,27 @@ START_TEST(test_options_net_ids_are_unique_and_in_order)
 }
 END_TEST
 
+START_TEST(test_options_vfio)
+{
+	const struct dev_config *d = o.config.devices + 2;
+
+	GOOD("--vfio", "0000:0A:1f.3", "--net", "tap0", "--vfio=host=10:00.0,id=disk,transport=pci", "--vfio", "0001:00:00.0");
+	ck_assert_int_eq(d[0].kind, DEV_VFIO);
+	ck_assert_str_eq(d[0].vfio.host, "0000:0a:1f.3");
+	ck_assert_str_eq(d[0].id, "vfio0");
+	ck_assert_str_eq(d[1].id, "net0");
+	ck_assert_str_eq(d[2].vfio.host, "0000:10:00.0");
+	ck_assert_str_eq(d[2].id, "disk");
+	ck_assert_str_eq(d[3].id, "vfio2");
+	BAD("'eth0' is no PCI address", "--kernel", "Image", "--vfio", "eth0");
+	BAD("host= is not given", "--kernel", "Image", "--vfio", "id=a");
+	BAD("transport=mmio cannot be", "--kernel", "Image", "--vfio", "00:01.0,transport=mmio");
+	BAD("unknown key 'queues'", "--kernel", "Image", "--vfio", "00:01.0,queues=2");
+	BAD("--vfio: id=net0 is taken", "--kernel", "Image", "--vfio", "00:01.0,id=net0", "--net", "tap0,id=net0");
+	BAD("vfio1: 0000:00:01.0 is vfio0's already", "--kernel", "Image", "--vfio", "00:01.0", "--vfio", "0000:00:01.0");
+}
+END_TEST
+
 START_TEST(test_options_too_many_devices_are_refused)
 {
 	char name[CONFIG_MAX_DEVICES][16];
@@ -537,6 +558,7 @@ int main(void)
 	tcase_add_test(t, test_options_net_descriptors_set_the_queues);
 	tcase_add_test(t, test_options_net_bad_keys_and_values_are_named);
 	tcase_add_test(t, test_options_net_ids_are_unique_and_in_order);
+	tcase_add_test(t, test_options_vfio);
 	tcase_add_test(t, test_options_too_many_devices_are_refused);
 	tcase_add_test(t, test_options_default_mac_is_stable_local_and_unicast);
 	tcase_add_test(t, test_options_man_page_has_every_option);

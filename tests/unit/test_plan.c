@@ -390,6 +390,70 @@ START_TEST(test_plan_random_configs_never_overlap_and_repeat)
 }
 END_TEST
 
+/* On PCI whatever is asked for, with an SPI each, and moved by no device behind them. */
+START_TEST(test_plan_vfio_has_a_function_and_a_line)
+{
+	struct host_facts no_msis = big_host;
+	struct config c = base_config();
+	struct plan p;
+
+	add(&c, DEV_CONSOLE, TRANSPORT_AUTO);
+	add(&c, DEV_VFIO, TRANSPORT_AUTO);
+	add(&c, DEV_NET, TRANSPORT_MMIO);
+	add(&c, DEV_VFIO, TRANSPORT_PCI);
+	c.transport = TRANSPORT_MMIO;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(p.has_pci && p.devs[1].pci && p.devs[3].pci && !p.devs[2].pci);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_uint_eq(p.devs[i].spi, LAYOUT_SPI_VMMIO + i);
+	ck_assert_uint_eq(p.devs[2].gpa, LAYOUT_VMMIO + LAYOUT_VMMIO_STEP);
+	ck_assert_uint_eq(p.devs[1].rid, 1 << 3);
+	ck_assert_uint_eq(p.devs[3].rid, 2 << 3);
+	ck_assert_uint_eq(p.pci_mem64_size, 0);
+	ck_assert_uint_ge(p.nr_irqs, 32 + LAYOUT_SPI_VMMIO + 4);
+	/* Where nothing takes messages it has its line. */
+	no_msis.gicv2 = true;
+	c.irqchip = IRQCHIP_GICV2;
+	ck_assert_int_eq(plan_make(&c, &no_msis, &p, NULL), 0);
+	ck_assert(p.devs[1].pci && !p.its && !p.v2m);
+}
+END_TEST
+
+START_TEST(test_plan_window_for_64_bit_bars)
+{
+	static const struct { uint64_t memory, bars, at, size; unsigned bits; } t[] = {
+		{ 256 * MIB, 16 * KIB, 4 * GIB, 16 * MIB, 33 },
+		{ 8 * GIB, 16 * KIB, 10 * GIB + 16 * MIB, 16 * MIB, 34 }, /* the steal time records lie before it */
+		{ 256 * MIB, 16 * GIB + 32 * MIB, 32 * GIB, 32 * GIB, 36 },
+		{ 31 * GIB, 64 * GIB, 64 * GIB, 64 * GIB, 37 },
+	};
+	struct host_facts h = big_host;
+	struct config c = base_config();
+	struct plan p;
+	unsigned bits;
+
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++) {
+		c.memory = t[i].memory;
+		h.pci_mem64 = t[i].bars;
+		ck_assert_int_eq(plan_make(&c, &h, &p, NULL), 0);
+		ck_assert_uint_eq(p.pci_mem64, t[i].at);
+		ck_assert_uint_eq(p.pci_mem64_size, t[i].size);
+		ck_assert_uint_eq(p.ipa_bits, t[i].bits);
+		ck_assert(is_aligned(p.pci_mem64, p.pci_mem64_size));
+		ck_assert(!ranges_overlap(p.pci_mem64, p.pci_mem64_size, p.ram, p.ram_size));
+	}
+	c.memory = 256 * MIB;
+	h.max_ipa_bits = 36;
+	h.pci_mem64 = 64 * GIB;
+	expect_error(&c, &h, -EFBIG, "BARs of 65536 MiB");
+	h.pci_mem64 = UINT64_MAX;
+	expect_error(&c, &h, -EFBIG, "BARs of");
+	ck_assert_int_eq(plan_ipa_bits(60 * GIB, 8 * GIB, 36, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(50 * GIB, 8 * GIB, 36, &bits, NULL), 0);
+	ck_assert_uint_eq(bits, 36);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("plan");
@@ -402,6 +466,8 @@ int main(void)
 	tcase_add_test(tc, test_plan_cpus_up_to_the_limit_accepted);
 	tcase_add_test(tc, test_plan_memory_impossible_refused);
 	tcase_add_test(tc, test_plan_ipa_bits_smallest_that_holds_ram);
+	tcase_add_test(tc, test_plan_vfio_has_a_function_and_a_line);
+	tcase_add_test(tc, test_plan_window_for_64_bit_bars);
 	tcase_add_test(tc, test_plan_steal_time_is_behind_the_guests_ram);
 	tcase_add_test(tc, test_plan_irqchip_follows_the_host);
 	tcase_add_test(tc, test_plan_irqchip_asked_for_and_not_there_refused);

@@ -188,3 +188,11 @@ bad_too_many_queues()
 	for i in $(seq 2 25); do ip link del "tap$i"; done
 	return $status
 }
+
+# On a host without an IOMMU; the rest of what may be wrong with a device is in vfio.sh.
+bad_vfio()
+{
+	only_in_the_emulated_host
+	expect_error 125 'no PCI device 0000:ff:1f.7' $M --kernel null.Image --vfio ff:1f.7
+	expect_error 125 'behind no IOMMU' $M --kernel null.Image --vfio 0000:00:00.0
+}

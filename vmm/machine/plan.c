@@ -187,7 +187,7 @@ static void plan_v2m(const struct config *c, struct plan *p)
 	for (unsigned i = 0; i < p->nr_devs; i++)
 		if (p->devs[i].pci)
 			vectors += max_vectors(p->devs[i].cfg);
-	p->v2m = !p->its && (p->has_pci || c->irqchip == IRQCHIP_GICV2M);
+	p->v2m = !p->its && has_msis(c, p) && (p->has_pci || c->irqchip == IRQCHIP_GICV2M);
 	if (!p->v2m)
 		return;
 	p->v2m_spi = LAYOUT_SPI_V2M;
