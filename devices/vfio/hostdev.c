@@ -106,18 +106,18 @@ unsigned hostdev_nr_irqs(int fd, enum hostdev_irq irq)
 
 static int set_irqs(int fd, uint32_t flags, enum hostdev_irq irq, const int *fds, unsigned n)
 {
-	struct {
+	union {
 		struct vfio_irq_set head;
-		int32_t fds[HOSTDEV_MAX_VECTORS];
+		char room[sizeof(struct vfio_irq_set) + HOSTDEV_MAX_VECTORS * sizeof(int32_t)];
 	} set = {
 		.head = { .flags = flags, .index = irq, .start = 0, .count = n },
 	};
 	int r;
 
 	assert(n <= HOSTDEV_MAX_VECTORS);
-	set.head.argsz = (uint32_t)(sizeof(set.head) + n * sizeof(set.fds[0]));
+	set.head.argsz = (uint32_t)(sizeof(set.head) + n * sizeof(int32_t));
 	for (unsigned i = 0; i < n; i++)
-		set.fds[i] = fds[i];
+		memcpy(set.head.data + i * sizeof(int32_t), &fds[i], sizeof(int32_t));
 	r = ioctl(fd, VFIO_DEVICE_SET_IRQS, &set);
 	/* A positive answer: so many vectors could be had, and none was taken. */
 	return r < 0 ? -errno : r > 0 ? -ENOSPC : 0;

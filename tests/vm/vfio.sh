@@ -71,12 +71,14 @@ vfio_net()
 	echo "figure: a network card by MSI-X: $(sed -n 's/.*: \([0-9]*\) interrupts of .*/\1/p' log | awk '{ s += $1 } END { print s }') interrupts"
 }
 
-# vfio_nvme READS: by MSI-X; then a second start gets it again, and its guest knows nothing of messages
+# vfio_nvme READS OPTIONS...: by MSI-X; then a second start gets it again, and its guest knows nothing of messages
 vfio_nvme()
 {
+	n=$1
+	shift
 	device $NVME
-	vfio_guest "nvme,$1" --vfio "$device"
-	guest_args=pci=nomsi vfio_guest "nvme,$1" --vfio "$device"
+	vfio_guest "nvme,$n" --vfio "$device" "$@"
+	guest_args=pci=nomsi vfio_guest "nvme,$n" --vfio "$device" "$@"
 }
 
 # vfio_edu N: by INTx through UIO, then by MSI
