@@ -38,7 +38,7 @@ UNIT_REAL_LOOP := loop stream
 # The pure ones, run for aarch64 too: qemu-user has no io_uring and no KVM.
 UNIT_ARM64  := $(filter-out loop stream tap vhost,$(UNIT))
 # Where threads meet.
-UNIT_TSAN   := $(filter loop stream gsi irqfd line msix irq_invariants bus log console_mux virtio_mmio virtio_pci,$(UNIT))
+UNIT_TSAN   := $(filter loop stream gsi irqfd line msix irq_invariants irq_check irq_storm bus log console_mux virtio_mmio virtio_pci,$(UNIT))
 
 # ---- compilers -----------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/bare.Image | deps-ho
 
 # ---- everything ----------------------------------------------------------------------------
 
-.PHONY: build-clang test test-long test-mutants coverage
+.PHONY: build-clang test test-long test-mutants unit-storm coverage
 build-clang:
 	@$(MAKE) --no-print-directory COMPILER=clang $(B)/clang/microvm
 	@echo "build-clang: 1 passed, 0 failed"
@@ -248,10 +248,13 @@ coverage: unit-cov
 	@tests/unit/coverage $(B)
 test-mutants: | deps-unit
 	@tests/mutants/run
+# A million masks under signals without end.
+unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
+	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<
 test: | $(TOOLCHAIN)
 	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage test-vm
 test-long: | $(TOOLCHAIN)
-	@tests/all test test-mutants test-vm-long
+	@tests/all test unit-storm test-mutants test-vm-long
 
 .PHONY: help clean
 help:
