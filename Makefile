@@ -29,6 +29,8 @@ HOST_ARCH   := $(shell uname -m)
 
 SRCS        := $(wildcard vmm/*/*.c arch/*/*.c devices/*/*.c)
 MAIN        := vmm/app/main.c
+# What the libraries want of a C library that is not glibc: the program's alone.
+LIBC        := vmm/base/libc.c
 # Need arm64's <linux/kvm.h>; the unit tests link fakes of their headers instead.
 ARM64_ONLY  := vmm/core/kvm.c arch/arm64/gic.c $(wildcard arch/arm64/vcpu*.c)
 FAKES       := $(wildcard tests/fake/*.c)
@@ -85,6 +87,14 @@ ARM_OBJCOPY := aarch64-linux-gnu-objcopy
 endif
 ARM_CC      := $(if $(filter clang,$(COMPILER)),$(ARM_CLANG),$(ARM_GCC))
 ARM_CFLAGS  := $(CSTD) $(WARN) $(HARDEN) -mbranch-protection=standard
+# The program's C library is musl, whose start costs a third of glibc's; everything else uses glibc.
+MUSL        := $(SYSROOT)/usr/lib/aarch64-linux-musl
+MUSL_CFLAGS := -nostdinc -isystem $(SYSROOT)/usr/include/aarch64-linux-musl \
+	       -isystem $(shell $(ARM_CC) -print-file-name=include) \
+	       -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/aarch64-linux-gnu
+MUSL_BEGIN  := -nostdlib -nostartfiles $(MUSL)/rcrt1.o $(MUSL)/crti.o
+MUSL_END    := -Wl,--start-group $(MUSL)/libc.a $(wildcard $(SYSROOT)/usr/lib/gcc/aarch64-linux-gnu/*/libgcc.a) \
+	       -Wl,--end-group $(MUSL)/crtn.o
 UNIT_CC     ?= gcc
 
 # $(call tree,NAME,CC,FLAGS,SOURCES): objects of SOURCES under $(B)/NAME
@@ -108,12 +118,12 @@ endef
 .PHONY: all
 all: microvm
 
-$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(SRCS)))
-$(eval $(call archive,$(COMPILER),libmicrovm,$(filter-out $(MAIN),$(SRCS))))
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),$(SRCS)))
+$(eval $(call archive,$(COMPILER),libmicrovm,$(filter-out $(MAIN) $(LIBC),$(SRCS))))
 
-$(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
+$(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/$(LIBC:.c=.o) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
 	@echo "  LD      $@"
-	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -o $@ $(filter-out %.ld,$^) $(LIBS)
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -o $@ $(MUSL_BEGIN) $(filter-out %.ld,$^) $(filter-out -pthread,$(LIBS)) $(MUSL_END)
 
 # Changes when the other compiler's program is wanted, whichever of the two is older.
 $(B)/compiler: FORCE
@@ -155,7 +165,7 @@ unit_set_cov     := $(UNIT)
 unit_set_arm64   := $(UNIT_ARM64)
 unit_run_arm64   := $(if $(filter aarch64,$(HOST_ARCH)),,qemu-aarch64-static)
 
-UNIT_SRCS   := $(filter-out $(ARM64_ONLY) $(MAIN),$(SRCS))
+UNIT_SRCS   := $(filter-out $(ARM64_ONLY) $(MAIN) $(LIBC),$(SRCS))
 
 # $(call flavour,NAME)
 define flavour
