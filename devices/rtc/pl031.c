@@ -16,6 +16,7 @@
 
 #include "devices/rtc/pl031.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/obj.h"
 
 enum {
 	RTCDR = 0x00, RTCMR = 0x04, RTCLR = 0x08, RTCCR = 0x0c, RTCIMSC = 0x10, RTCRIS = 0x14, RTCMIS = 0x18,
@@ -168,7 +169,7 @@ static const struct bus_ops pl031_ops = { .read = pl031_read, .write = pl031_wri
 
 int pl031_new(struct bus *bus, struct loop *loop, gpa_t gpa, struct line *line, struct pl031 **ret_r)
 {
-	struct pl031 *r = calloc(1, sizeof(*r));
+	struct pl031 *r = obj_new(sizeof(*r));
 	int rc;
 
 	if (!r)
@@ -186,7 +187,7 @@ int pl031_new(struct bus *bus, struct loop *loop, gpa_t gpa, struct line *line, 
 	}
 	if (rc) {
 		pthread_mutex_destroy(&r->lock);
-		free(r);
+		obj_free(r);
 		return rc;
 	}
 	*ret_r = r;
@@ -200,5 +201,5 @@ void pl031_free(struct pl031 *r)
 	bus_del(r->bus, r->gpa, r);
 	loop_timer_fini(&r->timer);
 	pthread_mutex_destroy(&r->lock);
-	free(r);
+	obj_free(r);
 }

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "devices/serial/pl011.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/loop.h"
 #include "vmm/core/view.h"
 
@@ -297,7 +298,7 @@ static const struct bus_ops pl011_ops = { .read = pl011_read, .write = pl011_wri
 
 int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct console_sink *sink, struct pl011 **ret_u)
 {
-	struct pl011 *u = calloc(1, sizeof(*u));
+	struct pl011 *u = obj_new(sizeof(*u));
 	int rc;
 
 	if (!u)
@@ -313,7 +314,7 @@ int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct consol
 	rc = bus_add(bus, gpa, PL011_SIZE, &pl011_ops, u);
 	if (rc) {
 		pthread_mutex_destroy(&u->lock);
-		free(u);
+		obj_free(u);
 		return rc;
 	}
 	*ret_u = u;
@@ -322,9 +323,10 @@ int pl011_new(struct bus *bus, gpa_t gpa, struct line *line, const struct consol
 
 int pl011_set_view(struct pl011 *u, struct loop *loop, struct hyp *hyp, uint32_t slot)
 {
-	u->copy = aligned_alloc(VIEW_SIZE, VIEW_SIZE);
-	if (!u->copy)
-		return -ENOMEM;
+	/* A VM has one; untouched until it is shown. */
+	static _Alignas(VIEW_SIZE) uint8_t copy[VIEW_SIZE];
+
+	u->copy = copy;
 	view_init(&u->view, hyp, slot, u->copy);
 	u->loop = loop;
 	atomic_store(&u->view_due, true);
@@ -336,8 +338,7 @@ void pl011_free(struct pl011 *u)
 	if (!u)
 		return;
 	view_detach(&u->view);
-	free(u->copy);
 	bus_del(u->bus, u->gpa, u);
 	pthread_mutex_destroy(&u->lock);
-	free(u);
+	obj_free(u);
 }

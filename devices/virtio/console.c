@@ -13,6 +13,7 @@
  * taken, and kicks are asked for; the first one tells the sink that there is room.
  */
 #include "devices/virtio/console.h"
+#include "vmm/base/obj.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -274,7 +275,7 @@ static void console_config_read(struct vdev *v, unsigned off, void *buf, unsigne
 static void console_free(struct vdev *v)
 {
 	vdev_fini(v);
-	free(of(v));
+	obj_free(of(v));
 }
 
 static const struct vdev_ops ops = {
@@ -294,7 +295,7 @@ int console_new(const struct console_cfg *cfg, struct vdev **ret_v)
 		.config_len = sizeof(struct virtio_console_config), .offered = BIT64(VIRTIO_CONSOLE_F_SIZE),
 		.loop = cfg->loop, .mem = cfg->mem,
 	};
-	struct console *c = calloc(1, sizeof(*c));
+	struct console *c = obj_new(sizeof(*c));
 	int ret;
 
 	if (!c)
@@ -302,7 +303,7 @@ int console_new(const struct console_cfg *cfg, struct vdev **ret_v)
 	c->sink = *cfg->sink;
 	ret = vdev_init(&c->vdev, &vc);
 	if (ret) {
-		free(c);
+		obj_free(c);
 		return ret;
 	}
 	*ret_v = &c->vdev;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "devices/virtio/rng.h"
+#include "vmm/base/obj.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -86,7 +87,7 @@ static void rng_config_read(struct vdev *v, unsigned off, void *buf, unsigned le
 static void rng_free(struct vdev *v)
 {
 	vdev_fini(v);
-	free(v);
+	obj_free(v);
 }
 
 static const struct vdev_ops rng_ops = {
@@ -109,14 +110,14 @@ int rng_new(const char *name, struct loop *loop, struct gmem *mem, struct vdev *
 		.loop = loop,
 		.mem = mem,
 	};
-	struct vdev *v = calloc(1, sizeof(*v));
+	struct vdev *v = obj_new(sizeof(*v));
 	int r;
 
 	if (!v)
 		return -ENOMEM;
 	r = vdev_init(v, &cfg);
 	if (r) {
-		free(v);
+		obj_free(v);
 		return r;
 	}
 	*ret_v = v;

@@ -38,6 +38,7 @@
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
+#include "vmm/base/obj.h"
 
 #define STATUS_DRIVER_BITS                                                        \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
@@ -95,7 +96,7 @@ int vdev_init(struct vdev *v, const struct vdev_cfg *cfg)
 
 	if (cfg->nr_queues > VDEV_MAX_QUEUES || !is_pow2(cfg->queue_size) || cfg->queue_size > VQ_MAX_SIZE)
 		return -EINVAL;
-	v->queues = calloc(cfg->nr_queues, sizeof(*v->queues));
+	v->queues = obj_new(cfg->nr_queues * sizeof(*v->queues));
 	if (!v->queues)
 		return -ENOMEM;
 	v->ops = cfg->ops;
@@ -128,7 +129,7 @@ void vdev_fini(struct vdev *v)
 		close_fd(&v->queues[q].kick_fd);
 	}
 	v->nr_queues = 0;
-	free(v->queues);
+	obj_free(v->queues);
 	v->queues = NULL;
 	pthread_mutex_destroy(&v->lock);
 }

@@ -31,6 +31,7 @@
 #include <linux/virtio_mmio.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/doorbell.h"
 #include "vmm/core/irq_check.h"
@@ -395,7 +396,7 @@ static int mmio_init(struct virtio_mmio *t)
 int virtio_mmio_new(const struct virtio_mmio_cfg *cfg, struct virtio_mmio **ret_t)
 {
 	unsigned nr = cfg->vdev->nr_queues;
-	struct virtio_mmio *t = calloc(1, sizeof(*t) + nr * sizeof(t->queues[0]));
+	struct virtio_mmio *t = obj_new(sizeof(*t) + nr * sizeof(t->queues[0]));
 	int r;
 
 	if (!t)
@@ -432,5 +433,5 @@ void virtio_mmio_free(struct virtio_mmio *t)
 		if (t->queues[q].has_irqfd)
 			irqfd_fini(&t->queues[q].irqfd);
 	}
-	free(t);
+	obj_free(t);
 }

@@ -28,6 +28,7 @@
 #include "vmm/app/terminal.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/base/obj.h"
 #include "vmm/doctor/doctor.h"
 
 #define FLUSH_NS NS_PER_SEC /* how long a slow reader of the console may keep us at the end */
@@ -45,8 +46,9 @@ struct app {
 	uint64_t begin_ns;
 };
 
-/* All zero, so that it takes no room in the file. */
+/* All zero, so that they take no room in the file, and no memory where they are not touched. */
 static struct app the_app;
+static _Alignas(16) uint8_t the_arena[512 * KIB];
 
 /* What the loop tells us */
 
@@ -415,6 +417,7 @@ static int app(struct app *a, int argc, char *argv[])
 	int status = 0;
 
 	a->begin_ns = clock_now_ns();
+	obj_arena(the_arena, sizeof(the_arena));
 	a->log_fd = STDERR_FILENO;
 	a->result.fd = a->console.fd = -1;
 	fill_standard_fds();

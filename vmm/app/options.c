@@ -16,6 +16,7 @@
 #include "vmm/app/mac.h"
 #include "vmm/app/values.h"
 #include "vmm/base/log.h"
+#include "vmm/base/obj.h"
 
 #define DEFAULT_CONSOLES "console=ttyAMA0 console=hvc0"
 #define DEFAULT_MEMORY (256 * MIB)
@@ -45,7 +46,7 @@ static const struct choice log_formats[] = {
 char *options_keep(struct options *o, const char *text)
 {
 	size_t len = strlen(text);
-	struct option_text *t = malloc(sizeof(*t) + len + 1);
+	struct option_text *t = obj_new(sizeof(*t) + len + 1);
 
 	if (!t)
 		return NULL;
@@ -61,7 +62,7 @@ void options_free(struct options *o)
 		struct option_text *t = o->texts;
 
 		o->texts = t->next;
-		free(t);
+		obj_free(t);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "vmm/base/checked.h"
+#include "vmm/base/obj.h"
 
 /* Devices of a full machine: each virtio-mmio slot, each PCI function with up to three BARs, UART, RTC, ECAM. */
 #define BUS_MAX_RANGES 256
@@ -32,11 +33,10 @@ struct bus {
 
 int bus_new(struct bus **ret_b)
 {
-	struct bus *b = malloc(sizeof(*b));
+	struct bus *b = obj_new(sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;
-	b->nr = 0;
 	pthread_mutex_init(&b->lock, NULL);
 	*ret_b = b;
 	return 0;
@@ -47,7 +47,7 @@ void bus_free(struct bus *b)
 	if (!b)
 		return;
 	pthread_mutex_destroy(&b->lock);
-	free(b);
+	obj_free(b);
 }
 
 /* Index of the first range that starts above @gpa. */

@@ -18,6 +18,7 @@
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/obj.h"
 
 #define HUGE_BLOCK (2 * MIB)
 #define HUGE_WORTH (64 * MIB)
@@ -36,7 +37,7 @@ struct gmem {
 
 int gmem_new(struct gmem **ret_m)
 {
-	struct gmem *m = calloc(1, sizeof(*m));
+	struct gmem *m = obj_new(sizeof(*m));
 
 	if (!m)
 		return -ENOMEM;
@@ -52,7 +53,7 @@ void gmem_free(struct gmem *m)
 		munmap(m->maps[i].base, m->maps[i].size);
 		close_fd(&m->regions[i].fd);
 	}
-	free(m);
+	obj_free(m);
 }
 
 static uint64_t page_size(void)

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/obj.h"
 
 /* api.rst 4.1: type 0 means 40 bits, and is all there is without KVM_CAP_ARM_VM_IPA_SIZE. */
 #define DEFAULT_IPA_BITS 40
@@ -107,7 +108,7 @@ static int create_vm(int kvm_fd, unsigned ipa_bits, struct err *err)
 
 int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 {
-	struct hyp *h = calloc(1, sizeof(*h));
+	struct hyp *h = obj_new(sizeof(*h));
 	int r;
 
 	if (!h) {
@@ -136,7 +137,7 @@ void hyp_free(struct hyp *h)
 	close_fd(&h->vfio_fd);
 	close_fd(&h->vm_fd);
 	close_fd(&h->kvm_fd);
-	free(h);
+	obj_free(h);
 }
 
 int hyp_kvm_fd(const struct hyp *h)

@@ -42,6 +42,7 @@
 #include <time.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/calls.h"
 
 /* A round submits in steps of this. Completions that find no room wait in the kernel. */
@@ -541,15 +542,14 @@ static int init_wake(struct loop *l)
 int loop_new(struct loop **ret_l)
 {
 	/* The two tables are most of it: they are written as far as they are used. */
-	struct loop *l = malloc(sizeof(*l));
+	struct loop *l = obj_new(sizeof(*l));
 	int r;
 
 	if (!l)
 		return -ENOMEM;
-	memset(l, 0, offsetof(struct loop, fds));
 	r = init_ring(l);
 	if (r < 0) {
-		free(l);
+		obj_free(l);
 		return r;
 	}
 	calls_init(&l->calls);
@@ -570,7 +570,7 @@ void loop_free(struct loop *l)
 	io_uring_queue_exit(&l->ring);
 	close_fd(&l->wake_fd);
 	calls_fini(&l->calls);
-	free(l);
+	obj_free(l);
 }
 
 /* By hand, because liburing 2.3 keeps its functions for these two opcodes out of its shared library. */

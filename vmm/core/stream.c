@@ -39,6 +39,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/loop.h"
 
 #define RING_DEFAULT (64 * KIB)
@@ -529,7 +530,7 @@ static int init_out(struct stream *s, int fd)
 	r = choose_out(s, fd);
 	if (r < 0)
 		return r;
-	s->ring = malloc(s->size);
+	s->ring = obj_new(s->size);
 	if (!s->ring)
 		return -ENOMEM;
 	/* A reader that leaves is told by EPIPE, not by the end of the VM. */
@@ -571,7 +572,7 @@ int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret
 
 	if (cfg->ring_size && !is_pow2(cfg->ring_size))
 		return -EINVAL;
-	s = calloc(1, sizeof(*s));
+	s = obj_new(sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	pthread_mutex_init(&s->lock, NULL);
@@ -602,6 +603,6 @@ void stream_free(struct stream *s)
 	close_fd(&s->own_in_fd);
 	close_fd(&s->kick_fd);
 	pthread_mutex_destroy(&s->lock);
-	free(s->ring);
-	free(s);
+	obj_free(s->ring);
+	obj_free(s);
 }

@@ -20,6 +20,7 @@
 #include "devices/vfio/container.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/gsi.h"
 #include "vmm/core/irq_check.h"
@@ -29,7 +30,7 @@
 
 static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 {
-	struct machine *m = calloc(1, sizeof(*m));
+	struct machine *m = obj_new(sizeof(*m));
 
 	if (!m)
 		return NULL;
@@ -37,9 +38,8 @@ static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 	m->loop = loop;
 	m->kvm_fd = m->kernel_fd = m->initrd_fd = -1;
 	m->gic.gic_fd = m->gic.its_fd = -1;
-	for (unsigned i = 0; i < CONFIG_MAX_DEVICES; i++)
-		for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
-			m->devs[i].vhost_fds[k] = -1;
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		mdev_init(&m->devs[i]);
 	pthread_mutex_init(&m->stop_lock, NULL);
 	return m;
 }
@@ -315,7 +315,7 @@ void machine_free(struct machine *m)
 	if (!m)
 		return;
 	cpus_free(m->cpus);
-	for (unsigned i = 0; i < CONFIG_MAX_DEVICES; i++)
+	for (unsigned i = 0; i < m->cfg->nr_devices; i++)
 		mdev_free(&m->devs[i]);
 	container_free(m->container);
 	pl011_free(m->uart);
@@ -333,5 +333,5 @@ void machine_free(struct machine *m)
 	close_fd(&m->kernel_fd);
 	close_fd(&m->initrd_fd);
 	pthread_mutex_destroy(&m->stop_lock);
-	free(m);
+	obj_free(m);
 }

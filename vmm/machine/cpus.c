@@ -5,6 +5,10 @@
  * A vCPU thread does nothing but KVM_RUN and what its exits ask for. Who wants it out sets
  * its immediate_exit byte and then sends SIGNAL_KICK: the byte ends a KVM_RUN that is about
  * to start, the signal one that is under way. The handler is empty; what counts is EINTR.
+ *
+ * A thread that is through says so and sleeps until the process ends, which follows at once: an
+ * exit and a join of its own would only make that later. After cpus_stop() no thread touches
+ * anything.
  */
 #include "vmm/machine/cpus.h"
 
@@ -12,9 +16,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/kvm.h"
 #include "vmm/machine/internal.h"
@@ -35,6 +40,9 @@ struct cpus {
 	struct bus *bus;
 	struct vcpu_features features;
 	atomic_bool stopping;
+	pthread_mutex_t lock;
+	pthread_cond_t through;
+	unsigned running;    /* threads that are not through; under lock */
 	unsigned nr;
 	struct cpu cpu[];
 };
@@ -46,11 +54,13 @@ static void empty_handler(int signo)
 
 int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err)
 {
-	struct cpus *c = calloc(1, sizeof(*c) + n * sizeof(c->cpu[0]));
+	struct cpus *c = obj_new(sizeof(*c) + n * sizeof(c->cpu[0]));
 	int r;
 
 	if (!c)
 		return err_set(err, -ENOMEM, "cpus: out of memory");
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->through, NULL);
 	r = vcpu_probe_features(h, &c->features, err);
 	for (unsigned i = 0; i < n && !r; i++) {
 		c->cpu[i].all = c;
@@ -73,7 +83,7 @@ void cpus_free(struct cpus *c)
 	cpus_stop(c);
 	for (unsigned i = 0; i < c->nr; i++)
 		vcpu_fini(&c->cpu[i].vcpu);
-	free(c);
+	obj_free(c);
 }
 
 int cpus_late_init(struct cpus *c, gpa_t steal_gpa, struct err *err)
@@ -106,10 +116,22 @@ unsigned cpus_count(const struct cpus *c)
 	return c->nr;
 }
 
-/* The vCPU's last exit ends the VM. Marked first: who stops the others need not kick this one. */
+static void be_through(struct cpu *cpu)
+{
+	struct cpus *all = cpu->all;
+
+	if (atomic_exchange(&cpu->leaving, true))
+		return;
+	pthread_mutex_lock(&all->lock);
+	if (!--all->running)
+		pthread_cond_signal(&all->through);
+	pthread_mutex_unlock(&all->lock);
+}
+
+/* The vCPU's last exit ends the VM. Through already: who stops the others need not wait for this one. */
 static bool leave(struct cpu *cpu, enum stop_reason reason, const char *text)
 {
-	atomic_store(&cpu->leaving, true);
+	be_through(cpu);
 	machine_stop(cpu->all->machine, reason, 0, text);
 	return false;
 }
@@ -152,14 +174,22 @@ static void *cpu_thread(void *arg)
 		if (!handle_exit(all, cpu, &x))
 			break;
 	}
+	be_through(cpu);
+	for (;;)
+		pause();
 	return NULL;
 }
 
 static int start_thread(struct cpu *cpu, const pthread_attr_t *attr)
 {
-	int r = pthread_create(&cpu->thread, attr, cpu_thread, cpu);
+	struct cpus *all = cpu->all;
+	int r;
 
+	pthread_mutex_lock(&all->lock);
+	r = pthread_create(&cpu->thread, attr, cpu_thread, cpu);
 	cpu->started = !r;
+	all->running += !r;
+	pthread_mutex_unlock(&all->lock);
 	return -r;
 }
 
@@ -195,11 +225,10 @@ void cpus_stop(struct cpus *c)
 		vcpu_kick(&c->cpu[i].vcpu);
 		pthread_kill(c->cpu[i].thread, SIGNAL_KICK);
 	}
-	for (unsigned i = 0; i < c->nr; i++) {
-		if (c->cpu[i].started)
-			pthread_join(c->cpu[i].thread, NULL);
-		c->cpu[i].started = false;
-	}
+	pthread_mutex_lock(&c->lock);
+	while (c->running)
+		pthread_cond_wait(&c->through, &c->lock);
+	pthread_mutex_unlock(&c->lock);
 }
 
 uint64_t cpus_exits(const struct cpus *c)

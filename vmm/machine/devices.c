@@ -177,6 +177,13 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 	return kinds[m->cfg->devices[i].kind].outlives_us;
 }
 
+void mdev_init(struct mdev *d)
+{
+	*d = (struct mdev){ 0 };
+	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
+		d->vhost_fds[k] = -1;
+}
+
 void mdev_free(struct mdev *d)
 {
 	/* The device stops first: its back end still speaks through the transport. */

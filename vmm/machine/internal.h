@@ -87,6 +87,7 @@ struct machine {
  */
 int mdev_open(struct machine *m, unsigned i, struct err *err);
 int mdev_make(struct machine *m, unsigned i, struct err *err);
+void mdev_init(struct mdev *d); /* nothing opened yet */
 void mdev_free(struct mdev *d);
 /* Did device @i change something of the host's that stays when the process ends? */
 bool mdev_outlives_us(const struct machine *m, unsigned i);

@@ -38,9 +38,7 @@ static void take_apart(struct machine *m)
 	m->hvc = NULL;
 	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
 		mdev_free(&m->devs[i]);
-		memset(&m->devs[i], 0, sizeof(m->devs[i]));
-		for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
-			m->devs[i].vhost_fds[k] = -1;
+		mdev_init(&m->devs[i]);
 	}
 	(void)gsi_commit(m->space);
 }

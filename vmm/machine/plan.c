@@ -20,6 +20,11 @@
 #include "vmm/machine/plan.h"
 
 #define MIN_IPA_BITS 32    /* the least that KVM makes */
+/*
+ * With up to 34 bits KVM saves a level of the second stage's tables, and joins up to 16 tables for
+ * it, each entry of which it looks at when the VM ends: for a short life that costs more.
+ */
+#define BEST_IPA_BITS 36
 #define SPI_BASE 32        /* INTID of SPI 0 */
 #define MIN_IRQS 64
 #define MAX_IRQS 992
@@ -84,6 +89,8 @@ int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, un
 		top = window_at(memory, window_size(pci_mem64)) + window_size(pci_mem64);
 	while (BIT64(bits) < top)
 		bits++;
+	if (bits < BEST_IPA_BITS)
+		bits = max < BEST_IPA_BITS ? max : BEST_IPA_BITS;
 	*ret_bits = bits;
 	return 0;
 }
