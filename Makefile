@@ -90,7 +90,7 @@ ARM_CFLAGS  := $(CSTD) $(WARN) $(HARDEN) -mbranch-protection=standard
 # The program's C library is musl, whose start costs a third of glibc's; everything else uses glibc.
 MUSL        := $(SYSROOT)/usr/lib/aarch64-linux-musl
 MUSL_CFLAGS := -nostdinc -isystem $(SYSROOT)/usr/include/aarch64-linux-musl \
-	       -isystem $(shell $(ARM_CC) -print-file-name=include) \
+	       -isystem $(if $(SYSROOT),$(shell $(ARM_CC) -print-file-name=include)) \
 	       -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/aarch64-linux-gnu
 MUSL_BEGIN  := -nostdlib -nostartfiles $(MUSL)/rcrt1.o $(MUSL)/crti.o
 MUSL_END    := -Wl,--start-group $(MUSL)/libc.a $(wildcard $(SYSROOT)/usr/lib/gcc/aarch64-linux-gnu/*/libgcc.a) \
