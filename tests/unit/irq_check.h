@@ -29,6 +29,7 @@
 #include "devices/pci/msix.h"
 #include "tests/fake/irq.h"
 #include "tests/fake/kvm.h"
+#include "tests/fake/loop.h"
 #include "vmm/core/irq_check.h"
 
 #define RIG_DEVID 8
@@ -36,6 +37,7 @@
 struct rig {
 	struct hyp *hyp;
 	struct gsi_space *space;
+	struct loop *loop; /* where it signals messages; else NULL */
 	struct irq_check *check; /* NULL: none looks on */
 	unsigned fds; /* open before the test */
 };
@@ -105,15 +107,30 @@ static inline void rig_look_away(struct rig *r)
 }
 
 /* With RIG_UNCHECKED in the environment nobody looks on: then a test has to find things itself. */
-static inline struct rig rig_new(void)
+static inline struct rig rig_of(enum msi_model model, enum gsi_mode mode)
 {
 	struct rig r = { .fds = open_fds() };
 
 	r.hyp = fake_kvm_new();
-	r.space = fake_gsi_space(r.hyp);
+	r.space = fake_gsi_space_of(r.hyp, model, mode);
+	if (gsi_msi_way(r.space) == MSI_BY_SIGNAL)
+		ck_assert_int_eq(loop_new(&r.loop), 0);
 	if (!getenv("RIG_UNCHECKED"))
 		rig_look_on(&r, rig_ignore);
 	return r;
+}
+
+static inline struct rig rig_new(void)
+{
+	return rig_of(MSI_ITS, GSI_AUTO);
+}
+
+/* Everything that was signalled arrives, whichever way. */
+static inline void rig_deliver(struct rig *r)
+{
+	fake_kvm_pump(r->hyp);
+	if (r->loop)
+		fake_loop_turn(r->loop);
 }
 
 static inline struct gsi_stats rig_stats(const struct rig *r)
@@ -201,6 +218,7 @@ static inline void rig_free(struct rig *r)
 		irq_check_free(r->check);
 	}
 	gsi_space_free(r->space);
+	loop_free(r->loop);
 	hyp_free(r->hyp);
 	ck_assert_msg(open_fds() == r->fds, "V7: descriptors leaked");
 }

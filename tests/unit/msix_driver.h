@@ -16,7 +16,7 @@
 
 static inline struct msix *msix_make(struct rig *r, unsigned nvec, unsigned nsources)
 {
-	const struct msix_cfg cfg = { .space = r->space, .name = "net0", .nvec = nvec,
+	const struct msix_cfg cfg = { .space = r->space, .loop = r->loop, .name = "net0", .nvec = nvec,
 				      .nsources = nsources, .devid = RIG_DEVID };
 	struct msix *m = NULL;
 
@@ -61,14 +61,14 @@ static inline void set_vector(struct msix *m, unsigned source, uint16_t vector)
 }
 
 /* Source n goes to vector n; the last source is the configuration's, with vector 0 in Linux's order. */
-static inline void linux_probe(struct msix *m, unsigned nvec)
+static inline void linux_probe_at(struct msix *m, unsigned nvec, uint64_t addr, uint32_t data)
 {
 	unsigned v;
 
 	set_ctrl(m, 0);
 	set_ctrl(m, CTRL_ENABLE | CTRL_MASKALL);
 	for (v = 0; v < nvec; v++)
-		set_message(m, v, FAKE_TRANSLATER, v);
+		set_message(m, v, addr, data + v);
 	for (v = 0; v < nvec; v++)
 		set_mask(m, v, true);
 	set_ctrl(m, CTRL_ENABLE);
@@ -79,6 +79,11 @@ static inline void linux_probe(struct msix *m, unsigned nvec)
 		set_vector(m, v - 1, (uint16_t)v);
 		set_mask(m, v, false);
 	}
+}
+
+static inline void linux_probe(struct msix *m, unsigned nvec)
+{
+	linux_probe_at(m, nvec, FAKE_TRANSLATER, 0);
 }
 
 static inline void linux_unbind(struct msix *m, unsigned nvec)
@@ -115,7 +120,7 @@ static inline struct msix *msix_ready(struct rig *r)
 
 static inline uint64_t events(struct rig *r, uint32_t event)
 {
-	fake_kvm_pump(r->hyp);
+	rig_deliver(r);
 	return fake_kvm_msis(r->hyp, RIG_DEVID, event);
 }
 
