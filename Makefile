@@ -7,6 +7,7 @@
 ## make test-long        the long loops and the whole matrix too; test-mutants: are the tests able to fail?
 ## make unit-asan        unit tests (also unit-tsan, unit-arm64, coverage); T='vq vdev' for some
 ## make test-vm          cases on real KVM; VM='net-*' for some
+## make test-hosts       the same on other hosts (Linux 6.12, GICv2), and every interrupt controller; prints a table
 ## make bench            figures beside QEMU's
 ## make kernel           a small guest kernel
 ## make install          PREFIX= DESTDIR=
@@ -220,7 +221,7 @@ $(B)/bare.Image: $(wildcard $(BARE)/*.[chS]) $(BARE)/image.ld $(TOOLCHAIN)
 
 VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/nisv.Image $(B)/bare.Image
 
-.PHONY: deps-host kernel run shell test-vm test-vm-long
+.PHONY: deps-host kernel run shell test-vm test-vm-long test-hosts
 deps-host: | $(TOOLCHAIN)
 	@tools/deps kernel host
 kernel: | deps-host
@@ -238,6 +239,8 @@ test-vm-long: $(VM_FILES) | deps-host
 ifneq ($(HOST_ARCH),aarch64)
 	@VM_TIMEOUT=7200s HOST_SMMU=1 tests/vm/suite $(B) --set smmu-long $(VM)
 endif
+test-hosts: $(VM_FILES) | deps-host
+	@tests/vm/hosts $(B) $(VM)
 run: $(VM_FILES) | deps-host
 	@tools/demo $(B)
 shell: $(VM_FILES) | deps-host
@@ -264,7 +267,7 @@ unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 test: | $(TOOLCHAIN)
 	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage test-vm
 test-long: | $(TOOLCHAIN)
-	@tests/all test unit-storm test-mutants test-vm-long
+	@tests/all test unit-storm test-mutants test-vm-long test-hosts
 
 .PHONY: help clean
 help:
