@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "tests/unit/msix_driver.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/gsi_internal.h"
 #include "vmm/core/irq_rules.h"
 #include "vmm/core/line.h"
@@ -386,7 +387,8 @@ static void heard(struct rig *r, const char *sentence)
 	irq_check_end(r->space);
 	ck_assert_uint_eq(times, 1);
 	irq_check_free(r->check);
-	hyp_free(r->hyp); /* the space is left as it is: it would not like to be freed */
+	hyp_free(r->hyp);
+	obj_free(r->space); /* as it is: gsi_space_free() would not like what is in it */
 }
 
 START_TEST(test_irq_check_silent_on_a_sound_life)

@@ -48,7 +48,7 @@ struct app {
 
 /* All zero, so that they take no room in the file, and no memory where they are not touched. */
 static struct app the_app;
-static _Alignas(16) uint8_t the_arena[512 * KIB];
+static _Alignas(16) uint8_t the_arena[2 * MIB];
 
 /* What the loop tells us */
 

@@ -38,13 +38,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/obj.h"
 #include "vmm/core/gsi_internal.h"
 #include "vmm/core/irq_check.h"
 #include "vmm/core/irqfd.h"
@@ -56,14 +55,11 @@
 #define ITS_MAX_ID 0xffff
 #define FIRST_SPI 32 /* its INTID */
 
-/* Of the process's one VM (a test may have more). All zero: what is not used takes no memory. */
-static struct gsi_space the_space;
-
 /* Construction */
 
 static bool cfg_ok(const struct gsi_cfg *cfg)
 {
-	if (cfg->nr_spis > cfg->max_routes || cfg->max_routes > HYP_MAX_ROUTES)
+	if (cfg->nr_spis > cfg->max_routes)
 		return false;
 	switch (cfg->model) {
 	case MSI_ITS:
@@ -94,9 +90,10 @@ int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space *
 
 	if (!cfg_ok(cfg))
 		return -EINVAL;
-	s = the_space.hyp ? calloc(1, sizeof(*s)) : &the_space;
+	s = obj_new(sizeof(*s) + cfg->max_routes * (sizeof(s->entries[0]) + sizeof(s->scratch[0])));
 	if (!s)
 		return -ENOMEM;
+	s->scratch = (struct hyp_route *)&s->entries[cfg->max_routes];
 	pthread_mutex_init(&s->lock, NULL);
 	s->cfg = *cfg;
 	s->way = way_of(cfg);
@@ -113,12 +110,7 @@ void gsi_space_free(struct gsi_space *s)
 		return;
 	assert(!s->stats.irqfds && !s->stats.hops);
 	pthread_mutex_destroy(&s->lock);
-	if (s != &the_space) {
-		free(s);
-		return;
-	}
-	memset(s->entries, 0, s->top * sizeof(s->entries[0]));
-	memset(s, 0, offsetof(struct gsi_space, entries));
+	obj_free(s);
 }
 
 enum msi_way gsi_msi_way(const struct gsi_space *s)

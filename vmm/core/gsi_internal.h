@@ -57,8 +57,8 @@ struct gsi_space {
 	uint32_t leaving;
 	struct gsi_stats stats;
 	struct irqfd *irqfds; /* those that dumps tell of */
-	struct msi_route entries[HYP_MAX_ROUTES]; /* by GSI; max_routes of them */
-	struct hyp_route scratch[HYP_MAX_ROUTES]; /* the table as it is built */
+	struct hyp_route *scratch; /* the table as it is built; max_routes, behind entries */
+	struct msi_route entries[]; /* by GSI; max_routes */
 };
 
 static inline bool gsi_same_message(const struct gsi_message *a, const struct gsi_message *b)

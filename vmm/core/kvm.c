@@ -15,17 +15,12 @@
 #define DEFAULT_IPA_BITS 40
 #define INTID_FIRST_SPI 32
 
-/* As it is handed to the kernel. A process has one VM; under the gsi space's lock. */
-static union {
-	struct kvm_irq_routing table;
-	char room[sizeof(struct kvm_irq_routing) + HYP_MAX_ROUTES * sizeof(struct kvm_irq_routing_entry)];
-} routing;
-
 struct hyp {
 	int kvm_fd;
 	int vm_fd;
 	int vfio_fd; /* KVM_DEV_TYPE_VFIO, once a group has joined */
 	unsigned max_routes;
+	struct kvm_irq_routing *routes; /* room for max_routes, as handed to the kernel; under the gsi space's lock */
 	const struct hyp_watch *watch; /* NULL: nobody looks on */
 	void *watch_ctx;
 };
@@ -121,8 +116,11 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 	if (r < 0)
 		goto fail;
 	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
-	if (h->max_routes > HYP_MAX_ROUTES)
-		h->max_routes = HYP_MAX_ROUTES;
+	h->routes = obj_new(sizeof(*h->routes) + h->max_routes * sizeof(h->routes->entries[0]));
+	if (!h->routes) {
+		r = err_set(err, -ENOMEM, "KVM: out of memory");
+		goto fail;
+	}
 	*ret_h = h;
 	return 0;
 fail:
@@ -137,6 +135,7 @@ void hyp_free(struct hyp *h)
 	close_fd(&h->vfio_fd);
 	close_fd(&h->vm_fd);
 	close_fd(&h->kvm_fd);
+	obj_free(h->routes);
 	obj_free(h);
 }
 
@@ -212,11 +211,11 @@ int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n)
 			continue;
 		if (nr == h->max_routes)
 			return -EINVAL;
-		fill_route(&routes[i], &routing.table.entries[nr++]);
+		fill_route(&routes[i], &h->routes->entries[nr++]);
 	}
-	routing.table.nr = nr;
-	routing.table.flags = 0;
-	r = vm_ioctl(h, KVM_SET_GSI_ROUTING, &routing.table);
+	h->routes->nr = nr;
+	h->routes->flags = 0;
+	r = vm_ioctl(h, KVM_SET_GSI_ROUTING, h->routes);
 	if (h->watch)
 		h->watch->set_routes(h->watch_ctx, routes, n, r);
 	return r;

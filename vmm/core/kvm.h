@@ -43,8 +43,7 @@ unsigned hyp_max_ipa_bits(int kvm_fd);
 unsigned hyp_max_vcpus(int kvm_fd);
 /* The value of any KVM_CAP_x on the VM; 0 where it is unknown. */
 int hyp_check(const struct hyp *h, long cap);
-/* KVM_CAP_IRQ_ROUTING: one more than the largest GSI; at most HYP_MAX_ROUTES, what arm64 kernels have to this day. */
-#define HYP_MAX_ROUTES 4096
+/* KVM_CAP_IRQ_ROUTING: one more than the largest GSI. */
 unsigned hyp_max_routes(const struct hyp *h);
 /* KVM_CAP_MSI_DEVID: meaningful only after the ITS was created. */
 bool hyp_needs_devid(const struct hyp *h);
@@ -71,7 +70,7 @@ struct hyp_route {
 /*
  * Replaces the whole table by @n routes (KVM_SET_GSI_ROUTING); entries of kind NONE are
  * left out. All or nothing. -EINVAL: duplicate or too large GSI, too many; -ENOMEM.
- * Allocates nothing in this process: a process has one VM, and its table one place.
+ * Allocates nothing in this process: the buffer is sized at hyp_new().
  */
 int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n);
 
