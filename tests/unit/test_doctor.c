@@ -376,7 +376,7 @@ static json_t *parsed(void)
 	json_t *o;
 
 	ck_assert_ptr_nonnull(line);
-	ck_assert_ptr_eq(strchr(line, '\n'), line + strlen(line) - 1);
+	ck_assert_ptr_null(strchr(line, '\n'));
 	o = json_loads(line, JSON_REJECT_DUPLICATES, &e);
 	ck_assert_msg(o, "%s: %s", e.text, line);
 	free(line);

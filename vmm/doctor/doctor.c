@@ -21,7 +21,7 @@ int doctor_run(const struct config *c, bool json, FILE *out, enum doctor_verdict
 		line = report_json(&facts);
 		if (!line)
 			return -ENOMEM;
-		fputs(line, out);
+		fprintf(out, "%s\n", line);
 		free(line);
 	} else {
 		report_text(&facts, out);

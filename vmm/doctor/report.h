@@ -17,7 +17,7 @@
 #include "vmm/doctor/facts.h"
 
 void report_text(const struct doctor_facts *f, FILE *out);
-/* One line with its newline, the caller's to free; NULL: out of memory. */
+/* One line without its newline, the caller's to free; NULL: out of memory. */
 char *report_json(const struct doctor_facts *f);
 
 #endif

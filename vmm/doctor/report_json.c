@@ -150,7 +150,7 @@ static json_t *plan_value(const struct doctor_facts *f)
 char *report_json(const struct doctor_facts *f)
 {
 	json_t *o = json_object(), *advice = json_array();
-	char *text, *line = NULL;
+	char *text;
 
 	set_text(o, "version", MICROVM_VERSION);
 	set_text(o, "verdict", doctor_verdict_name(doctor_verdict(f)));
@@ -160,14 +160,5 @@ char *report_json(const struct doctor_facts *f)
 	json_object_set_new(o, "advice", advice);
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
-	if (text) {
-		size_t len = strlen(text);
-
-		line = realloc(text, len + 2);
-		if (line)
-			memcpy(line + len, "\n", 2);
-		else
-			free(text);
-	}
-	return line;
+	return text;
 }
