@@ -51,7 +51,7 @@ struct edge_line {
 /* As line_init(). Shut at first. */
 void edge_line_init(struct edge_line *l, struct gsi_space *space, uint32_t spi, const char *label);
 void edge_line_open(struct edge_line *l);   /* before the first pulse: at activation */
-void edge_line_shut(struct edge_line *l);   /* pulses of a shut line are nothing */
+void edge_line_shut(struct edge_line *l);   /* pulses of a shut line are nothing; one that another thread has begun still comes */
 /* The device's status register now says why; before each pulse, where has_status was set. Any thread. */
 void edge_line_reason(struct edge_line *l);
 void edge_line_pulse(struct edge_line *l);  /* any thread; two ioctls */
