@@ -39,7 +39,7 @@ static void probe_cpu(const struct hyp *h, struct caps *c)
 	c->sve = f.sve;
 	c->pmu = f.pmu;
 	c->pauth = f.pauth;
-	c->steal_time = f.steal_time;
+	c->steal_time = vcpu_offers_steal_time(h);
 	if (vcpu_new(h, 0, &f, &cpu, NULL))
 		return;
 	c->pages = vcpu_page_sizes(&cpu);

@@ -89,7 +89,6 @@ int vcpu_probe_features(const struct hyp *h, struct vcpu_features *ret_f, struct
 	f.pmu = hyp_check(h, KVM_CAP_ARM_PMU_V3) > 0;
 	if (f.pmu)
 		add_feature(&f, KVM_ARM_VCPU_PMU_V3);
-	f.steal_time = vcpu_offers_steal_time(h);
 	report_undecodable_accesses(h);
 	*ret_f = f;
 	return 0;
@@ -180,7 +179,7 @@ int vcpu_late_init(struct vcpu *c, const struct vcpu_features *f, gpa_t steal_gp
 
 	if (f->pmu)
 		rc = init_pmu(c, err);
-	if (rc || !f->steal_time || !steal_gpa)
+	if (rc || !steal_gpa)
 		return rc;
 	rc = set_attr(c, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &ipa);
 	if (rc)

@@ -24,7 +24,7 @@ struct kvm_run;
 struct vcpu_features {
 	uint32_t target;      /* KVM_ARM_PREFERRED_TARGET */
 	uint32_t bits;        /* KVM_ARM_VCPU_* as a mask, without POWER_OFF */
-	bool sve, pauth, pmu, steal_time;
+	bool sve, pauth, pmu;
 	size_t run_size;      /* bytes of a vCPU's run mapping */
 };
 

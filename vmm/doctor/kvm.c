@@ -23,7 +23,7 @@ static int probe_vm(struct doctor_facts *f)
 	r = hyp_new(fd, bits < 40 ? bits : 40, &h, &f->kvm_text);
 	if (r)
 		return r;
-	r = machine_host_facts(h, &f->plan_facts);
+	r = machine_host_facts(h, bits, &f->plan_facts);
 	if (r) {
 		err_set(&f->kvm_text, r, "host: sysinfo: %s", strerror(-r));
 	} else {

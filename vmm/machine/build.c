@@ -76,7 +76,7 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	return 0;
 }
 
-int machine_host_facts(const struct hyp *h, struct host_facts *ret_f)
+int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f)
 {
 	struct sysinfo si;
 	struct gic_caps caps;
@@ -85,7 +85,7 @@ int machine_host_facts(const struct hyp *h, struct host_facts *ret_f)
 		return -errno;
 	gic_probe(h, &caps);
 	*ret_f = (struct host_facts){
-		.max_ipa_bits = hyp_max_ipa_bits(hyp_kvm_fd(h)),
+		.max_ipa_bits = max_ipa_bits,
 		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(h)),
 		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
 		.gicv2 = caps.v2,
@@ -98,9 +98,9 @@ int machine_host_facts(const struct hyp *h, struct host_facts *ret_f)
 
 static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 {
+	unsigned bits, max_bits = hyp_max_ipa_bits(m->kvm_fd);
 	struct host_facts facts;
-	unsigned bits;
-	int r = plan_ipa_bits(m->cfg->memory, m->pci_mem64, hyp_max_ipa_bits(m->kvm_fd), &bits, err);
+	int r = plan_ipa_bits(m->cfg->memory, m->pci_mem64, max_bits, &bits, err);
 
 	if (r)
 		return r;
@@ -108,7 +108,7 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	*ret_no_kvm = means_no_kvm(r);
 	if (r)
 		return r;
-	r = machine_host_facts(m->hyp, &facts);
+	r = machine_host_facts(m->hyp, max_bits, &facts);
 	if (r)
 		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
 	if (m->cfg->irqchip == IRQCHIP_GICV2 || m->cfg->irqchip == IRQCHIP_GICV2M)
