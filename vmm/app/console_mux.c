@@ -80,10 +80,11 @@ struct console_mux {
 	struct keys keys;
 	int wake_fd;           /* with keys: rings on room */
 	struct loop_poll wake;
-	uint8_t typed[TYPED_MAX];
 	size_t typed_len;
 
+	/* last, because little of them is used */
 	struct replay replay;
+	uint8_t typed[TYPED_MAX];
 };
 
 /* All zero, so that it takes no room in the file. */

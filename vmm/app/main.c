@@ -35,7 +35,6 @@
 #define TAIL_BYTES 4096
 
 struct app {
-	struct options options;
 	struct loop *loop;
 	struct machine *machine;
 	struct console_mux *mux;
@@ -44,11 +43,12 @@ struct app {
 	bool has_result;
 	int log_fd;
 	uint64_t begin_ns;
+	struct options options;
 };
 
 /* All zero, so that they take no room in the file, and no memory where they are not touched. */
 static struct app the_app;
-static _Alignas(16) uint8_t the_arena[2 * MIB];
+static _Alignas(4096) uint8_t the_arena[2 * MIB];
 
 /* What the loop tells us */
 

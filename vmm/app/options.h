@@ -25,15 +25,16 @@ struct option_text; /* strings that the configuration refers to */
 
 /* What was asked for. Zeroed memory to begin with (static, or = { 0 }). */
 struct options {
-	struct config config;
 	bool help, version;
 	bool doctor, json;        /* --doctor: the configuration is judged, not run; no kernel is needed */
 
 	/* the parser's own */
 	const char *config_file;
-	char added[2048];         /* --cmdline texts, joined by spaces */
 	uint64_t seen;            /* bit i: table entry i was given */
 	struct option_text *texts;
+
+	struct config config;
+	char added[2048];         /* the parser's: --cmdline texts, joined by spaces */
 };
 
 enum option_flags {

@@ -17,8 +17,6 @@
 #define REPLAY_HELD 1100         /* bytes of one line; a log line of Linux is at most 1,024 */
 
 struct replay {
-	/* lines that were shown, each ended by a newline, CR left out; untouched pages cost nothing */
-	char text[REPLAY_TEXT];
 	size_t len;        /* of complete lines */
 	size_t partial;    /* bytes after them of a line that has not ended */
 	bool skip;         /* the present line is longer than a log line: not kept */
@@ -29,6 +27,9 @@ struct replay {
 	size_t held_len;
 	unsigned misses;   /* lines in a row that were none... */
 	unsigned all_misses; /* ...and in all */
+
+	/* lines that were shown, each ended by a newline, CR left out; untouched pages cost nothing */
+	char text[REPLAY_TEXT];
 };
 
 /* A byte was shown. */

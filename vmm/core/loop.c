@@ -60,6 +60,7 @@ struct slot {
 	uint32_t want;           /* poll: events, 0 for none; transfer: number of iovecs, 0 for none */
 	uint32_t events;         /* poll: taken in, not yet dispatched */
 	int32_t res;             /* transfer: its result, where `done` */
+	int fd;                  /* for the seal; -1: a hole in the table */
 	uint16_t next[NR_LISTS];
 	bool listed[NR_LISTS];
 	uint8_t kind;            /* enum slot_kind */
@@ -85,9 +86,7 @@ struct loop {
 
 	unsigned nr;
 	struct list lists[NR_LISTS];
-	/* entries from nr on are not initialised */
-	int fds[LOOP_MAX_FDS];
-	struct slot slots[LOOP_MAX_FDS];
+	struct slot slots[LOOP_MAX_FDS]; /* from nr on not initialised */
 };
 
 /* ---- lists of slots ------------------------------------------------------------------------ */
@@ -344,8 +343,7 @@ static int new_slot(struct loop *l, int fd, enum slot_kind kind, void *owner)
 		return -EBUSY;
 	if (i == LOOP_MAX_FDS)
 		return -ENOSPC;
-	l->fds[i] = fd;
-	l->slots[i] = (struct slot){ .kind = (uint8_t)kind, .owner = owner };
+	l->slots[i] = (struct slot){ .fd = fd, .kind = (uint8_t)kind, .owner = owner };
 	l->nr++;
 	return (int)i;
 }
@@ -394,7 +392,7 @@ void loop_poll_fini(struct loop_poll *p)
 		return;
 	loop_poll_disarm(p);
 	/* a hole in the table, in case the seal is still to come */
-	p->loop->fds[p->slot] = -1;
+	p->loop->slots[p->slot].fd = -1;
 	p->loop = NULL;
 }
 
@@ -541,7 +539,7 @@ static int init_wake(struct loop *l)
 
 int loop_new(struct loop **ret_l)
 {
-	/* The two tables are most of it: they are written as far as they are used. */
+	/* The table is most of it: it is written as far as it is used. */
 	struct loop *l = obj_new(sizeof(*l));
 	int r;
 
@@ -601,8 +599,11 @@ static int restrict_ring(struct loop *l)
 
 int loop_seal(struct loop *l)
 {
-	int r = io_uring_register_files(&l->ring, l->fds, l->nr);
+	int fds[LOOP_MAX_FDS], r;
 
+	for (unsigned i = 0; i < l->nr; i++)
+		fds[i] = l->slots[i].fd;
+	r = io_uring_register_files(&l->ring, fds, l->nr);
 	if (r < 0)
 		return r;
 	r = restrict_ring(l);

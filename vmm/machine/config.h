@@ -48,7 +48,6 @@ struct dev_config {
 
 struct config {
 	const char *kernel, *initrd; /* paths; initrd may be NULL */
-	char cmdline[2048];          /* complete: default and what was added */
 	unsigned cpus;
 	uint64_t memory;             /* bytes, multiple of 4 KiB (rounded up to the host's page at build) */
 	enum transport transport;
@@ -57,14 +56,16 @@ struct config {
 	bool irq_check;              /* look on while interrupts are wired */
 	enum console_kind console;
 	const char *console_file;
-	struct dev_config devices[CONFIG_MAX_DEVICES]; /* in command line order; console and rng first */
-	unsigned nr_devices;
 	uint64_t timeout_ns;         /* 0: none */
 	const char *result_path; int result_fd; /* NULL and -1: none */
 	const char *dump_dtb;
 	bool dry_run;
 	/* log */
 	int log_level; const char *log_file; bool log_json;
+
+	char cmdline[2048];          /* complete: default and what was added */
+	unsigned nr_devices;
+	struct dev_config devices[CONFIG_MAX_DEVICES]; /* in command line order; console and rng first */
 };
 
 #endif

@@ -49,7 +49,6 @@ struct machine {
 	const struct config *cfg;
 	struct loop *loop;
 	int kvm_fd, kernel_fd, initrd_fd;
-	struct plan plan;
 
 	struct hyp *hyp;
 	struct gmem *mem;
@@ -66,7 +65,6 @@ struct machine {
 	struct pl011 *uart;
 	struct pl031 *rtc;
 	struct machine_console con;
-	struct mdev devs[CONFIG_MAX_DEVICES];
 	struct vdev *hvc;        /* the console among them, or NULL */
 
 	struct boot_layout boot;
@@ -78,6 +76,10 @@ struct machine {
 	pthread_mutex_t stop_lock;
 	bool stopped;            /* the reason is settled */
 	struct machine_result result;
+
+	/* last, because little of them is used */
+	struct plan plan;
+	struct mdev devs[CONFIG_MAX_DEVICES];
 };
 
 /*

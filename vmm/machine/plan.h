@@ -44,8 +44,8 @@ struct plan {
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
 	bool has_pci;
 	gpa_t pci_mem64; uint64_t pci_mem64_size; /* window for 64-bit BARs, behind RAM; size 0: none */
-	struct plan_dev devs[CONFIG_MAX_DEVICES];
 	unsigned nr_devs;
+	struct plan_dev devs[CONFIG_MAX_DEVICES];
 };
 
 /* All the steal time records of a VM: one 64-byte record a CPU, in one page of the largest size that guests have. */
