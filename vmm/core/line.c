@@ -103,6 +103,7 @@ int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_
 		return err;
 	}
 	l->irqfd.resample_fd = l->eoi_fd;
+	l->irqfd.lent = true;
 	l->spi = l->irqfd.gsi = spi;
 	gsi_label_spi(space, spi, label);
 	irqfd_tell(&l->irqfd, NULL, NULL);
