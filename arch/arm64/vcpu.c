@@ -232,7 +232,8 @@ void vcpu_run(struct vcpu *c, struct vcpu_exit *ret_x)
 {
 	int rc = ioctl(c->fd, KVM_RUN, 0);
 
-	c->exits++;
+	/* no other thread counts */
+	atomic_store_explicit(&c->exits, atomic_load_explicit(&c->exits, memory_order_relaxed) + 1, memory_order_relaxed);
 	if (rc) {
 		int errnum = errno;
 

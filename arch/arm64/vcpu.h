@@ -13,6 +13,8 @@
 #ifndef ARCH_ARM64_VCPU_H
 #define ARCH_ARM64_VCPU_H
 
+#include <stdatomic.h>
+
 #include "arch/arm64/exit.h"
 #include "vmm/base/err.h"
 #include "vmm/base/types.h"
@@ -34,7 +36,7 @@ struct vcpu {
 	uint64_t mpidr;       /* affinity bits, as the device tree's cpu reg wants them */
 	struct kvm_run *run;
 	size_t run_size;
-	uint64_t exits;       /* returns of KVM_RUN */
+	atomic_ullong exits;  /* returns of KVM_RUN; others may look */
 };
 
 /* True if the host counts stolen time for guests (KVM_CAP_STEAL_TIME). */

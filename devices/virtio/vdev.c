@@ -173,6 +173,16 @@ uint8_t vdev_status(struct vdev *v)
 	return s;
 }
 
+struct vdev_state vdev_state(struct vdev *v)
+{
+	struct vdev_state s;
+
+	pthread_mutex_lock(&v->lock);
+	s = (struct vdev_state){ .status = v->status, .acked = v->acked, .faults = v->faults };
+	pthread_mutex_unlock(&v->lock);
+	return s;
+}
+
 static bool features_acceptable(const struct vdev *v)
 {
 	return !(v->acked & ~v->offered) && (v->acked & BIT64(VIRTIO_F_VERSION_1));

@@ -135,6 +135,15 @@ void vdev_set_irq(struct vdev *v, const struct vdev_irq *irq, void *ctx);
 enum vdev_todo { VDEV_NOTHING, VDEV_ACTIVATE, VDEV_RESET };
 
 uint8_t vdev_status(struct vdev *v);
+
+/* For dumps: what belongs together, from any thread. */
+struct vdev_state {
+	uint8_t status;
+	uint64_t acked;
+	uint64_t faults;
+};
+
+struct vdev_state vdev_state(struct vdev *v);
 /*
  * Writes device_status. Bits may be added in the order of s3.1.1, or all cleared by 0; a write
  * that would clear some is ignored, and so are bits out of order. FEATURES_OK stays off where

@@ -236,6 +236,6 @@ uint64_t cpus_exits(const struct cpus *c)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < c->nr; i++)
-		sum += c->cpu[i].vcpu.exits;
+		sum += atomic_load_explicit(&c->cpu[i].vcpu.exits, memory_order_relaxed);
 	return sum;
 }

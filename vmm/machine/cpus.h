@@ -42,7 +42,10 @@ unsigned cpus_count(const struct cpus *c);
 
 /* Starts the threads. -EAGAIN, -ENOMEM: then none runs. */
 int cpus_start(struct cpus *c, struct machine *m, struct bus *bus);
-/* Kicks every thread out of the guest and joins it. Idempotent. The loop must answer no more calls (loop_stop()). */
+/*
+ * Kicks every thread out of the guest and waits until each has said that it is through; they sleep until the
+ * process ends. Idempotent. The loop must answer no more calls (loop_stop()).
+ */
 void cpus_stop(struct cpus *c);
 
 /* KVM_RUN returns of all vCPUs; exact once stopped. */

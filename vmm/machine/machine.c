@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Running and ending. Whoever calls machine_stop() first decides why the VM ended; the loop
- * then returns, the vCPU threads are kicked out of the guest and joined, and the result is
+ * then returns, the vCPU threads are kicked out of the guest and waited for, and the result is
  * complete. Building is in build.c.
  */
 #include "vmm/machine/machine.h"
@@ -128,16 +128,17 @@ void machine_dump(struct machine *m, FILE *out)
 	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
 		const struct plan_dev *p = &m->plan.devs[i];
 		struct vdev *v = m->devs[i].vdev;
+		struct vdev_state s;
 
 		if (m->devs[i].pass) {
 			pass_dump(m->devs[i].pass, out);
 			continue;
 		}
+		s = vdev_state(v);
 		fprintf(out, "device %s: %s at %s %#llx, status %#x, features %#llx, faults %llu\n",
 			v->name, v->ops->kind, p->pci ? "pci function" : "mmio",
 			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,
-			vdev_status(v), (unsigned long long)v->acked,
-			(unsigned long long)v->faults);
+			s.status, (unsigned long long)s.acked, (unsigned long long)s.faults);
 		dump_vhost(m, v, out);
 	}
 	fprintf(out, "uart: %llu bytes of output dropped\n", (unsigned long long)pl011_dropped(m->uart));
