@@ -371,8 +371,8 @@ int pass_new(const struct pass_cfg *cfg, struct pass **ret_p, struct err *err)
 		r = make_function(p, cfg, raw, err);
 	if (!r)
 		r = make_interrupts(p, cfg, err);
-	if (!r && pci_host_add(cfg->host, &p->dev, cfg->rid))
-		r = err_set(err, -EEXIST, "%s: its place on the bus is taken", p->name);
+	if (!r && (r = pci_host_add(cfg->host, &p->dev, cfg->rid)))
+		err_set(err, r, "%s: adding it to the bus: %s", p->name, strerror(-r));
 	if (r) {
 		pass_free(p);
 		return r;

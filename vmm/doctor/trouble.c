@@ -46,6 +46,7 @@ static enum trouble of_tap(const struct doctor_facts *f, unsigned i, char *text)
 static enum trouble of_group(const struct doctor_facts *f, const struct pass_facts *p, char *text)
 {
 	const struct iommu_facts *i = &f->host.iommu;
+	uint64_t locked = f->plan_error ? f->config->memory : f->plan.ram_size;
 
 	if (p->blockers[0])
 		return fatal(text, "its IOMMU group %d goes as a whole, and the host still uses %s", p->dev.group, p->blockers);
@@ -55,9 +56,9 @@ static enum trouble of_group(const struct doctor_facts *f, const struct pass_fac
 	if (p->error)
 		return fatal(text, "/dev/vfio/%d: %s (run as root, or as root: chown $USER /dev/vfio/%d)", p->dev.group,
 			     strerror(-p->error), p->dev.group);
-	if (!i->memlock_free && i->memlock < f->config->memory)
+	if (!i->memlock_free && i->memlock < locked)
 		return fatal(text, "the guest's memory must be locked for it, and the limit is %llu KiB (ulimit -l %llu)",
-			     (unsigned long long)(i->memlock / KIB), (unsigned long long)(f->config->memory / KIB));
+			     (unsigned long long)(i->memlock / KIB), (unsigned long long)(locked / KIB));
 	return TROUBLE_NONE;
 }
 
