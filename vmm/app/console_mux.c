@@ -39,6 +39,7 @@
 #include "vmm/app/keys.h"
 #include "vmm/app/replay.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/core/stream.h"
 
@@ -491,7 +492,7 @@ int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_f
 
 void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
 {
-	uint64_t lost;
+	uint64_t begin = clock_now_ns(), spent, lost;
 
 	if (!m->stream)
 		return;
@@ -500,7 +501,8 @@ void console_mux_flush(struct console_mux *m, uint64_t timeout_ns)
 	show_held_locked(m);
 	drain_locked(m);
 	pthread_mutex_unlock(&m->lock);
-	stream_flush(m->stream, timeout_ns);
+	spent = clock_now_ns() - begin;
+	stream_flush(m->stream, spent < timeout_ns ? timeout_ns - spent : 0);
 	lost = stream_dropped(m->stream);
 	if (lost)
 		log_info("console: nobody took %llu bytes of output", (unsigned long long)lost);
