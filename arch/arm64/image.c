@@ -354,8 +354,8 @@ static int load_gzip(struct load *l)
 static int load_kernel(struct load *l)
 {
 	uint8_t peek[HEADER_PEEK];
-	uint64_t len = 0;
-	int rc = read_at(l->f->kernel_fd, peek, sizeof(peek), 0, &len);
+	uint64_t want = l->kernel_file < sizeof(peek) ? l->kernel_file : sizeof(peek), len = 0;
+	int rc = read_at(l->f->kernel_fd, peek, want, 0, &len);
 
 	if (rc)
 		return read_error("kernel", l->f->kernel_name, rc, l->err);

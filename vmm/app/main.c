@@ -2,10 +2,10 @@
 /*
  * From the command line to the exit status.
  *
- * Order: parse; log; block signals; loop; open what is named; build the VM; write what was
- * asked for (device tree); take the terminal; seal; run. Nothing of the user's is changed
- * before all that can fail has been tried: result and console files are opened without being
- * cut, the terminal is made raw last.
+ * Order: parse; log; block signals; loop; open what is named; build the VM; seal; take the
+ * terminal; write what was asked for (device tree); run. Nothing of the user's is changed before
+ * all that can fail has been tried, but for the vCPU threads, which run as soon as they are there:
+ * result and console files are opened without being cut.
  *
  * Way out: the guest has stopped; what it printed is written out; the terminal is restored;
  * machine_let_go() lets go of taps and vhost in their order, so that the tap is as it was; then
@@ -27,6 +27,7 @@
 #include "vmm/app/signals.h"
 #include "vmm/app/terminal.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/libc.h"
 #include "vmm/base/log.h"
 #include "vmm/base/obj.h"
 #include "vmm/doctor/doctor.h"
@@ -41,6 +42,7 @@ struct app {
 	struct signals signals;
 	struct outfile result, console;
 	bool has_result;
+	bool has_terminal; /* standard input is one, and ours to read */
 	int log_fd;
 	uint64_t begin_ns;
 	struct options options;
@@ -96,7 +98,7 @@ static void on_resize(void *ctx)
 	uint16_t cols, rows;
 
 	if (a->options.config.console == CONSOLE_STDIO &&
-	    (terminal_size(STDOUT_FILENO, &cols, &rows) || terminal_size(STDIN_FILENO, &cols, &rows)))
+	    (terminal_size(STDOUT_FILENO, &cols, &rows) || (a->has_terminal && terminal_size(STDIN_FILENO, &cols, &rows))))
 		machine_hvc_resize(a->machine, cols, rows);
 }
 
@@ -247,26 +249,39 @@ static int open_mux(struct app *a, int *ret_terminal)
 
 static int attach(struct app *a, struct err *err)
 {
-	int terminal, ret;
+	int terminal, ret = open_mux(a, &terminal);
 
-	if (a->options.config.console == CONSOLE_FILE) {
-		ret = outfile_clear(&a->console);
-		if (ret)
-			return err_set(err, ret, "--console: '%s': %s", a->console.path, strerror(-ret));
-	}
-	ret = open_mux(a, &terminal);
-	if (!ret)
-		ret = signals_open(&a->signals, a->loop, &signals_ops, a);
-	if (!ret)
-		ret = loop_seal(a->loop);
 	if (ret)
 		return err_set(err, ret, "console: %s", strerror(-ret));
-	if (terminal >= 0)
+	ret = signals_open(&a->signals, a->loop, &signals_ops, a);
+	if (ret)
+		return err_set(err, ret, "signals: %s", strerror(-ret));
+	ret = loop_seal(a->loop);
+	if (ret)
+		return err_set(err, ret, "io_uring: restricting it: %s (Linux 5.10 or newer is needed)", strerror(-ret));
+	a->has_terminal = terminal >= 0;
+	if (a->has_terminal)
 		ret = terminal_raw(terminal);
 	if (ret)
 		return err_set(err, ret, "terminal: %s", strerror(-ret));
 	on_resize(a);
 	return 0;
+}
+
+/* What changes files of the user's, when nothing else is left that can fail. */
+static int write_files(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int ret;
+
+	if (c->dump_dtb && write_dtb(a, err))
+		return EXIT_NO_START;
+	if (c->dry_run || c->console != CONSOLE_FILE)
+		return 0;
+	ret = outfile_clear(&a->console);
+	if (ret)
+		err_set(err, ret, "--console: '%s': %s", a->console.path, strerror(-ret));
+	return ret ? EXIT_NO_START : 0;
 }
 
 /* All that can fail before the guest runs; 0, or the exit status. */
@@ -287,11 +302,9 @@ static int start(struct app *a, struct err *err)
 	console_mux_sinks(a->mux, &con);
 	if (machine_build(a->machine, &con, &no_kvm, err))
 		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
-	if (c->dump_dtb && write_dtb(a, err))
+	if (!c->dry_run && attach(a, err))
 		return EXIT_NO_START;
-	if (c->dry_run)
-		return 0;
-	return attach(a, err) ? EXIT_NO_START : 0;
+	return write_files(a, err);
 }
 
 /* End */
@@ -414,14 +427,18 @@ static bool only_prints(const struct options *o)
 static int app(struct app *a, int argc, char *argv[])
 {
 	struct err err = { "" };
-	int status = 0;
+	int status = 0, ret;
 
 	a->begin_ns = clock_now_ns();
 	obj_arena(the_arena, sizeof(the_arena));
 	a->log_fd = STDERR_FILENO;
 	a->result.fd = a->console.fd = -1;
 	fill_standard_fds();
-	if (options_parse(&a->options, argc, (const char *const *)argv, &err) ||
+	ret = libc_protect_relro();
+	if (ret) {
+		err_set(&err, ret, "start: mprotect: %s", strerror(-ret));
+		status = EXIT_NO_START;
+	} else if (options_parse(&a->options, argc, (const char *const *)argv, &err) ||
 	    (!only_prints(&a->options) && start_log(a, &err)))
 		status = EXIT_NO_START;
 	else if (only_prints(&a->options))

@@ -2,14 +2,28 @@
 /*
  * What the distribution's static libraries, built for glibc, want of the C library and musl does
  * not have: the checking forms of a few functions (Linux Standard Base 5.0, libc), which stop the
- * program where a buffer is smaller than what it is said to be.
+ * program where a buffer is smaller than what it is said to be. And what glibc does and musl does
+ * not: a static PIE relocates itself, and has to protect what it has relocated. And open()
+ * without the fcntl() by which musl makes sure that O_CLOEXEC was obeyed, as no kernel before
+ * Linux 2.6.23 did.
  *
  * Only for the program, which is linked with musl; the tests are linked with glibc.
  */
+#include "vmm/base/libc.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden"))); /* the linker's */
 
 /* Called by libraries' objects only: no header declares them. */
 __attribute__((format(printf, 5, 6)))
@@ -42,4 +56,32 @@ char *__strncpy_chk(char *dst, const char *src, size_t n, size_t room)
 	if (room < n)
 		abort();
 	return strncpy(dst, src, n);
+}
+
+int libc_protect_relro(void)
+{
+	uintptr_t base = (uintptr_t)&__ehdr_start, page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
+
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+		uintptr_t start = (base + ph[i].p_vaddr) & ~(page - 1);
+		uintptr_t end = (base + ph[i].p_vaddr + ph[i].p_memsz) & ~(page - 1);
+
+		if (ph[i].p_type == PT_GNU_RELRO && mprotect((void *)start, end - start, PROT_READ))
+			return -errno;
+	}
+	return 0;
+}
+
+int open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & (O_CREAT | O_TMPFILE)) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_LARGEFILE, mode);
 }

@@ -62,12 +62,13 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	r = image_open("kernel", c->kernel, &m->kernel_fd, err);
 	if (!r && c->initrd)
 		r = image_open("initrd", c->initrd, &m->initrd_fd, err);
-	for (unsigned i = 0; i < c->nr_devices && !r; i++)
-		r = mdev_open(m, i, err);
+	/* before the devices: who skips where there is no KVM may have made no tap there either */
 	if (!r) {
 		r = hyp_open_dev(&m->kvm_fd, err);
 		*ret_no_kvm = means_no_kvm(r);
 	}
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = mdev_open(m, i, err);
 	if (r) {
 		machine_free(m);
 		return r;
@@ -209,7 +210,7 @@ static int make_dtb(struct machine *m, struct err *err)
 {
 	struct fdt_vmmio vmmio[CONFIG_MAX_DEVICES];
 	struct fdt_intx intx[CONFIG_MAX_DEVICES];
-	uint64_t mpidr[CONFIG_MAX_CPUS];
+	uint64_t *mpidr = obj_new(m->cfg->cpus * sizeof(*mpidr)); /* on the stack it could be 4 KiB */
 	struct { uint8_t rng[64]; uint64_t kaslr; } seed;
 	struct fdt_desc d = {
 		.cmdline = m->cfg->cmdline,
@@ -228,8 +229,12 @@ static int make_dtb(struct machine *m, struct err *err)
 	};
 	int r = -ENOSPC;
 
-	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+	if (!mpidr)
+		return err_set(err, -ENOMEM, "device tree: out of memory");
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+		obj_free(mpidr);
 		return err_set(err, -EIO, "device tree: getrandom: %s", strerror(errno));
+	}
 	d.kaslr_seed = seed.kaslr;
 	for (unsigned i = 0; i < m->cfg->cpus; i++)
 		mpidr[i] = cpus_get(m->cpus, i)->mpidr;
@@ -244,6 +249,7 @@ static int make_dtb(struct machine *m, struct err *err)
 	/* libfdt clears the whole buffer first: a small one spares page faults, and most trees are small. */
 	for (size_t cap = 4 * KIB; r == -ENOSPC && cap <= m->boot.dtb_max; cap *= 2)
 		r = fdt_build(&d, gmem_ptr(m->mem, m->boot.dtb, cap), cap, &m->dtb_len);
+	obj_free(mpidr);
 	return r ? err_set(err, r, "device tree: %s", strerror(-r)) : 0;
 }
 
@@ -268,7 +274,10 @@ static int load(struct machine *m, struct err *err)
 /* Last, so that what ends in an error says that alone. */
 static void say_what_is_odd(const struct machine *m)
 {
-	log_info("interrupts: %s", plan_irqchip_name(&m->plan));
+	if (m->cfg->irqchip == IRQCHIP_AUTO && !m->plan.its)
+		log_warn("interrupts: this host's KVM has no ITS; %s instead", plan_irqchip_name(&m->plan));
+	else
+		log_info("interrupts: %s", plan_irqchip_name(&m->plan));
 	for (unsigned i = 0; i < m->plan.nr_devs; i++)
 		if (m->devs[i].tap_down[0])
 			log_warn("%s: %s is down; no packets until: ip link set %s up", m->cfg->devices[i].id,
@@ -296,8 +305,8 @@ int machine_build(struct machine *m, const struct machine_console *con, bool *re
 		r = make_devices(m, err);
 	if (!r)
 		r = load(m, err);
-	if (!r && machine_prepare(m))
-		r = err_set(err, -ENOMEM, "--timeout: no timer");
+	if (!r && (r = machine_prepare(m)))
+		err_set(err, r, "--timeout: %s", strerror(-r));
 	if (!r)
 		say_what_is_odd(m);
 	return r;

@@ -61,8 +61,8 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 	if (c->net.vhost == TRI_ON)
 		return err_set(err, r, "%s: open '/dev/vhost-net': %s (%s, or use vhost=off)", c->id, strerror(-r),
 			       vhost_remedy(r));
-	log_info("%s: open '/dev/vhost-net': %s; packets take the slower way through this process",
-		 c->id, strerror(-r));
+	log_warn("%s: open '/dev/vhost-net': %s; packets take the slower way through this process (%s, or use vhost=off)",
+		 c->id, strerror(-r), vhost_remedy(r));
 	return 0;
 }
 
