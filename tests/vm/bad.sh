@@ -116,9 +116,10 @@ bad_no_permission()
 	chmod 000 work/secret
 	( expect_error 126 '/dev/kvm.*denied.*group' $user $M --kernel null.Image
 	  expect_error 125 'secret.*denied' $user $M --kernel work/secret
-	  expect_error 125 '/dev/net/tun.*denied' $user $M --kernel null.Image --net tap0
 	  expect_error 125 'result.*denied' $user $M --kernel null.Image --result /root/result
-	  chmod 666 /dev/kvm /dev/net/tun
+	  chmod 666 /dev/kvm
+	  expect_error 125 '/dev/net/tun.*denied' $user $M --kernel null.Image --net tap0
+	  chmod 666 /dev/net/tun
 	  expect_error 125 'vhost-net.*denied.*run as root' $user $M --kernel null.Image --net tap0,vhost=on
 	  ip tuntap add tap1 mode tap user root
 	  expect_error 125 'tap1: TUNSETIFF.*not permitted.*user' $user $M --kernel null.Image --net tap1
