@@ -5,7 +5,7 @@
  * What:   the register block that Linux' amba-pl011 and early consoles use: data, flags,
  *         interrupt mask and status, identification. 32-byte receive FIFO. No baud rate.
  *         On hosts with 4 KiB pages its reads are no exits as long as there is no input.
- * Not:    DMA, modem lines; where the bytes go (struct console_sink).
+ * Not:    DMA, modem lines; where the bytes go (vmm/core/sink.h).
  * Trust:  every access is the guest's. Output that finds no room is dropped and counted.
  * Thread: accesses on vCPU threads; pl011_input() on the loop.
  * Source: ARM DDI 0183 (PL011 TRM).
@@ -13,9 +13,9 @@
 #ifndef DEVICES_SERIAL_PL011_H
 #define DEVICES_SERIAL_PL011_H
 
-#include "devices/virtio/console.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/line.h"
+#include "vmm/core/sink.h"
 
 struct pl011;
 

@@ -12,17 +12,7 @@
 #define DEVICES_VIRTIO_CONSOLE_H
 
 #include "devices/virtio/vdev.h"
-
-/* Where a console device's bytes go; given by the machine's owner (vmm/app/console_mux.h). */
-struct console_sink {
-	/* Takes as many of @len bytes as it has room for, and returns that. Loop or vCPU thread. */
-	size_t (*write)(void *ctx, const void *buf, size_t len);
-	/* The device has room for input again. Any thread. */
-	void (*input_room)(void *ctx);
-	/* The driver let go of a device that it used (reset, unbind, a new kernel). Loop. May be NULL. */
-	void (*closed)(void *ctx);
-	void *ctx;
-};
+#include "vmm/core/sink.h"
 
 struct console_cfg {
 	const char *name;

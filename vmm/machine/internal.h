@@ -16,6 +16,7 @@
 #include "arch/arm64/image.h"
 #include "arch/arm64/v2m.h"
 #include "devices/vhost/tap.h"
+#include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/virtio_mmio.h"
 #include "devices/virtio/virtio_pci.h"

@@ -14,12 +14,13 @@
 
 #include <stdio.h>
 
-#include "devices/virtio/console.h"
 #include "vmm/base/err.h"
+#include "vmm/core/sink.h"
 #include "vmm/machine/config.h"
 
 struct machine;
 struct hyp;
+struct loop;
 struct host_facts;
 
 /* Why the VM ended. */
