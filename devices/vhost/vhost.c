@@ -100,12 +100,11 @@ int vh_set_mem(struct vh_dev *d, const struct gmem *mem)
 }
 
 /* virtio 1.2 s2.7: sizes and alignments of the three areas, event index words included. */
-static int ring_addr(const struct gmem *mem, const struct vq_regs *r, struct vhost_vring_addr *ret_a)
+static int ring_addr(const struct gmem *mem, const struct vh_ring *r, struct vhost_vring_addr *ret_a)
 {
 	void *desc, *avail, *used;
 
-	if (!is_pow2(r->size) || r->size > r->max || !is_aligned(r->desc, 16) || !is_aligned(r->avail, 2) ||
-	    !is_aligned(r->used, 4))
+	if (!is_pow2(r->size) || !is_aligned(r->desc, 16) || !is_aligned(r->avail, 2) || !is_aligned(r->used, 4))
 		return -EINVAL;
 	desc = gmem_ptr(mem, r->desc, 16ul * r->size);
 	avail = gmem_ptr(mem, r->avail, 6 + 2ul * r->size);
@@ -128,7 +127,7 @@ static int set_file(const struct vh_dev *d, unsigned long req, unsigned ring, in
 	return do_ioctl(d, req, &f);
 }
 
-int vh_ring_start(struct vh_dev *d, unsigned ring, const struct gmem *mem, const struct vq_regs *regs,
+int vh_ring_start(struct vh_dev *d, unsigned ring, const struct gmem *mem, const struct vh_ring *regs,
 		  int kick_fd, int call_fd)
 {
 	struct vhost_vring_state num = { .index = ring, .num = regs->size };

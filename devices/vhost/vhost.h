@@ -3,7 +3,8 @@
  * vhost - the kernel's vhost devices: the only file that knows <linux/vhost.h>'s ioctls
  *
  * What:   owner, features, memory table, rings, back end, error eventfd.
- * Not:    what the queues are for; when to start and stop (devices/virtio/net_vhost.c).
+ * Not:    what the queues are for, and how large they may be; when to start and stop
+ *         (devices/virtio/net_vhost.c).
  * Trust:  ring addresses come from the guest; they are checked here (inside one region,
  *         aligned, size a power of two) before the kernel sees them.
  * Thread: set-up and the loop.
@@ -14,7 +15,6 @@
 #ifndef DEVICES_VHOST_VHOST_H
 #define DEVICES_VHOST_VHOST_H
 
-#include "devices/virtio/vq.h"
 #include "vmm/base/err.h"
 #include "vmm/core/gmem.h"
 
@@ -25,6 +25,12 @@ struct vh_dev {
 	unsigned nr_rings;
 	uint64_t features;   /* what the kernel offers and we know how to use */
 	int err_fd;          /* owned eventfd, O_NONBLOCK: the kernel found a ring broken */
+};
+
+/* A split ring as the driver described it. */
+struct vh_ring {
+	uint16_t size; /* entries */
+	gpa_t desc, avail, used;
 };
 
 /* Opens @path ("/dev/vhost-net"). -ENOENT, -EACCES, -ENODEV and whatever else open(2) says. */
@@ -47,7 +53,7 @@ int vh_set_mem(struct vh_dev *d, const struct gmem *mem);
  * -EINVAL: size or alignment; -EFAULT: not in guest memory (the guest's mistakes, found
  * before the kernel is asked); others: the kernel refused. virtio 1.2 s2.7.
  */
-int vh_ring_start(struct vh_dev *d, unsigned ring, const struct gmem *mem, const struct vq_regs *regs,
+int vh_ring_start(struct vh_dev *d, unsigned ring, const struct gmem *mem, const struct vh_ring *regs,
 		  int kick_fd, int call_fd);
 /* CALL -1: after return no signal comes. Then KICK -1. For started rings without back end. */
 void vh_ring_stop(struct vh_dev *d, unsigned ring);

@@ -60,13 +60,16 @@ static int start_ring(struct net_pair *p, unsigned ring)
 {
 	struct vdev *v = &p->net->v;
 	unsigned q = net_rxq(p) + ring;
+	const struct vq_regs *regs = &v->queues[q].regs;
+	/* no larger than what we offered: vdev_queue_set_size() */
+	const struct vh_ring vr = { .size = regs->size, .desc = regs->desc, .avail = regs->avail, .used = regs->used };
 	int call_fd;
 	int r = v->irq->call_fd(v->irq_ctx, q, &call_fd);
 
 	if (r)
 		return r;
 	v->vhost_queues |= BIT64(q);
-	return vh_ring_start(&p->vh, ring, v->mem, &v->queues[q].regs, vdev_kick_fd(v, q), call_fd);
+	return vh_ring_start(&p->vh, ring, v->mem, &vr, vdev_kick_fd(v, q), call_fd);
 }
 
 static int start_pair(struct net_pair *p)

@@ -15,7 +15,7 @@ struct rig {
 	struct gmem *mem;
 	struct vh_dev vh;
 	int kick, call;
-	struct vq_regs regs;
+	struct vh_ring ring;
 };
 
 static struct rig rig_new(void)
@@ -28,8 +28,7 @@ static struct rig rig_new(void)
 	ck_assert_int_eq(gmem_add(r.mem, RAM, SIZE, false), 0);
 	ck_assert_int_eq(gmem_add(r.mem, HIGH, SIZE, false), 0);
 	ck_assert_int_eq(vh_init(&r.vh, fake_vhost_fd(), 2), 0);
-	r.regs = (struct vq_regs){ .size = 256, .max = 256, .ready = true,
-				   .desc = RAM, .avail = RAM + 0x1000, .used = HIGH + 0x2000 };
+	r.ring = (struct vh_ring){ .size = 256, .desc = RAM, .avail = RAM + 0x1000, .used = HIGH + 0x2000 };
 	return r;
 }
 
@@ -44,7 +43,7 @@ static void rig_free(struct rig *r)
 
 static int start(struct rig *r, unsigned ring)
 {
-	return vh_ring_start(&r->vh, ring, r->mem, &r->regs, r->kick, r->call);
+	return vh_ring_start(&r->vh, ring, r->mem, &r->ring, r->kick, r->call);
 }
 
 START_TEST(test_vhost_open_errors)
@@ -154,11 +153,11 @@ START_TEST(test_vhost_ring_start_in_order)
 }
 END_TEST
 
-static void ring_refused(struct rig *r, struct vq_regs regs, int code)
+static void ring_refused(struct rig *r, struct vh_ring ring, int code)
 {
 	unsigned from = fv.nr_log;
 
-	ck_assert_int_eq(vh_ring_start(&r->vh, 0, r->mem, &regs, r->kick, r->call), code);
+	ck_assert_int_eq(vh_ring_start(&r->vh, 0, r->mem, &ring, r->kick, r->call), code);
 	ck_assert_uint_eq(fv.nr_log, from);
 }
 
@@ -166,13 +165,12 @@ static void ring_refused(struct rig *r, struct vq_regs regs, int code)
 START_TEST(test_vhost_ring_start_guest_nonsense_refused)
 {
 	struct rig r = rig_new();
-	const struct vq_regs ok = r.regs;
-	struct vq_regs bad;
+	const struct vh_ring ok = r.ring;
+	struct vh_ring bad;
 
 #define WITH(field, value, code) (bad = ok, bad.field = (value), ring_refused(&r, bad, code))
 	WITH(size, 0, -EINVAL);
 	WITH(size, 3, -EINVAL);
-	WITH(size, 512, -EINVAL);
 	WITH(desc, RAM + 8, -EINVAL);
 	WITH(avail, RAM + 1, -EINVAL);
 	WITH(used, RAM + 2, -EINVAL);
