@@ -23,7 +23,7 @@ struct container;
 struct gmem;
 
 /*
- * Brings the group of the device at @address, a form of sysdev_parse(), into *@c, which is made
+ * Brings the group of the device at @address, a form of pciaddr_parse(), into *@c, which is made
  * where it is NULL. The device itself is not opened yet. @id begins the sentences. -ENODEV: no such
  * device, no IOMMU for it, or it is not VFIO's; -EPERM: the group is not viable; -EACCES, -EBUSY
  * (another process has the group), -ENOENT (no VFIO in this kernel), -EOPNOTSUPP.

@@ -16,34 +16,6 @@
 #define IORESOURCE_MEM_64 0x100000ull
 #define MAX_BAR64 (1ull << 46)      /* a size that only a broken table says */
 
-/* @n hexadecimal digits or more, up to @max, then @end: the rest, or NULL. */
-static const char *hex(const char *p, unsigned n, unsigned max, char end, unsigned long *ret)
-{
-	char *stop;
-	size_t len = strspn(p, "0123456789abcdefABCDEF");
-
-	if (len < n || len > max)
-		return NULL;
-	*ret = strtoul(p, &stop, 16);
-	return *stop == end ? stop + (end != '\0') : NULL;
-}
-
-int sysdev_parse(const char *text, char ret_address[SYSDEV_ADDRESS_SIZE])
-{
-	unsigned long domain = 0, bus, slot, fn;
-	const char *p = text;
-
-	if (strlen(text) > strlen("00:00.0"))
-		p = hex(p, 4, 8, ':', &domain);
-	p = p ? hex(p, 2, 2, ':', &bus) : NULL;
-	p = p ? hex(p, 2, 2, '.', &slot) : NULL;
-	p = p ? hex(p, 1, 1, '\0', &fn) : NULL;
-	if (!p || slot > 31 || fn > 7)
-		return -EINVAL;
-	snprintf(ret_address, SYSDEV_ADDRESS_SIZE, "%04lx:%02lx:%02lx.%lx", domain, bus, slot, fn);
-	return 0;
-}
-
 /* The last part of what the link @dir/@name points to; "" where there is none. */
 static void link_name(const char *dir, const char *name, char *buf, size_t cap)
 {

@@ -15,17 +15,13 @@
 
 #include "vmm/base/types.h"
 
-#define SYSDEV_ADDRESS_SIZE 20 /* "0000:00:00.0", or a longer domain, and a NUL */
-
 struct sysdev {
 	char driver[40]; /* "" where none has it */
 	int group;       /* IOMMU group; -1: none */
 	uint64_t mem64;  /* bytes of its 64-bit memory BARs, together */
 };
 
-/* "SSSS:BB:DD.F", or "BB:DD.F" in domain 0: the form that sysfs uses; -EINVAL. */
-int sysdev_parse(const char *text, char ret_address[SYSDEV_ADDRESS_SIZE]);
-/* @sys: "/sys". -ENODEV: no such device. */
+/* @sys: "/sys"; @address: as pciaddr_parse() gives it. -ENODEV: no such device. */
 int sysdev_lookup(const char *sys, const char *address, struct sysdev *ret_d);
 /* Has this host an IOMMU at all? */
 bool sysdev_any_iommu(const char *sys);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/app/devopts.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "devices/vfio/sysdev.h"
 #include "vmm/app/values.h"
+#include "vmm/base/pciaddr.h"
 
 static const struct choice transports[] = {
 	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
@@ -180,9 +179,7 @@ const struct devopt_kind devopt_net = {
 
 static int set_host(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	static_assert(sizeof(d->vfio.host) == SYSDEV_ADDRESS_SIZE, "a whole address");
-
-	if (sysdev_parse(value, d->vfio.host))
+	if (pciaddr_parse(value, d->vfio.host))
 		return err_set(err, -EINVAL, "%s: '%s' is no PCI address (SSSS:BB:DD.F, as lspci -D prints it)", what, value);
 	return 0;
 }

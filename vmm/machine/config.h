@@ -12,6 +12,7 @@
 #ifndef VMM_MACHINE_CONFIG_H
 #define VMM_MACHINE_CONFIG_H
 
+#include "vmm/base/pciaddr.h"
 #include "vmm/base/types.h"
 
 #define CONFIG_MAX_DEVICES 64
@@ -35,7 +36,7 @@ struct net_options {
 };
 
 struct vfio_options {
-	char host[20];        /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
+	char host[PCIADDR_SIZE]; /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
 };
 
 struct dev_config {
