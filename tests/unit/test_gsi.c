@@ -343,6 +343,7 @@ START_TEST(test_gsi_failed_commit_keeps_old_table)
 	const unsigned nth = (unsigned)_i / 2 + 1;
 	struct rig r = rig_new();
 	struct msi_route *routes[8];
+	uint64_t bytes = 0;
 	unsigned i, j;
 
 	fake_kvm_fail(r.hyp, FAKE_SET_ROUTES, nth, err);
@@ -364,6 +365,9 @@ START_TEST(test_gsi_failed_commit_keeps_old_table)
 	}
 	ck_assert_uint_eq(rig_stats(&r).failed_commits, 1);
 	ck_assert_uint_eq(rig_stats(&r).commits, 8);
+	for (i = 0; i < 8; i++)
+		bytes += hyp_table_bytes(FAKE_NR_SPIS + i + 1) * (i + 1 == nth ? 2 : 1);
+	ck_assert_uint_eq(rig_stats(&r).table_bytes, bytes);
 	for (i = 0; i < 8; i++)
 		msi_route_free(routes[i]);
 	rig_free(&r);
@@ -445,7 +449,7 @@ START_TEST(test_gsi_dump_reads)
 		   "net0 rx0, no source -> GSI 64 -> MSI 0x08090040 data 1 devid 0x8 -> ITS, 1 irqfd\n"
 		   "net0 rx0, no source -> GSI 65 -> MSI 0x08090040 data 2 devid 0x8 -> ITS\n"
 		   "a name that is longer than thir, no source -> GSI 66 -> no message, devid 0x9\n"
-		   "commits 2, skipped 0, failed 0, irqfds 3, spi routes 64, msi routes 2\n");
+		   "commits 2, skipped 0, failed 0, irqfds 3, spi routes 64, msi routes 2, table bytes 6,304\n");
 	gsi_release(r.space, msi_route_gsi(a));
 	gsi_release(r.space, 2);
 	gsi_release(r.space, 2);
@@ -457,13 +461,13 @@ START_TEST(test_gsi_dump_reads)
 		   "net0 rx0, no source -> GSI 64 -> MSI 0x08090040 data 1 devid 0x8 -> ITS, freed, leaves at the next commit\n"
 		   "net0 rx0, no source -> GSI 65 -> MSI 0x08090040 data 2 devid 0x8 -> ITS, leaves at the next commit\n"
 		   "a name that is longer than thir, no source -> GSI 66 -> MSI 0x08090040 data 7 devid 0x9 -> ITS, staged\n"
-		   "commits 2, skipped 0, failed 0, irqfds 0, spi routes 64, msi routes 2\n");
+		   "commits 2, skipped 0, failed 0, irqfds 0, spi routes 64, msi routes 2, table bytes 6,304\n");
 	ck_assert_int_eq(gsi_commit(r.space), 0);
 	msi_route_free(b);
 	check_dump(&r,
 		   "rtc -> GSI 1 -> SPI 1 (INTID 33)\n"
 		   "a name that is longer than thir, no source -> GSI 66 -> MSI 0x08090040 data 7 devid 0x9 -> ITS\n"
-		   "commits 3, skipped 0, failed 0, irqfds 0, spi routes 64, msi routes 1\n");
+		   "commits 3, skipped 0, failed 0, irqfds 0, spi routes 64, msi routes 1, table bytes 9,432\n");
 	msi_route_free(c);
 	rig_free(&r);
 }

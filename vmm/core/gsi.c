@@ -242,6 +242,7 @@ static int commit_locked(struct gsi_space *s)
 		return -EAGAIN;
 	assert(s->cfg.mode != GSI_FLAT);
 	n = build_table(s);
+	s->stats.table_bytes += hyp_table_bytes(n);
 	begin = clock_now_ns();
 	err = hyp_set_routes(s->hyp, s->scratch, n);
 	if (err)

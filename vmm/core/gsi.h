@@ -145,6 +145,7 @@ struct gsi_stats {
 	uint64_t commits;         /* KVM_SET_GSI_ROUTING calls that succeeded */
 	uint64_t failed_commits;
 	uint64_t skipped_commits; /* batches with nothing to change */
+	uint64_t table_bytes;     /* of all tables that were handed to the kernel, those that it refused too */
 	uint32_t spi_routes;
 	uint32_t msi_routes;      /* in the committed table */
 	uint32_t irqfds;          /* attached now */

@@ -168,9 +168,10 @@ static void dump_way(struct gsi_space *s, struct irqfd *f, FILE *out)
 
 static void dump_counters(const struct gsi_stats *st, FILE *out)
 {
-	fprintf(out, "commits %llu, skipped %llu, failed %llu, irqfds %u, spi routes %u, msi routes %u\n",
+	fprintf(out, "commits %llu, skipped %llu, failed %llu, irqfds %u, spi routes %u, msi routes %u",
 		(unsigned long long)st->commits, (unsigned long long)st->skipped_commits,
 		(unsigned long long)st->failed_commits, st->irqfds, st->spi_routes, st->msi_routes);
+	number(out, ", table bytes ", st->table_bytes, "\n");
 	if (st->commits) {
 		number(out, "ns a commit: last ", st->last_commit_ns, "");
 		number(out, ", mean ", st->commit_ns / st->commits, "");

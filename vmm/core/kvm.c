@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/core/kvm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -14,6 +15,9 @@
 /* api.rst 4.1: type 0 means 40 bits, and is all there is without KVM_CAP_ARM_VM_IPA_SIZE. */
 #define DEFAULT_IPA_BITS 40
 #define INTID_FIRST_SPI 32
+
+static_assert(sizeof(struct kvm_irq_routing) == HYP_TABLE_SIZE, "what hyp_table_bytes() counts");
+static_assert(sizeof(struct kvm_irq_routing_entry) == HYP_ROUTE_SIZE, "what hyp_table_bytes() counts");
 
 struct hyp {
 	int kvm_fd;

@@ -73,6 +73,13 @@ struct hyp_route {
  * Allocates nothing in this process: the buffer is sized at hyp_new().
  */
 int hyp_set_routes(struct hyp *h, const struct hyp_route *routes, unsigned n);
+/* Bytes of a table of @n routes as the kernel is handed it: struct kvm_irq_routing and its entries. Pure. */
+#define HYP_TABLE_SIZE 8
+#define HYP_ROUTE_SIZE 48
+static inline uint64_t hyp_table_bytes(unsigned n)
+{
+	return HYP_TABLE_SIZE + (uint64_t)n * HYP_ROUTE_SIZE;
+}
 
 /*
  * KVM_IRQFD. Attaches eventfd @fd to @gsi; @resample_fd is an eventfd or -1.
