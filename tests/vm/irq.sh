@@ -21,6 +21,12 @@ commits()
 	sed -n 's/.*commits \([0-9]*\).*/\1/p' "$1" | tail -n 1
 }
 
+# counter NAME: "NAME 1,688" in the last dump
+counter()
+{
+	grep -o "$1 [0-9,]*" log | tail -n 1 | tr -cd 0-9
+}
+
 # The last dump in a log, without what comes before it.
 last_dump()
 {
@@ -39,6 +45,31 @@ irq_one_commit()
 	echo "figure: KVM_SET_GSI_ROUTING for one virtio-net-pci probe: $(commits log)"
 }
 
+# irq_commits N: with N cards there is at most one table a card, and the last one has every SPI and three messages a card
+irq_commits()
+{
+	nets=
+	for n in $(seq 0 $(($1 - 1))); do
+		ip tuntap add "tap$n" mode tap vnet_hdr || fail "no tap tap$n"
+		nets="$nets --net tap$n,transport=pci"
+	done
+	# shellcheck disable=SC2086 # several words
+	start_guest log "tiny=sleep:60" --initrd initrd.tiny $nets
+	wait_for out 'init: up'
+	dump $pid log
+	end_guest
+	cat out err log
+	spis=$(counter 'spi routes')
+	commits=$(commits log)
+	[ "$commits" -ge 1 ] && [ "$commits" -le "$1" ] || fail "commits: $commits"
+	[ "$spis" -ge 32 ] && [ $((spis % 32)) = 0 ] || fail "spi routes: $spis"
+	[ "$(counter 'msi routes')" = $((3 * $1)) ] || fail "msi routes: $(counter 'msi routes')"
+	# every table on the way has the SPIs, and messages of those cards only that are there by then
+	most=$((commits * (8 + 48 * (spis + 3 * $1))))
+	[ "$(counter 'table bytes')" -le $most ] || fail "table bytes: $(counter 'table bytes'), more than $most"
+	echo "figure: $1 virtio-net-pci: $commits commits, $(counter 'table bytes') table bytes, $spis + $((3 * $1)) routes"
+}
+
 irq_every_spi()
 {
 	make_tap tap0
@@ -46,7 +77,7 @@ irq_every_spi()
 	wait_for out 'init: up'
 	dump $pid log
 	end_guest
-	spis=$(grep -o 'spi routes [0-9]*' log | tail -n 1 | tr -cd 0-9)
+	spis=$(counter 'spi routes')
 	[ "$spis" -ge 32 ] && [ $((spis % 32)) = 0 ] || fail "spi routes: $spis"
 }
 

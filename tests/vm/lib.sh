@@ -64,8 +64,8 @@ clean_up()
 	[ -e /tmp/iperf3.pid ] && kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
 	# what a case waits for must not be there from the one before
 	rm -rf /tmp/iperf3.pid work out err log report json result.json
-	for t in tap0 tap1; do
-		[ -e /sys/class/net/$t ] && ip link del $t
+	for t in /sys/class/net/tap*; do
+		[ ! -e "$t" ] || ip link del "${t##*/}"
 	done
 	return 0
 }
