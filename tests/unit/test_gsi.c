@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/unit/irq_check.h"
+#include "vmm/core/irqfd.h"
 
 static struct msi_route *new_route(struct rig *r, uint32_t devid)
 {
@@ -112,6 +113,26 @@ END_TEST
 
 /* The allocator */
 
+/* All that are left, and how many. */
+static unsigned take_all(struct rig *r, struct msi_route *routes[static FAKE_KVM_MAX_GSI])
+{
+	unsigned n = 0;
+
+	while (!msi_route_new(r->space, RIG_DEVID, "x", &routes[n]))
+		n++;
+	return n;
+}
+
+static unsigned count_free(struct rig *r)
+{
+	static struct msi_route *routes[FAKE_KVM_MAX_GSI];
+	const unsigned n = take_all(r, routes);
+
+	for (unsigned i = 0; i < n; i++)
+		msi_route_free(routes[i]);
+	return n;
+}
+
 START_TEST(test_gsi_exhaustion_enospc_and_lowest_first)
 {
 	static struct msi_route *routes[FAKE_KVM_MAX_GSI];
@@ -138,6 +159,46 @@ START_TEST(test_gsi_exhaustion_enospc_and_lowest_first)
 	ck_assert_int_eq(gsi_commit(r.space), 0);
 	ck_assert_uint_eq(fake_kvm_nr_routes(r.hyp), FAKE_KVM_MAX_GSI);
 	irq_check(&r);
+	for (i = 0; i < n; i++)
+		msi_route_free(routes[i]);
+	rig_free(&r);
+}
+END_TEST
+
+/* Who comes too late is refused, again and again; who was there before notices nothing. */
+START_TEST(test_gsi_full_table_refuses_one_and_serves_the_rest)
+{
+	static struct msi_route *routes[FAKE_KVM_MAX_GSI];
+	struct msi_route *more = NULL;
+	struct rig r = rig_new();
+	unsigned i, n = take_all(&r, routes);
+	struct irqfd f;
+
+	ck_assert_uint_eq(FAKE_NR_SPIS + n, FAKE_KVM_MAX_GSI);
+	for (i = 0; i < n; i++)
+		ck_assert_int_eq(msi_route_stage(routes[i], FAKE_TRANSLATER, i), 0);
+	ck_assert_int_eq(gsi_commit(r.space), 0);
+	ck_assert_int_eq(irqfd_init(&f, r.space), 0);
+	for (i = 0; i < n; i += n / 8) {
+		const uint64_t before = fake_kvm_injected(r.hyp);
+
+		ck_assert_int_eq(msi_route_new(r.space, RIG_DEVID, "x", &more), -ENOSPC);
+		ck_assert_int_eq(gsi_commit(r.space), 0);
+		ck_assert_int_eq(irqfd_attach(&f, msi_route_gsi(routes[i])), 0);
+		irqfd_raise(&f);
+		fake_kvm_pump(r.hyp);
+		ck_assert_uint_eq(fake_kvm_injected(r.hyp), before + 1);
+	}
+	/* A refusal stages nothing, so none of them was a reason for a table. */
+	ck_assert_uint_eq(rig_tables(&r), 1);
+	/* What is there can be changed, and what is freed serves the next. */
+	ck_assert_int_eq(msi_route_stage(routes[1], FAKE_TRANSLATER, 0xffff), 0);
+	msi_route_free(routes[0]);
+	ck_assert_int_eq(gsi_commit(r.space), 0);
+	check_route(&r, routes[1], 0xffff);
+	routes[0] = new_route(&r, RIG_DEVID);
+	ck_assert_uint_eq(msi_route_gsi(routes[0]), FAKE_NR_SPIS);
+	irqfd_fini(&f);
 	for (i = 0; i < n; i++)
 		msi_route_free(routes[i]);
 	rig_free(&r);
@@ -192,6 +253,54 @@ START_TEST(test_gsi_cycles_constant_size)
 		msi_route_free(route);
 	}
 	ck_assert_uint_eq(rig_stats(&r).commits, 10000);
+	rig_free(&r);
+}
+END_TEST
+
+#define WALK 1000000
+#define WALK_SLOTS 64
+#define WALK_BATCH 1024 /* steps between commits */
+
+/* Takes or frees one; false: it was not as it should be. */
+static bool walk_step(struct rig *r, struct msi_route **slot, uint32_t data, unsigned *freed)
+{
+	if (*slot) {
+		msi_route_free(*slot);
+		*slot = NULL;
+		(*freed)++;
+		return true;
+	}
+	/* What is taken and what waits for a commit, and no more: numbers do not creep upwards. */
+	return !msi_route_new(r->space, RIG_DEVID, "x", slot) &&
+	       !msi_route_stage(*slot, FAKE_TRANSLATER, data & 0xffff) &&
+	       msi_route_gsi(*slot) <= FAKE_NR_SPIS + WALK_SLOTS + WALK_BATCH;
+}
+
+/* Vectors come and go, a million of each, in any order; one was there before and stays. */
+START_TEST(test_gsi_million_cycles_leave_all_as_it_was)
+{
+	struct msi_route *slots[WALK_SLOTS] = { NULL };
+	struct rig r = rig_new();
+	struct msi_route *stays = live_route(&r, 1);
+	const unsigned level = count_free(&r);
+	unsigned freed = 0, step = 0, i;
+	uint64_t seed = 1;
+	bool fine = true;
+
+	while (fine && freed < WALK) {
+		fine = walk_step(&r, &slots[rnd(&seed) % WALK_SLOTS], step, &freed);
+		if (++step % WALK_BATCH == 0)
+			fine = fine && !gsi_commit(r.space);
+	}
+	ck_assert_msg(fine, "step %u", step);
+	irq_check(&r);
+	for (i = 0; i < WALK_SLOTS; i++)
+		msi_route_free(slots[i]);
+	ck_assert_int_eq(gsi_commit(r.space), 0);
+	ck_assert_uint_eq(fake_kvm_nr_routes(r.hyp), FAKE_NR_SPIS + 1);
+	check_route(&r, stays, 1);
+	ck_assert_uint_eq(count_free(&r), level);
+	msi_route_free(stays);
 	rig_free(&r);
 }
 END_TEST
@@ -522,15 +631,17 @@ int main(void)
 	Suite *s = suite_create("gsi");
 	TCase *t = tcase_create("gsi");
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_gsi_new_bad_configuration_refused);
 	tcase_add_test(t, test_gsi_no_msi_no_table);
 	tcase_add_test(t, test_gsi_model_none_has_no_routes);
 	tcase_add_test(t, test_gsi_before_start_again);
 	tcase_add_test(t, test_gsi_exhaustion_enospc_and_lowest_first);
+	tcase_add_test(t, test_gsi_full_table_refuses_one_and_serves_the_rest);
 	tcase_add_test_raise_signal(t, test_gsi_free_with_irqfd_asserts, SIGABRT);
 	tcase_add_test(t, test_gsi_freed_not_reused_before_commit);
 	tcase_add_test(t, test_gsi_cycles_constant_size);
+	tcase_add_test(t, test_gsi_million_cycles_leave_all_as_it_was);
 	tcase_add_test(t, test_gsi_same_message_no_commit);
 	tcase_add_test(t, test_gsi_batch_one_commit);
 	tcase_add_test(t, test_gsi_undeliverable_message_not_staged);
