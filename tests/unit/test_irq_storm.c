@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Signals from two threads without end, while the guest masks, unmasks and rewrites the vectors
- * they go to. One thread floods its source. The other sends one signal at a time and waits until
+ * they go to, at one time and each alone. One thread floods its source. The other sends one signal at a time and waits until
  * it was injected, so that each single one is accounted for: none may be lost, whatever happens to
  * its vector meanwhile. And none may be injected once the call that masks has returned.
  *
- * STORM in the environment is the number of masks; 'make unit-storm' sets the full one.
+ * STORM in the environment is the number of masks; 'make unit-storm' sets the full one, a million, and ten
+ * thousand new messages between them.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -17,6 +18,7 @@
 
 #define MASKS 10000
 #define RETARGETS 10000
+#define MASKS_A_RETARGET 99 /* no multiple of the ways to mask, nor of the vectors */
 #define LOST_NS (20 * NS_PER_SEC) /* that long nobody waits for an interrupt that comes */
 
 /* Vector n sends event n or n + EVENTS; source n is its own. */
@@ -126,6 +128,15 @@ static void mask(struct storm *s, unsigned turn, bool masked)
 	}
 }
 
+/* The guest writes the vector's other message. @nth such write: vectors take turns. */
+static void retarget(struct storm *s, unsigned nth)
+{
+	const unsigned vector = nth & 1;
+
+	msix_table_write(s->m, vector * 16 + 8, 4, vector + (nth >> 1 & 1 ? 0 : EVENTS));
+	settle(s->m);
+}
+
 static unsigned masks_wanted(void)
 {
 	const char *n = getenv("STORM");
@@ -136,23 +147,31 @@ static unsigned masks_wanted(void)
 START_TEST(test_irq_storm_masks)
 {
 	const unsigned turns = masks_wanted();
+	unsigned turn, retargets = 0;
 	struct storm s;
-	unsigned turn;
 
 	storm_begin(&s);
 	for (turn = 0; turn < turns; turn++) {
+		const bool other_message = turn % MASKS_A_RETARGET == 0, while_masked = retargets >> 2 & 1;
 		const unsigned vector = turn & 1;
 		uint64_t before;
 
+		if (other_message && !while_masked)
+			retarget(&s, retargets);
 		mask(&s, turn, true);
 		before = arrived(&s, vector);
+		if (other_message && while_masked)
+			retarget(&s, retargets);
+		retargets += other_message;
 		msix_pba_read(s.m, 0, 8);
 		if (turn % 64 == 0)
 			sched_yield();
 		ck_assert_msg(arrived(&s, vector) == before, "an interrupt after mask %u", turn);
 		mask(&s, turn, false);
 	}
-	ck_assert_uint_eq(rig_tables(&s.r), 1);
+	/* A table for each new message, and none for a mask. */
+	ck_assert_uint_eq(rig_tables(&s.r), 1 + retargets);
+	ck_assert_uint_ge(retargets, turns / 100);
 	storm_end(&s);
 }
 END_TEST
@@ -164,12 +183,9 @@ START_TEST(test_irq_storm_messages)
 	unsigned turn;
 
 	storm_begin(&s);
-	for (turn = 0; turn < RETARGETS; turn++) {
-		const unsigned vector = turn & 1;
-
-		msix_table_write(s.m, vector * 16 + 8, 4, vector + (turn >> 1 & 1) * EVENTS);
-		settle(s.m);
-	}
+	for (turn = 0; turn < RETARGETS; turn++)
+		retarget(&s, turn);
+	ck_assert_uint_eq(rig_tables(&s.r), 1 + RETARGETS);
 	storm_end(&s);
 }
 END_TEST
