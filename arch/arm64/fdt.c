@@ -16,6 +16,7 @@
 
 #include "arch/arm64/fdt.h"
 #include "arch/arm64/layout.h"
+#include "vmm/core/kvm.h"
 
 enum { PHANDLE_GIC = 1, PHANDLE_MSI = 2, PHANDLE_CLOCK = 3 };
 
@@ -237,7 +238,7 @@ static void v2m(struct out *o, const struct fdt_desc *d)
 	u32(o, "phandle", PHANDLE_MSI);
 	flag(o, "msi-controller");
 	reg1(o, d->v2m, 4 * KIB);
-	u32(o, "arm,msi-base-spi", d->v2m_spi + 32);
+	u32(o, "arm,msi-base-spi", d->v2m_spi + FIRST_SPI);
 	u32(o, "arm,msi-num-spis", d->v2m_count);
 	end(o);
 }

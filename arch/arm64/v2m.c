@@ -13,8 +13,6 @@
 #define MSI_TYPER_BASE_SHIFT 16
 /* All other registers read as 0: MSI_IIDR (0xfcc) too, since drivers have work-arounds by implementer. */
 
-#define FIRST_SPI 32 /* its INTID */
-
 static uint64_t v2m_read(void *ctx, uint64_t off, unsigned len)
 {
 	const struct v2m *f = ctx;

@@ -53,7 +53,6 @@
 #define GITS_TRANSLATER 0x10040
 /* KVM's ITS: GITS_TYPER.Devbits and ID_bits say 16 each. */
 #define ITS_MAX_ID 0xffff
-#define FIRST_SPI 32 /* its INTID */
 
 /* Construction */
 

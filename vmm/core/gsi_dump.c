@@ -48,7 +48,7 @@ static const char *route_note(const struct msi_route *r)
 
 static void dump_spi(uint32_t spi, FILE *out)
 {
-	fprintf(out, "GSI %u -> SPI %u (INTID %u)", spi, spi, spi + 32);
+	fprintf(out, "GSI %u -> SPI %u (INTID %u)", spi, spi, spi + FIRST_SPI);
 }
 
 /* From the GSI, or what stands for it, to what takes the message. */
@@ -66,7 +66,7 @@ static void dump_message(const struct gsi_space *s, const struct msi_route *r, F
 		fputs("this program -> KVM_SIGNAL_MSI -> ", out);
 	fprintf(out, "MSI 0x%08llx data %u devid 0x%x -> ", (unsigned long long)msg->addr, msg->data, r->devid);
 	if (s->way == MSI_BY_SPI)
-		dump_spi(msg->data - 32, out);
+		dump_spi(msg->data - FIRST_SPI, out);
 	else
 		fputs("ITS", out);
 }
@@ -92,7 +92,7 @@ static void dump_other_spi(const struct gsi_space *s, uint32_t spi, FILE *out)
 		return;
 	fputs(r->label[0] ? r->label : "unnamed", out);
 	if (l->used) {
-		fprintf(out, " -> KVM_IRQ_LINE -> SPI %u (INTID %u), ", spi, spi + 32);
+		fprintf(out, " -> KVM_IRQ_LINE -> SPI %u (INTID %u), ", spi, spi + FIRST_SPI);
 		dump_line(l, out);
 	} else {
 		fputs(" -> ", out);

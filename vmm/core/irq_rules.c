@@ -11,6 +11,7 @@
 
 #include "vmm/core/gsi_internal.h"
 
+/* Not those of the code that is looked at. */
 #define GITS_TRANSLATER_OFF 0x10040
 #define V2M_SETSPI_OFF 0x40
 #define SPI_INTID 32

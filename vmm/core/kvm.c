@@ -14,7 +14,6 @@
 
 /* api.rst 4.1: type 0 means 40 bits, and is all there is without KVM_CAP_ARM_VM_IPA_SIZE. */
 #define DEFAULT_IPA_BITS 40
-#define INTID_FIRST_SPI 32
 
 static_assert(sizeof(struct kvm_irq_routing) == HYP_TABLE_SIZE, "what hyp_table_bytes() counts");
 static_assert(sizeof(struct kvm_irq_routing_entry) == HYP_ROUTE_SIZE, "what hyp_table_bytes() counts");
@@ -298,7 +297,7 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 {
 	struct kvm_irq_level line = {
 		.irq = (uint32_t)KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT |
-		       (spi + INTID_FIRST_SPI),
+		       (spi + FIRST_SPI),
 		.level = level,
 	};
 	int r = vm_ioctl(h, KVM_IRQ_LINE, &line);

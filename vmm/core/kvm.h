@@ -20,6 +20,8 @@
 
 struct hyp;
 
+#define FIRST_SPI 32 /* INTID of SPI 0: GICv3 architecture 2.2 */
+
 /*
  * Opens /dev/kvm and checks the API version. 0 and the descriptor, which is the caller's
  * until hyp_new() takes it. -ENOENT, -EACCES, -ENODEV (wrong version): all mean "no usable

@@ -141,7 +141,7 @@ static int make_gsis(struct machine *m, struct err *err)
 {
 	const struct plan *p = &m->plan;
 	struct gsi_cfg cfg = {
-		.nr_spis = p->nr_irqs - 32,
+		.nr_spis = p->nr_irqs - FIRST_SPI,
 		.max_routes = hyp_max_routes(m->hyp),
 		.model = p->its ? MSI_ITS : p->v2m ? MSI_V2M : MSI_NONE,
 		.mode = gsi_modes[m->cfg->irq_routing],

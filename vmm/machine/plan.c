@@ -17,6 +17,7 @@
 #include "arch/arm64/layout.h"
 #include "devices/pci/host.h"
 #include "devices/virtio/virtio_mmio.h"
+#include "vmm/core/kvm.h"
 #include "vmm/machine/plan.h"
 
 #define MIN_IPA_BITS 32    /* the least that KVM makes */
@@ -25,7 +26,6 @@
  * it, each entry of which it looks at when the VM ends: for a short life that costs more.
  */
 #define BEST_IPA_BITS 36
-#define SPI_BASE 32        /* INTID of SPI 0 */
 #define MIN_IRQS 64
 #define MAX_IRQS 992
 #define PAGE (4 * KIB)
@@ -38,7 +38,7 @@
 static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
 static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
 static_assert(LAYOUT_MAX_CPUS * STEAL_RECORD <= PLAN_STEAL_SIZE, "steal time records fit");
-static_assert(SPI_BASE + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
+static_assert(FIRST_SPI + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
 static_assert(LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= LAYOUT_SPI_V2M, "the frame's SPIs are nobody else's");
 static_assert(LAYOUT_V2M + 64 * KIB <= LAYOUT_GICR && LAYOUT_ITS + LAYOUT_ITS_SIZE <= LAYOUT_V2M, "the GIC's windows");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
@@ -199,9 +199,9 @@ static void plan_v2m(const struct config *c, struct plan *p)
 		return;
 	p->v2m_spi = LAYOUT_SPI_V2M;
 	p->v2m_count = (unsigned)align_up(vectors ? vectors : 1, 32);
-	if (p->v2m_count > MAX_IRQS - SPI_BASE - LAYOUT_SPI_V2M)
-		p->v2m_count = MAX_IRQS - SPI_BASE - LAYOUT_SPI_V2M;
-	p->nr_irqs = SPI_BASE + LAYOUT_SPI_V2M + p->v2m_count;
+	if (p->v2m_count > MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M)
+		p->v2m_count = MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M;
+	p->nr_irqs = FIRST_SPI + LAYOUT_SPI_V2M + p->v2m_count;
 }
 
 /*
@@ -267,7 +267,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 	}
 	p->nr_devs = c->nr_devices;
 	p->has_pci = nr_pci > 0;
-	p->nr_irqs = (unsigned)align_up(SPI_BASE + LAYOUT_SPI_VMMIO + nr_spis, 32);
+	p->nr_irqs = (unsigned)align_up(FIRST_SPI + LAYOUT_SPI_VMMIO + nr_spis, 32);
 	if (p->nr_irqs < MIN_IRQS)
 		p->nr_irqs = MIN_IRQS;
 	plan_v2m(c, p);
