@@ -26,9 +26,6 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/core/kvm.h"
 
-#define MIN_IRQS 64
-#define MAX_IRQS 992 /* the largest that KVM takes: 1024 would reach the special INTIDs */
-
 static int create_device(const struct hyp *h, uint32_t type, uint32_t flags, int *ret_fd)
 {
 	struct kvm_create_device cd = { .type = type, .flags = flags };
@@ -87,8 +84,9 @@ static int check_cfg(const struct gic_cfg *cfg, struct err *err)
 		return err_set(err, -EINVAL, "gic: a GICv2 has no ITS");
 	if (!cfg->nr_cpus || cfg->nr_cpus > (cfg->v2 ? LAYOUT_MAX_CPUS_V2 : LAYOUT_MAX_CPUS))
 		return err_set(err, -EINVAL, "gic: %u CPUs", cfg->nr_cpus);
-	if (cfg->nr_irqs < MIN_IRQS || cfg->nr_irqs > MAX_IRQS || cfg->nr_irqs % 32)
-		return err_set(err, -EINVAL, "gic: %u interrupts (64 to 992, in steps of 32)", cfg->nr_irqs);
+	if (cfg->nr_irqs < GIC_MIN_IRQS || cfg->nr_irqs > GIC_MAX_IRQS || cfg->nr_irqs % 32)
+		return err_set(err, -EINVAL, "gic: %u interrupts (%d to %d, in steps of 32)", cfg->nr_irqs,
+			       GIC_MIN_IRQS, GIC_MAX_IRQS);
 	for (unsigned i = 0; i < n; i++) {
 		int rc = check_window(&w[i], cfg->ipa_bits, err);
 

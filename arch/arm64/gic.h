@@ -29,12 +29,15 @@ void gic_probe(const struct hyp *h, struct gic_caps *ret_caps);
 /* Can guests have a GICv2? Some GICv3 hosts have what it takes. */
 bool gic_offers_v2(const struct hyp *h);
 
+#define GIC_MIN_IRQS 64
+#define GIC_MAX_IRQS 992 /* the largest that KVM takes: 1024 would reach the special INTIDs */
+
 struct gic_cfg {
 	bool v2;
 	gpa_t gicd, gicr, its;   /* 64 KiB aligned */
 	gpa_t gicc;              /* GICv2: the CPU interface, 64 KiB aligned; then no gicr and its */
 	unsigned nr_cpus;        /* vCPUs that exist already; at most 8 for a GICv2 */
-	unsigned nr_irqs;        /* INTIDs up to the last SPI: 64 to 992 in steps of 32 */
+	unsigned nr_irqs;        /* INTIDs up to the last SPI: GIC_MIN_IRQS to GIC_MAX_IRQS in steps of 32 */
 	bool has_its;
 	unsigned ipa_bits;       /* of the VM */
 };

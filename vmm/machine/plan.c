@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "arch/arm64/gic.h"
 #include "arch/arm64/layout.h"
 #include "devices/pci/host.h"
 #include "devices/virtio/virtio_mmio.h"
@@ -26,8 +27,6 @@
  * it, each entry of which it looks at when the VM ends: for a short life that costs more.
  */
 #define BEST_IPA_BITS 36
-#define MIN_IRQS 64
-#define MAX_IRQS 992
 #define PAGE (4 * KIB)
 #define STEAL_RECORD 64    /* bytes a CPU: Arm DEN0057, s3.2.2 */
 #define BEHIND_RAM (2 * PLAN_STEAL_SIZE) /* at most: the records, and what aligns them */
@@ -38,7 +37,7 @@
 static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
 static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
 static_assert(LAYOUT_MAX_CPUS * STEAL_RECORD <= PLAN_STEAL_SIZE, "steal time records fit");
-static_assert(FIRST_SPI + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= MAX_IRQS, "an SPI for every device");
+static_assert(FIRST_SPI + LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= GIC_MAX_IRQS, "an SPI for every device");
 static_assert(LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= LAYOUT_SPI_V2M, "the frame's SPIs are nobody else's");
 static_assert(LAYOUT_V2M + 64 * KIB <= LAYOUT_GICR && LAYOUT_ITS + LAYOUT_ITS_SIZE <= LAYOUT_V2M, "the GIC's windows");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
@@ -199,8 +198,8 @@ static void plan_v2m(const struct config *c, struct plan *p)
 		return;
 	p->v2m_spi = LAYOUT_SPI_V2M;
 	p->v2m_count = (unsigned)align_up(vectors ? vectors : 1, 32);
-	if (p->v2m_count > MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M)
-		p->v2m_count = MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M;
+	if (p->v2m_count > GIC_MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M)
+		p->v2m_count = GIC_MAX_IRQS - FIRST_SPI - LAYOUT_SPI_V2M;
 	p->nr_irqs = FIRST_SPI + LAYOUT_SPI_V2M + p->v2m_count;
 }
 
@@ -268,8 +267,8 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 	p->nr_devs = c->nr_devices;
 	p->has_pci = nr_pci > 0;
 	p->nr_irqs = (unsigned)align_up(FIRST_SPI + LAYOUT_SPI_VMMIO + nr_spis, 32);
-	if (p->nr_irqs < MIN_IRQS)
-		p->nr_irqs = MIN_IRQS;
+	if (p->nr_irqs < GIC_MIN_IRQS)
+		p->nr_irqs = GIC_MIN_IRQS;
 	plan_v2m(c, p);
 	return 0;
 }
