@@ -203,6 +203,11 @@ $(B)/boot-test: $(BT_SRCS:%.c=$(B)/$(COMPILER)/%.o)
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^
 $(VM_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/vm/%.o
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^ -lseccomp
+# Has parts of the program in it, so it is built as the program is.
+ROUTES      := tests/vm/routes.c tests/vm/its.c
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),$(ROUTES)))
+$(B)/routes: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(ROUTES) $(LIBC)) $(B)/$(COMPILER)/libmicrovm.a
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $(MUSL_BEGIN) $^ $(filter-out -pthread,$(LIBS)) $(MUSL_END)
 $(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
 	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
 # For the programs that ours is measured against: they use the C library that Debian's do.
@@ -222,7 +227,7 @@ $(B)/bare.Image: $(wildcard $(BARE)/*.[chS]) $(BARE)/image.ld $(TOOLCHAIN)
 		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/null.Image $(B)/nisv.Image $(B)/bare.Image
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/null.Image $(B)/nisv.Image $(B)/bare.Image
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long test-hosts
 deps-host: | $(TOOLCHAIN)

@@ -70,6 +70,12 @@ irq_commits()
 	echo "figure: $1 virtio-net-pci: $commits commits, $(counter 'table bytes') table bytes, $spis + $((3 * $1)) routes"
 }
 
+# irq_full_table CYCLES: the GSI space on the kernel's table, to the last entry and back (routes.c)
+irq_full_table()
+{
+	timeout 600 ./routes "$1"
+}
+
 irq_every_spi()
 {
 	make_tap tap0
