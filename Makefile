@@ -124,7 +124,7 @@ $(eval $(call archive,$(COMPILER),libmicrovm,$(filter-out $(MAIN) $(LIBC),$(SRCS
 
 $(B)/$(COMPILER)/microvm: $(B)/$(COMPILER)/$(MAIN:.c=.o) $(B)/$(COMPILER)/$(LIBC:.c=.o) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
 	@echo "  LD      $@"
-	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -o $@ $(MUSL_BEGIN) $(filter-out %.ld,$^) $(filter-out -pthread,$(LIBS)) $(MUSL_END)
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -Wl,-Map,$@.map -o $@ $(MUSL_BEGIN) $(filter-out %.ld,$^) $(filter-out -pthread,$(LIBS)) $(MUSL_END)
 
 # Changes when the other compiler's program is wanted, whichever of the two is older.
 $(B)/compiler: FORCE
