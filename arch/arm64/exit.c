@@ -176,7 +176,7 @@ void exit_decode_errno(const struct kvm_run *run, int errnum, struct vcpu_exit *
 		fail(ret_x, "KVM_RUN: a page of the guest's memory is broken (hardware error)");
 		return;
 	case EFAULT:
-		fail(ret_x, "KVM_RUN: the host could not provide a page of the guest's memory%s",
+		fail(ret_x, "KVM_RUN: the host could not provide a page of the guest's memory, or carry out its access to a device's%s",
 		     run->exit_reason == KVM_EXIT_MEMORY_FAULT ? " (memory fault)" : "");
 		return;
 	default:

@@ -19,7 +19,8 @@
  * The end of the device. The kernel signals one eventfd when the host wants it back (unbind, hot
  * unplug) and waits until we close it, another when it has broken down. Either ends the VM.
  *
- * Locks: @lock, then the gsi space's. The pci_dev's is never taken under @lock.
+ * Locks: @lock, then the pci_dev's or the gsi space's. Registers are read under @lock, so that of two
+ * CPUs that write one the last one's bits are the device's too.
  */
 #include "devices/vfio/pass.h"
 
@@ -182,20 +183,19 @@ static void cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t va
 
 static void take_command(struct pass *p)
 {
-	uint16_t cmd = pci_dev_get16(&p->dev, PCI_COMMAND);
+	uint16_t cmd;
 
-	write_command(p, cmd);
 	pthread_mutex_lock(&p->lock);
+	cmd = pci_dev_get16(&p->dev, PCI_COMMAND);
+	write_command(p, cmd);
 	pass_irq_bus_master(&p->irq, cmd & PCI_COMMAND_MASTER);
 	pthread_mutex_unlock(&p->lock);
 }
 
 static void take_msix(struct pass *p)
 {
-	uint16_t control = pci_dev_get16(&p->dev, p->cfg.msix_cap + PCI_MSIX_FLAGS);
-
 	pthread_mutex_lock(&p->lock);
-	pass_irq_msix_control(&p->irq, control);
+	pass_irq_msix_control(&p->irq, pci_dev_get16(&p->dev, p->cfg.msix_cap + PCI_MSIX_FLAGS));
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -204,9 +204,9 @@ static void take_msi(struct pass *p)
 	uint8_t cfg[PCI_CFG_SIZE];
 	struct msi_state s;
 
+	pthread_mutex_lock(&p->lock);
 	pci_dev_peek(&p->dev, 0, cfg, sizeof(cfg));
 	s = pcicfg_msi(&p->cfg, cfg);
-	pthread_mutex_lock(&p->lock);
 	pass_irq_msi(&p->irq, s);
 	pthread_mutex_unlock(&p->lock);
 }

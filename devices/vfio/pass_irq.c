@@ -113,12 +113,20 @@ void pass_irq_fini(struct pass_irq *q)
 
 /* Registers */
 
+/* What failed is tried again once the guest has switched it off: also where there is no line to go back to. */
+static void chosen_anew(struct pass_irq *q, enum pass_kind kind, bool on)
+{
+	if (!on && q->failed == kind)
+		q->failed = PASS_NONE;
+}
+
 void pass_irq_msix_control(struct pass_irq *q, uint16_t control)
 {
 	if (!q->msix)
 		return;
 	msix_ctrl_write(q->msix, control);
 	q->msix_on = control & PCI_MSIX_FLAGS_ENABLE;
+	chosen_anew(q, PASS_MSIX, q->msix_on);
 }
 
 void pass_irq_msi(struct pass_irq *q, struct msi_state s)
@@ -136,6 +144,7 @@ void pass_irq_msi(struct pass_irq *q, struct msi_state s)
 	}
 	msix_ctrl_write(q->msi, s.enabled ? PCI_MSIX_FLAGS_ENABLE : 0);
 	q->msi_on = s.enabled;
+	chosen_anew(q, PASS_MSI, s.enabled);
 	q->msi_count = s.count;
 }
 

@@ -602,6 +602,23 @@ START_TEST(test_pass_random_accesses)
 }
 END_TEST
 
+/* A function without a pin, as a VF is, has no line to go back to in between. */
+START_TEST(test_pass_without_a_line_msix_is_tried_again)
+{
+	hd->config[PCI_INTERRUPT_PIN] = 0;
+	hd->nr_irqs[HOSTDEV_INTX] = 0;
+	bring_up();
+	place();
+	hd->fail_irqs = -ENOSPC;
+	msix_up();
+	ck_assert_uint_eq(hd->nr_fds[HOSTDEV_MSIX], 0);
+	wr(MSIX_CAP + 2, 2, 0);
+	wr(EXP_CAP + PCI_EXP_DEVCTL, 2, PCI_EXP_DEVCTL_BCR_FLR);
+	msix_up();
+	ck_assert_uint_eq(hd->nr_fds[HOSTDEV_MSIX], NVEC);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pass");
@@ -626,6 +643,7 @@ int main(void)
 	tcase_add_test(t, test_pass_the_host_takes_it_back);
 	tcase_add_test(t, test_pass_dump_names_kind_and_bars);
 	tcase_add_test(t, test_pass_random_accesses);
+	tcase_add_test(t, test_pass_without_a_line_msix_is_tried_again);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

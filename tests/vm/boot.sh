@@ -78,6 +78,18 @@ end_result()
 	grep -q 'init: up' result.json || fail "no console lines"
 }
 
+# The console's file may not grow: what does not fit is lost, the guest goes on.
+end_file_limit()
+{
+	( ulimit -f 8; timeout 60 $M --kernel Image --initrd initrd.tiny --console file=out --result result.json ) 2>err ||
+		fail "status $?: $(cat err)"
+	cat result.json
+	[ "$(result reason result.json)" = poweroff ] || fail "reason"
+	[ "$(stat -c %s out)" -le 8192 ] && [ -s out ] || fail "the file has $(stat -c %s out) bytes"
+	grep -q 'init: up' result.json && fail "all of the console fitted"
+	return 0
+}
+
 dtb_checks()
 {
 	command -v dtc >/dev/null || skip "dtc is not on this machine"

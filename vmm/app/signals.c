@@ -31,6 +31,7 @@ void signals_block(void)
 
 	handled(&set);
 	sigaddset(&set, SIGPIPE);
+	sigaddset(&set, SIGXFSZ);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 

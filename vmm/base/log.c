@@ -65,7 +65,7 @@ static bool put_line(const char *line, size_t len, int wait_ms)
 		return false;
 	do {
 		n = write(log_fd, line, len);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && errno == EINTR && has_room(0)); /* the room may be another's by now: who stops us must not wait for it */
 	return true;
 }
 
