@@ -45,7 +45,10 @@ unsigned hostdev_nr_irqs(int fd, enum hostdev_irq irq);
  * -EINVAL: another kind is in use.
  */
 int hostdev_set_irqs(int fd, enum hostdev_irq irq, const int *fds, unsigned n);
-/* INTx: a signal on eventfd @unmask lets the line interrupt again. After hostdev_set_irqs(). */
+/*
+ * INTx: a signal on eventfd @unmask, which stays the caller's, lets the line interrupt again, until
+ * hostdev_set_irqs() with none. -EINVAL: before hostdev_set_irqs(); -EBUSY: there is one already; -ENOMEM.
+ */
 int hostdev_set_unmask(int fd, int unmask);
 
 /* @len bytes at @off of region @r. -EIO: the device or the kernel does not answer there, or not all of it. */
@@ -58,6 +61,7 @@ int hostdev_write(int fd, const struct hostdev_region *r, uint64_t off, const vo
 void *hostdev_map(int fd, const struct hostdev_region *r, struct slice s);
 void hostdev_unmap(void *p, struct slice s);
 
+/* For a device that hostdev_info() says can be reset. -EAGAIN: busy elsewhere in the kernel; -EINVAL: it cannot be. */
 int hostdev_reset(int fd);
 
 #endif

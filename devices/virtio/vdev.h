@@ -25,7 +25,7 @@
 
 struct vdev;
 
-/* The two ways to tell the driver something, given by the transport. */
+/* What a device has of its transport: two ways to tell the driver something, and what goes with them. */
 struct vdev_irq {
 	void (*queue)(void *t, unsigned q);  /* used buffers in queue @q. Any thread. */
 	void (*config)(void *t);             /* the configuration changed; also NEEDS_RESET. Any thread. */
@@ -168,6 +168,7 @@ enum vdev_area { VDEV_DESC, VDEV_AVAIL, VDEV_USED };
 void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool high, uint32_t bits);
 /* Ignored from DRIVER_OK to reset. */
 void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
+/* The eventfd of queue @q, which must exist; borrowed, good until vdev_fini(). */
 int vdev_kick_fd(const struct vdev *v, unsigned q);
 /* For dumps; @cap bytes at @buf, NUL-terminated. */
 void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap);
@@ -176,6 +177,7 @@ void vdev_notify(struct vdev *v, unsigned q);
 /* Any offset and length; beyond config_len reads as 0, writes vanish. Values little-endian. */
 uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len);
 void vdev_config_write(struct vdev *v, uint64_t off, unsigned len, uint64_t val);
+/* Counts vdev_config_changed(): another one means that what was read before may be torn (s2.5.1). Any thread. */
 uint32_t vdev_config_gen(struct vdev *v);
 
 /* For devices. */

@@ -74,6 +74,7 @@ const struct option *options_find(const char *name);
 /* A copy of @text that lives as long as @o, or NULL. */
 char *options_keep(struct options *o, const char *text);
 
+/* What --help prints, made of the tables. Errors are left in @out (ferror()). */
 void options_usage(FILE *out);
 
 #endif

@@ -34,6 +34,7 @@ int hyp_open_dev(int *ret_fd, struct err *err);
  * @kvm_fd in any case. -EINVAL if the host cannot do that many bits, -ENOMEM, -EMFILE.
  */
 int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err);
+/* Closes /dev/kvm and the VM; vCPUs and devices made of it are closed by their owners. NULL is fine. */
 void hyp_free(struct hyp *h);
 
 int hyp_kvm_fd(const struct hyp *h); /* borrowed */
@@ -107,12 +108,13 @@ int hyp_ioeventfd_detach(struct hyp *h, int fd, gpa_t gpa, unsigned len, int64_t
 int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid, uint32_t devid);
 
 /*
- * Tells KVM of VFIO group @group_fd (KVM_DEV_VFIO_FILE_ADD): drivers of devices look for their VM when
- * they are opened, so before that. -ENODEV: a kernel whose KVM knows nothing of VFIO; it goes without.
+ * Tells KVM of VFIO group @group_fd (KVM_DEV_VFIO_GROUP_ADD): drivers of devices look for their VM when
+ * they are opened, so before that. Once more is fine; the group stays the caller's. -ENODEV: a kernel
+ * whose KVM knows nothing of VFIO; it goes without.
  */
 int hyp_join_vfio(struct hyp *h, int group_fd);
 
-/* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. */
+/* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. -EINVAL: no such SPI; -ENXIO: no interrupt controller. */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 
 /* Who looks on: each function is called after the call of its name, by the same thread, with what was asked and answered. */

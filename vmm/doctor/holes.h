@@ -61,6 +61,7 @@ enum hole_state hole_judge(const struct hole *h, struct kernel_version v, bool k
 const struct kernel_version *hole_fix_for(const struct hole *h, struct kernel_version v);
 /* "ITS", for people and machines. */
 const char *hole_area_name(enum hole_area area);
+/* "fixed", for people and machines. Static, as are the other two. */
 const char *hole_state_name(enum hole_state state);
 /* How to do without that part: "--irqchip gicv3". */
 const char *hole_area_without(enum hole_area area);
