@@ -61,7 +61,7 @@ const struct option *options_table(size_t *ret_n);
  * the parsing. @argv must live as long as @o. -EINVAL, -EOPNOTSUPP, -ENOMEM with a sentence.
  */
 int options_parse(struct options *o, int argc, const char *const argv[], struct err *err);
-/* Gives back what options_parse() allocated; @o->config is void after it. */
+/* Gives back what options_parse() allocated; @o->config is void after it. For tests: the program keeps it to its end. */
 void options_free(struct options *o);
 
 /* For config_json.c: one option by name, as if it stood on the command line. @value may be NULL. */

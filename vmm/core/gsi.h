@@ -156,6 +156,7 @@ struct gsi_stats {
 	uint64_t replays;         /* attaches that found a signal waiting */
 	uint64_t commit_ns, last_commit_ns, max_commit_ns; /* of KVM_SET_GSI_ROUTING, where it succeeded; the first: all together */
 };
+/* For tests; people have the dump. */
 void gsi_get_stats(struct gsi_space *s, struct gsi_stats *ret_stats);
 /*
  * Prints the way of every interrupt, a line each: what raises it, the eventfd, the GSI, and what that is in the guest; then

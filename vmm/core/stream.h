@@ -39,7 +39,7 @@ void stream_free(struct stream *s);
  * gone for good takes everything. Never calls the room listener itself.
  */
 size_t stream_write(struct stream *s, const void *buf, size_t len);
-/* Room in the output ring, in bytes. Any thread. */
+/* Room in the output ring, in bytes. Any thread. For tests. */
 size_t stream_room(struct stream *s);
 /* Called on the loop when there is room worth it after a short stream_write(). One listener; set before the first write. */
 void stream_on_room(struct stream *s, void (*room)(void *ctx), void *ctx);
