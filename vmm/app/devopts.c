@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vmm/app/values.h"
 #include "vmm/base/pciaddr.h"
 
-static const struct choice transports[] = {
+const struct choice devopt_transports[] = {
 	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
 };
+
 static const struct choice tristates[] = {
 	{ "auto", TRI_AUTO }, { "on", TRI_ON }, { "off", TRI_OFF }, { NULL, 0 },
 };
@@ -39,7 +39,7 @@ static int set_id(struct dev_config *d, const char *what, const char *value, str
 
 static int set_transport(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	int v, ret = value_choice(what, value, transports, &v, err);
+	int v, ret = value_choice(what, value, devopt_transports, &v, err);
 
 	if (!ret)
 		d->transport = (enum transport)v;

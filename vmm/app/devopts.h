@@ -11,6 +11,7 @@
 #ifndef VMM_APP_DEVOPTS_H
 #define VMM_APP_DEVOPTS_H
 
+#include "vmm/app/values.h"
 #include "vmm/base/err.h"
 #include "vmm/machine/config.h"
 
@@ -43,6 +44,7 @@ struct devopt_kind {
 
 extern const struct devopt_kind devopt_net, devopt_vfio;
 extern const struct devopt_key devopt_common[];
+extern const struct choice devopt_transports[]; /* enum transport; --transport's too */
 
 /*
  * Cuts @text at its commas, in place, into at most @cap pairs that point into it.

@@ -26,9 +26,6 @@ struct option_text {
 	char text[];
 };
 
-static const struct choice transports[] = {
-	{ "auto", TRANSPORT_AUTO }, { "pci", TRANSPORT_PCI }, { "mmio", TRANSPORT_MMIO }, { NULL, 0 },
-};
 static const struct choice irqchips[] = {
 	{ "auto", IRQCHIP_AUTO }, { "gicv3-its", IRQCHIP_GICV3_ITS }, { "gicv3", IRQCHIP_GICV3 },
 	{ "gicv2m", IRQCHIP_GICV2M }, { "gicv2", IRQCHIP_GICV2 }, { NULL, 0 },
@@ -140,7 +137,7 @@ static int set_console(struct options *o, const char *value, struct err *err)
 
 static int set_transport(struct options *o, const char *value, struct err *err)
 {
-	int v, ret = value_choice("--transport", value, transports, &v, err);
+	int v, ret = value_choice("--transport", value, devopt_transports, &v, err);
 
 	if (!ret)
 		o->config.transport = (enum transport)v;
