@@ -483,6 +483,7 @@ static void check_source(const struct msix *m, const struct msix_source *s, bool
 		src.entry_masked = msix_table_read(m, (uint64_t)s->vector * MSIX_ENTRY_SIZE + 12, 4) & MSIX_ENTRY_MASKED;
 		src.addr = entry_addr(e);
 		src.data = e->data;
+		src.strays = s->irqfd.hop && !msi_route_makes(s->irqfd.hop, src.addr, src.data);
 		src.pending = msix_pba_read(m, s->vector / 64 * 8, 8) & BIT64(s->vector % 64);
 	}
 	irq_check_source(m->space, &src, settled);

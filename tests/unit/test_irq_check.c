@@ -225,6 +225,17 @@ START_TEST(test_irq_rules_v5_what_may_not_deliver)
 }
 END_TEST
 
+START_TEST(test_irq_rules_v5_hop_of_another_message)
+{
+	struct irq_source src = good_source();
+
+	src.hopping = true;
+	expect(irq_v5_source(&rec, &src, &why), NULL);
+	src.strays = true;
+	expect(irq_v5_source(&rec, &src, &why), "V5");
+}
+END_TEST
+
 START_TEST(test_irq_rules_v5_another_message)
 {
 	struct hyp_route t[ROUTES];
@@ -557,6 +568,7 @@ int main(void)
 	tcase_add_test(t, test_irq_rules_v3_attachments);
 	tcase_add_test(t, test_irq_rules_v4_needless_tables);
 	tcase_add_loop_test(t, test_irq_rules_v5_what_may_not_deliver, 0, 7);
+	tcase_add_test(t, test_irq_rules_v5_hop_of_another_message);
 	tcase_add_test(t, test_irq_rules_v5_another_message);
 	tcase_add_test(t, test_irq_rules_v6_what_may_deliver);
 	tcase_add_test(t, test_irq_rules_v8_arguments);

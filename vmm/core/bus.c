@@ -15,8 +15,8 @@
 #include "vmm/base/checked.h"
 #include "vmm/base/obj.h"
 
-/* Devices of a full machine: each virtio-mmio slot, each PCI function with up to three BARs, UART, RTC, ECAM. */
-#define BUS_MAX_RANGES 256
+/* Devices of a full machine: each virtio-mmio slot, each PCI function with up to six BARs, UART, RTC, ECAM. */
+#define BUS_MAX_RANGES 512
 
 struct bus_range {
 	gpa_t gpa;

@@ -365,6 +365,17 @@ bool msi_route_live(const struct msi_route *r)
 	return live;
 }
 
+bool msi_route_makes(const struct msi_route *r, uint64_t addr, uint32_t data)
+{
+	const struct gsi_message m = { .addr = addr, .data = data, .valid = true };
+	bool same;
+
+	pthread_mutex_lock(&r->space->lock);
+	same = gsi_same_message(&r->live, &m);
+	pthread_mutex_unlock(&r->space->lock);
+	return same;
+}
+
 uint32_t msi_route_gsi(const struct msi_route *r)
 {
 	uint32_t gsi = number_of(r);

@@ -109,6 +109,8 @@ void msi_route_free(struct msi_route *r);
 int msi_route_stage(struct msi_route *r, uint64_t addr, uint32_t data);
 /* The staged message is deliverable, and committed as it stands. */
 bool msi_route_live(const struct msi_route *r);
+/* Its live message is this one: for irq_check.h. */
+bool msi_route_makes(const struct msi_route *r, uint64_t addr, uint32_t data);
 /* What an irqfd is attached to for it: its own GSI; for MSI_BY_SPI the SPI that the live message names (0: none is live). */
 uint32_t msi_route_gsi(const struct msi_route *r);
 /*

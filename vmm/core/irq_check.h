@@ -48,7 +48,8 @@ struct irq_source {
 	uint64_t addr;             /* the vector's entry */
 	uint32_t data;
 	uint32_t devid;            /* the function's */
-	bool hopping;              /* the loop takes its signals (MSI_BY_SIGNAL) */
+	bool hopping;              /* the loop takes its signals (MSI_BY_SIGNAL)... */
+	bool strays;               /* ...and would make another message of them than the vector's */
 	bool pending;              /* its vector's bit, as the guest would read it */
 };
 

@@ -371,6 +371,9 @@ int irq_v5_source(const struct irq_record *r, const struct irq_source *src, stru
 	if (!irq_may_deliver(&r->cfg, src))
 		return err_set(why, -EPROTO, "V5: %s %s %s, and its eventfd %d is attached", src->device, src->name,
 			       reason(src), src->fd);
+	if (src->strays)
+		return err_set(why, -EPROTO, "V5: %s %s has data %u, and the loop would signal another message", src->device,
+			       src->name, src->data);
 	if (told && (told->gsi >= r->cfg.max_routes || !sends(r, told->gsi, src)))
 		return err_set(why, -EPROTO, "V5: %s %s has data %u, and eventfd %d is attached to GSI %u, which sends another",
 			       src->device, src->name, src->data, src->fd, told->gsi);
