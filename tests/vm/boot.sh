@@ -62,10 +62,7 @@ end_sigterm()
 	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=hang" >out 2>err &
 	pid=$!
 	wait_for out 'init: up'
-	kill -TERM $pid
-	wait $pid
-	got=$?
-	[ $got = 143 ] || fail "status $got"
+	end_guest
 }
 
 end_result()
@@ -128,8 +125,7 @@ idle_cpu()
 	sleep 2
 	after=$(loop_wakeups)
 	all_after=$(awk '{print $14 + $15}' /proc/$pid/stat)
-	kill -TERM $pid
-	wait $pid
+	end_guest
 	echo "figure: idle guest, 2 s: $((after - before)) wake-ups of the event loop, $(((all_after - all_before) * 10)) ms of CPU, the guest's included"
 	[ $((after - before)) -le 6 ] || fail "the event loop woke up $((after - before)) times"
 }

@@ -10,12 +10,6 @@ start_guest()
 	pid=$!
 }
 
-end_guest()
-{
-	kill -TERM $pid 2>/dev/null
-	wait $pid
-}
-
 commits()
 {
 	sed -n 's/.*commits \([0-9]*\).*/\1/p' "$1" | tail -n 1
@@ -25,12 +19,6 @@ commits()
 counter()
 {
 	grep -o "$1 [0-9,]*" log | tail -n 1 | tr -cd 0-9
-}
-
-# The last dump in a log, without what comes before it.
-last_dump()
-{
-	awk '/gsi 0 / { n = 0 } { line[n++] = $0 } END { for (i = 0; i < n; i++) print line[i] }' "$1"
 }
 
 irq_one_commit()

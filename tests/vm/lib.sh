@@ -116,6 +116,15 @@ wait_for()
 	done
 }
 
+# end_guest [STDERR-FILE]: $pid, by SIGTERM. What --irq-check finds at the end makes another status of it.
+end_guest()
+{
+	kill -TERM $pid 2>/dev/null
+	wait $pid
+	got=$?
+	[ $got = 143 ] || fail "status $got, not 143: $(cat "${1:-err}")"
+}
+
 # dump PID LOG: asks a running monitor for its table and waits for it
 dump()
 {

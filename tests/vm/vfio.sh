@@ -142,11 +142,9 @@ vfio_refusals()
 	bind "$device" vfio-pci
 
 	start_guest log "tiny=sleep:100" --initrd initrd.tiny --vfio "$device"
-	first=$pid
 	wait_for out 'init: up'
 	expect_error 125 'group [0-9]* is in use already' $M --kernel null.Image --vfio "$device"
-	kill -TERM "$first"
-	wait "$first"
+	end_guest log
 	timeout 20 $M --kernel null.Image --vfio "$device" || fail "it cannot be had again"
 }
 
