@@ -70,9 +70,12 @@ bad_taps()
 	expect_error 125 'lo' $M --kernel Image --net lo
 	make_tap tap0
 	expect_error 125 'queues' $M --kernel Image --net tap0,queues=2
-	./with-tap tap0 7 sh -c 'sleep 3' &
-	usleep 500000
+	mkdir work
+	mkfifo work/end
+	timeout 120 ./with-tap tap0 7 sh -c 'echo >work/held; read -r line <work/end' &
+	wait_for work/held '^'
 	expect_error 125 'tap0.*busy' $M --kernel Image --net tap0
+	echo >work/end
 	wait
 	ip tuntap add tap1 mode tap vnet_hdr multi_queue
 	expect_error 125 'multi_queue|queues' $M --kernel Image --net tap1
