@@ -29,14 +29,20 @@ boot_gz()
 	return $status
 }
 
+# one_stream FILE: what Debian's kernel printed on its two consoles, with initrd.stock and t=clean
+one_stream()
+{
+	grep -q 'Booting Linux on physical CPU' "$1" || fail "no early lines: $(head -n 3 "$1")"
+	twice=$(tr -d '\r' <"$1" | grep -E '^\[ +[0-9]+\.[0-9]+\] .{20}' | sort | uniq -d)
+	[ -z "$twice" ] || fail "shown twice: $twice"
+	grep -q 'guest: clean status 0' "$1" || fail "the guest's own lines are missing: $(tail -n 5 "$1")"
+}
+
 # Debian's kernel speaks on the UART first and replays its log on hvc0: each line is shown once.
 boot_stock_console()
 {
 	timeout 100 $M --kernel Image.stock --initrd initrd.stock --cmdline 't=clean' >out 2>err || fail "status $?: $(cat err)"
-	grep -q 'Booting Linux on physical CPU' out || fail "no early lines: $(head -n 3 out)"
-	twice=$(tr -d '\r' <out | grep -E '^\[ +[0-9]+\.[0-9]+\] .{20}' | sort | uniq -d)
-	[ -z "$twice" ] || fail "shown twice: $twice"
-	grep -q 'guest: clean status 0' out || fail "the guest's own lines are missing: $(tail -n 5 out)"
+	one_stream out
 }
 
 # end_status CMDLINE STATUS

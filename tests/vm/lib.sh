@@ -8,6 +8,9 @@ M=./microvm-checked
 printf '#!/bin/sh\nexec %s/microvm --irq-check "$@"\n' "$PWD" >$M && chmod +x $M
 export MICROVM=$M
 BOOT="./boot-test --timeout 120s"
+# The smallest Linux guest's options, and before a command: a user who may have one process, of one thread
+tiny='--kernel Image --initrd initrd.tiny --cmdline quiet'
+no_threads='setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all prlimit --nproc=1'
 
 uptime_ms()
 {

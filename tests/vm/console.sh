@@ -1,0 +1,214 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2086 # options of several words
+# What a user of a terminal sees and is left with, the console's other ends, and what else is read and written.
+
+# on_terminal COMMAND...: in the background on a terminal of its own, words without spaces. What it shows is the file
+# out, what is written to descriptor 9 are its keys; in the folder work are its pid, its status, the terminal's name and
+# the terminal's modes before and after.
+on_terminal()
+{
+	command -v script >/dev/null || skip "script is not on this machine"
+	mkdir work
+	mkfifo work/keys
+	# stty asks standard output for a window's size, and complains
+	cat >work/session <<-END
+		tty >work/tty
+		stty -a >work/before 2>/dev/null
+		sh -c 'echo \$\$ >work/pid; exec $*'
+		echo \$? >work/status
+		stty -a >work/after 2>/dev/null
+	END
+	exec 9<>work/keys
+	script -q -c 'sh work/session' /dev/null <work/keys >out 2>err &
+	session=$!
+	wait_for work/pid .
+	pid=$(cat work/pid)
+}
+
+# terminal_is raw|cooked: now, or soon
+terminal_is()
+{
+	minus=
+	[ "$1" = cooked ] || minus=-
+	i=0
+	until stty -F "$(cat work/tty)" -a 2>/dev/null | grep -Eq -- "(^|[ ;])${minus}icanon"; do
+		i=$((i + 1))
+		[ $i -lt 200 ] || fail "the terminal is not $1: $(stty -F "$(cat work/tty)" -a)"
+		usleep 50000
+	done
+}
+
+# left_as_it_was STATUS: the program has ended with it, and the terminal's modes are what they were
+left_as_it_was()
+{
+	wait "$session"
+	exec 9>&-
+	sed 's/^/shown: /' out
+	[ "$(cat work/status)" = "$1" ] || fail "status $(cat work/status), not $1"
+	grep -q icanon work/before || fail "no modes: $(cat work/before)"
+	cmp -s work/before work/after || fail "the terminal's modes: $(diff work/before work/after)"
+}
+
+# Ctrl-A h lists the keys, Ctrl-A x ends the VM; what else is typed is the guest's.
+term_keys()
+{
+	on_terminal $M --kernel Image --initrd initrd.test --cmdline quiet --cmdline t=shell
+	wait_for out 'tests are in /t'
+	terminal_is raw
+	# to be seen in what the guest prints, not in the echo
+	printf 'echo typed-$((6 * 7))\r' >&9
+	wait_for out 'typed-42'
+	printf '\001h' >&9
+	wait_for out 'Ctrl-A x .*end'
+	printf '\001x' >&9
+	left_as_it_was 130
+}
+
+# term_restored WAY STATUS: the terminal was raw, and is not any more, whichever way (or signal) the VM ended by
+term_restored()
+{
+	case $1 in
+	poweroff) on_terminal $M $tiny --cmdline tiny=sleep:4 ;;
+	*) on_terminal $M $tiny --cmdline tiny=hang ;;
+	esac
+	# at once: one of them ends by itself
+	terminal_is raw
+	wait_for out 'init: up'
+	[ "$1" = poweroff ] || kill "-$1" "$pid"
+	left_as_it_was "$2"
+}
+
+# Ctrl-Z is the guest's; a SIGTSTP from elsewhere gives the terminal back until SIGCONT.
+term_stopped()
+{
+	on_terminal $M $tiny --cmdline tiny=hang
+	wait_for out 'init: up'
+	terminal_is raw
+	kill -TSTP "$pid"
+	terminal_is cooked
+	wait_for "/proc/$pid/status" 'State:.*stopped'
+	kill -CONT "$pid"
+	terminal_is raw
+	printf '\001x' >&9
+	left_as_it_was 130
+}
+
+# A start that fails before anything was opened, and one that fails as late as can be, with the terminal raw already
+term_start_fails()
+{
+	on_terminal $M --kernel nothere
+	left_as_it_was 125
+	grep -q "^microvm: .*nothere" out || fail "not said: $(cat out)"
+}
+
+term_start_fails_late()
+{
+	only_in_the_emulated_host
+	chmod 666 /dev/kvm
+	( on_terminal $no_threads $M $tiny --cpus 2
+	  left_as_it_was 125
+	  # a line of its own: the terminal was not raw any more
+	  grep -Eq "^microvm: .*threads.*$(printf '\r')\$" out || fail "not said: $(cat out)" )
+	status=$?
+	chmod 600 /dev/kvm
+	return $status
+}
+
+# Each line of a dump begins where lines begin, though the terminal is raw before and after.
+term_dump()
+{
+	on_terminal $M $tiny --cmdline tiny=hang
+	wait_for out 'init: up'
+	terminal_is raw
+	kill -USR1 "$pid"
+	wait_for out 'cpus 1, KVM_RUN exits'
+	terminal_is raw
+	printf '\001x' >&9
+	left_as_it_was 130
+	cr=$(printf '\r')
+	lines=$(sed -n '/microvm: /,/KVM_RUN exits/p' out)
+	echo "$lines" | grep -q '^microvm: uart -> ' || fail "no dump"
+	[ "$(echo "$lines" | wc -l)" -ge 8 ] || fail "few lines"
+	bad=$(echo "$lines" | grep -Ev "^microvm: [ -~]*$cr\$")
+	[ -z "$bad" ] || fail "not readable: $bad"
+}
+
+# --console file=PATH: what boot_stock_console sees on standard output, in place of what the file held
+console_file()
+{
+	mkdir work
+	yes 'what was there' | head -n 20000 >work/console
+	timeout 100 $M --kernel Image.stock --initrd initrd.stock --cmdline 't=clean' --console file=work/console >out 2>err ||
+		fail "status $?: $(cat err)"
+	[ ! -s out ] || fail "standard output: $(head -c 200 out)"
+	[ ! -s err ] || fail "standard error: $(head -c 200 err)"
+	one_stream work/console
+	! grep -q 'what was there' work/console || fail "the file was not cut"
+}
+
+# --console none: the guest speaks to nobody, and nothing is read
+console_none()
+{
+	mkdir work
+	echo 'not read' >work/input
+	exec 8<work/input
+	timeout 60 $M $tiny --console none --result result.json >out 2>err <&8 || fail "status $?: $(cat err)"
+	read -r line <&8
+	[ "$line" = 'not read' ] || fail "standard input was read"
+	[ ! -s out ] || fail "standard output: $(head -c 200 out)"
+	[ ! -s err ] || fail "standard error: $(head -c 200 err)"
+	[ "$(result reason result.json)" = poweroff ] || fail "$(cat result.json)"
+}
+
+# --config: the tree is the same as with options (but for the seeds), and once more is a repeat
+config_same()
+{
+	make_tap tap0
+	mkdir work
+	cat >work/config.json <<-'END'
+		{
+			"kernel": "Image", "cmdline": ["quiet", "tiny=reboot"], "cpus": 3, "memory": "320M",
+			"net": [{"tap": "tap0", "transport": "mmio", "vhost": false}], "irqchip": "gicv3",
+			"dry-run": true, "dump-dtb": "work/config.dtb"
+		}
+	END
+	$M --config work/config.json >out 2>err || fail "status $?: $(cat err)"
+	$M --kernel Image --cmdline quiet --cmdline tiny=reboot --cpus 3 --memory 320M --irqchip gicv3 \
+		--net tap0,transport=mmio,vhost=off --dry-run --dump-dtb work/options.dtb >out 2>err || fail "status $?: $(cat err)"
+	command -v dtc >/dev/null || skip "dtc is not on this machine"
+	for i in config options; do
+		dtc -I dtb -O dts "work/$i.dtb" 2>/dev/null | grep -Ev 'kaslr-seed|rng-seed' >work/$i.dts
+	done
+	cmp work/config.dts work/options.dts || fail "$(diff work/config.dts work/options.dts)"
+	grep -q 'tiny=reboot' work/config.dts || fail "no command line in it"
+	expect_error 125 'cpus: given twice' $M --config work/config.json --cpus 3
+	echo '{"kernel": "Image", "initrd": "initrd.tiny", "cmdline": "quiet tiny=reboot"}' >work/config.json
+	timeout 60 $M --config work/config.json >out 2>err
+	status=$?
+	[ $status = 122 ] || fail "status $status: $(cat err)"
+	expect_error 125 'kernel' $M --config work/config.json --kernel Image
+}
+
+# Each line of the log is a JSON object of its own, whatever it quotes.
+log_json()
+{
+	start_guest log 'tiny=hang' --initrd initrd.tiny --log-format json
+	wait_for out 'init: up'
+	dump $pid log
+	end_guest
+	$M --kernel 'no"such\file' --log more --log-format json 2>err >&2
+	[ $? = 125 ] || fail "status: $(cat err)"
+	cat more >>log
+	rm more
+	cat log
+	[ "$(wc -l <log)" -ge 9 ] || fail "few lines"
+	bad=$(grep -Ev '^\{"time":[0-9]+\.[0-9]{6},"level":"(error|warn|info|debug)","message":"([^"\\]|\\["\\])*"\}$' log)
+	[ -z "$bad" ] || fail "not of the form: $bad"
+	grep -q '"message":".*no\\"such\\\\file' log || fail "the name is not quoted"
+	# our own reader of configurations takes any JSON object, and then misses its keys
+	mkdir work
+	while read -r line; do
+		printf '%s\n' "$line" >work/line
+		( expect_error 125 "unknown key '(time|level|message)'" $M --config work/line ) >/dev/null || fail "no JSON: $line"
+	done <log
+}
