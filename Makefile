@@ -194,7 +194,7 @@ $(foreach f,asan tsan cov,$(patsubst %.c,$(B)/unit-$(f)/%.o,$(UNIT_SRCS) $(FAKES
 # ---- on real KVM ---------------------------------------------------------------------------
 
 BT_SRCS     := $(wildcard tools/boot-test/*.c)
-VM_TOOLS    := with-tap without-io-uring
+VM_TOOLS    := with-tap tap-state without-io-uring
 BENCH_TOOLS := floor runs
 
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))
