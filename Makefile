@@ -7,7 +7,8 @@
 ## make test-long        the long loops and the whole matrix too; test-mutants: are the tests able to fail?
 ## make unit-asan        unit tests (also unit-tsan, unit-arm64, coverage); T='vq vdev' for some
 ## make test-vm          cases on real KVM; VM='net-*' for some
-## make test-hosts       the same on other hosts (Linux 6.12, GICv2), and every interrupt controller; prints a table
+## make test-hosts       the same and every interrupt controller, on Linux 6.1 and 6.12 with a GICv3, a GICv2 and an SMMU;
+##                       prints tables
 ## make bench            figures beside QEMU's
 ## make kernel           a small guest kernel
 ## make install          PREFIX= DESTDIR=
