@@ -150,6 +150,52 @@ bad_no_vhost()
 	return $status
 }
 
+# warns PATTERN COMMAND...: runs to a good end, with one line on standard error that matches
+warns()
+{
+	pattern=$1
+	shift
+	timeout 60 "$@" >out 2>err || fail "status $?: $* said: $(cat err)"
+	sed 's/^/said: /' err
+	[ "$(wc -l <err)" = 1 ] && grep -Eq "^microvm: .*$pattern" err || fail "not one line of '$pattern': $*: $(cat err)"
+}
+
+# is_silent COMMAND...
+is_silent()
+{
+	timeout 60 "$@" >out 2>err || fail "status $?: $* said: $(cat err)"
+	[ ! -s err ] || fail "$*: said: $(cat err)"
+}
+
+# A back end that auto had to do without is named, once and for each card; what was asked for is no news.
+warn_no_vhost()
+{
+	only_in_the_emulated_host
+	make_tap tap0
+	ip tuntap add tap1 mode tap vnet_hdr && ip link set tap1 up
+	is_silent $M --kernel null.Image --net tap0
+	is_silent $M --kernel null.Image --net tap0,vhost=off
+	mv /dev/vhost-net /dev/vhost-net.away
+	( warns 'net0.*vhost' $M --kernel null.Image --net tap0
+	  warns 'net0.*vhost' $M --kernel null.Image --net tap0,vhost=auto
+	  warns 'net1.*vhost' $M --kernel null.Image --net tap0,vhost=off --net tap1
+	  is_silent $M --kernel null.Image --net tap0,vhost=off
+	  is_silent $M --kernel null.Image )
+	status=$?
+	mv /dev/vhost-net.away /dev/vhost-net
+	return $status
+}
+
+# The same of interrupts, on a host with a GICv2
+warn_no_its()
+{
+	make_tap tap0
+	warns 'ITS' $M --kernel null.Image --net tap0
+	warns 'ITS' $M --kernel null.Image --irqchip auto --net tap0,transport=pci
+	is_silent $M --kernel null.Image --irqchip gicv2m --net tap0
+	is_silent $M --kernel null.Image --irqchip gicv2 --net tap0
+}
+
 bad_no_io_uring()
 {
 	./without-io-uring $M --kernel Image >out 2>err
