@@ -3,9 +3,8 @@
  * From the command line to the exit status.
  *
  * Order: parse; log; block signals; loop; open what is named; build the VM; seal; take the
- * terminal; write what was asked for (device tree); run. Nothing of the user's is changed before
- * all that can fail has been tried, but for the vCPU threads, which run as soon as they are there:
- * result and console files are opened without being cut.
+ * terminal; make the vCPU threads; write what was asked for (device tree); run. Nothing of the
+ * user's is changed before all that can fail has been tried: files are opened without being cut.
  *
  * Way out: the guest has stopped; what it printed is written out; the terminal is restored;
  * machine_let_go() lets go of taps and vhost in their order, so that the tap is as it was; then
@@ -40,7 +39,7 @@ struct app {
 	struct machine *machine;
 	struct console_mux *mux;
 	struct signals signals;
-	struct outfile result, console;
+	struct outfile result, console, dtb;
 	bool has_result;
 	bool has_terminal; /* standard input is one, and ours to read */
 	int log_fd;
@@ -211,20 +210,14 @@ static int start_loop(struct app *a, struct err *err)
 
 static int write_dtb(struct app *a, struct err *err)
 {
-	const char *path = a->options.config.dump_dtb;
-	struct outfile f;
 	size_t len;
 	const void *dtb = machine_dtb(a->machine, &len);
-	int ret = outfile_open(&f, "--dump-dtb", path, err);
+	int ret = outfile_put(&a->dtb, dtb, len);
 
 	if (ret)
-		return ret;
-	ret = outfile_put(&f, dtb, len);
-	if (ret) {
-		outfile_abandon(&f);
-		return err_set(err, ret, "--dump-dtb: '%s': %s", path, strerror(-ret));
-	}
-	close(f.fd);
+		return err_set(err, ret, "--dump-dtb: '%s': %s", a->dtb.path, strerror(-ret));
+	close(a->dtb.fd);
+	a->dtb.fd = -1;
 	return 0;
 }
 
@@ -265,6 +258,9 @@ static int attach(struct app *a, struct err *err)
 	if (ret)
 		return err_set(err, ret, "terminal: %s", strerror(-ret));
 	on_resize(a);
+	ret = machine_start(a->machine);
+	if (ret)
+		return err_set(err, ret, "cpus: starting %u threads: %s", a->options.config.cpus, strerror(-ret));
 	return 0;
 }
 
@@ -297,6 +293,8 @@ static int start(struct app *a, struct err *err)
 	if (machine_open(c, a->loop, &a->machine, &no_kvm, err))
 		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
 	if (c->console == CONSOLE_FILE && outfile_open(&a->console, "--console", c->console_file, err))
+		return EXIT_NO_START;
+	if (c->dump_dtb && outfile_open(&a->dtb, "--dump-dtb", c->dump_dtb, err))
 		return EXIT_NO_START;
 	a->mux = console_mux_get();
 	console_mux_sinks(a->mux, &con);
@@ -340,6 +338,7 @@ static int give_up(struct app *a, int status, const struct err *err)
 
 	terminal_restore();
 	outfile_abandon(&a->console);
+	outfile_abandon(&a->dtb);
 	machine_free(a->machine);
 	say_error(a, err->text);
 	write_result(a, &r, true);
@@ -375,13 +374,8 @@ static int run(struct app *a)
 	struct machine_result run = { 0 };
 	static char tail[TAIL_BYTES];
 	struct result r = { .run = &run, .begin_ns = a->begin_ns, .tail = tail };
-	struct err err = { "" };
-	int ret = machine_run(a->machine, &run);
 
-	if (ret) {
-		err_set(&err, ret, "cpus: starting %u threads: %s", a->options.config.cpus, strerror(-ret));
-		return give_up(a, EXIT_NO_START, &err);
-	}
+	machine_run(a->machine, &run);
 	r.status = result_status(&run);
 	console_mux_flush(a->mux, FLUSH_NS);
 	terminal_restore();
@@ -432,7 +426,7 @@ static int app(struct app *a, int argc, char *argv[])
 	a->begin_ns = clock_now_ns();
 	obj_arena(the_arena, sizeof(the_arena));
 	a->log_fd = STDERR_FILENO;
-	a->result.fd = a->console.fd = -1;
+	a->result.fd = a->console.fd = a->dtb.fd = -1;
 	fill_standard_fds();
 	ret = libc_protect_relro();
 	if (ret) {

@@ -6,6 +6,9 @@
  * its immediate_exit byte and then sends SIGNAL_KICK: the byte ends a KVM_RUN that is about
  * to start, the signal one that is under way. The handler is empty; what counts is EINTR.
  *
+ * Threads are made before the last of what may fail or changes something of the user's, and stand at
+ * a gate, a mutex that the starter holds, until they are let go.
+ *
  * A thread that is through says so and sleeps until the process ends, which follows at once: an
  * exit and a join of its own would only make that later. After cpus_stop() no thread touches
  * anything.
@@ -40,6 +43,8 @@ struct cpus {
 	struct bus *bus;
 	struct vcpu_features features;
 	atomic_bool stopping;
+	pthread_mutex_t gate;
+	bool gate_shut;      /* the starter's */
 	pthread_mutex_t lock;
 	pthread_cond_t through;
 	unsigned running;    /* threads that are not through; under lock */
@@ -59,6 +64,7 @@ int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *e
 
 	if (!c)
 		return err_set(err, -ENOMEM, "cpus: out of memory");
+	pthread_mutex_init(&c->gate, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->through, NULL);
 	r = vcpu_probe_features(h, &c->features, err);
@@ -167,6 +173,8 @@ static void *cpu_thread(void *arg)
 	struct cpus *all = cpu->all;
 	struct vcpu_exit x;
 
+	pthread_mutex_lock(&all->gate);
+	pthread_mutex_unlock(&all->gate);
 	if (cpu->vcpu.index == 0)
 		machine_note_running(all->machine);
 	while (!atomic_load_explicit(&all->stopping, memory_order_relaxed)) {
@@ -207,6 +215,8 @@ int cpus_start(struct cpus *c, struct machine *m, struct bus *bus)
 	if (r)
 		return r;
 	pthread_attr_setstacksize(&attr, CPU_STACK_SIZE);
+	pthread_mutex_lock(&c->gate);
+	c->gate_shut = true;
 	/* The secondaries first: they sleep in KVM_RUN until the guest's CPU_ON. */
 	for (unsigned i = c->nr; i-- > 0 && !r;)
 		r = start_thread(&c->cpu[i], &attr);
@@ -216,9 +226,17 @@ int cpus_start(struct cpus *c, struct machine *m, struct bus *bus)
 	return r;
 }
 
+void cpus_go(struct cpus *c)
+{
+	if (c->gate_shut)
+		pthread_mutex_unlock(&c->gate);
+	c->gate_shut = false;
+}
+
 void cpus_stop(struct cpus *c)
 {
 	atomic_store(&c->stopping, true);
+	cpus_go(c);
 	for (unsigned i = 0; i < c->nr; i++) {
 		if (!c->cpu[i].started || atomic_load(&c->cpu[i].leaving))
 			continue;

@@ -40,8 +40,10 @@ const struct vcpu_features *cpus_features(const struct cpus *c);
 struct vcpu *cpus_get(struct cpus *c, unsigned i);
 unsigned cpus_count(const struct cpus *c);
 
-/* Starts the threads. -EAGAIN, -ENOMEM: then none runs. */
+/* Makes the threads, which wait for cpus_go(). -EAGAIN, -ENOMEM: then there is none. */
 int cpus_start(struct cpus *c, struct machine *m, struct bus *bus);
+/* They enter the guest. The same thread as cpus_start()'s; again is fine. */
+void cpus_go(struct cpus *c);
 /*
  * Kicks every thread out of the guest and waits until each has said that it is through; they sleep until the
  * process ends. Idempotent. The loop must answer no more calls (loop_stop()).

@@ -52,16 +52,19 @@ int machine_prepare(struct machine *m)
 	return loop_timer_init(m->loop, &m->timeout, timeout_fired, m);
 }
 
-int machine_run(struct machine *m, struct machine_result *ret_r)
+int machine_start(struct machine *m)
+{
+	return cpus_start(m->cpus, m, m->bus);
+}
+
+void machine_run(struct machine *m, struct machine_result *ret_r)
 {
 	int r;
 
 	m->result.start_ns = clock_now_ns();
 	if (m->has_timeout)
 		loop_timer_set(&m->timeout, m->cfg->timeout_ns);
-	r = cpus_start(m->cpus, m, m->bus);
-	if (r)
-		return r;
+	cpus_go(m->cpus);
 	r = loop_run(m->loop);
 	if (r) {
 		char text[100];
@@ -75,7 +78,6 @@ int machine_run(struct machine *m, struct machine_result *ret_r)
 	*ret_r = m->result;
 	if (m->check)
 		onlooker_end(m, ret_r);
-	return 0;
 }
 
 const void *machine_dtb(const struct machine *m, size_t *ret_len)

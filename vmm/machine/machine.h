@@ -71,11 +71,10 @@ int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_f
 
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);
-/*
- * Starts the vCPUs and runs the loop until something ends the VM; 0 and the result, also where
- * that is STOP_FAILED. -EAGAIN, -ENOMEM: no thread could be started.
- */
-int machine_run(struct machine *m, struct machine_result *ret_r);
+/* After the loop's seal: makes the vCPUs' threads, which wait for machine_run(). -EAGAIN, -ENOMEM: none is left. */
+int machine_start(struct machine *m);
+/* The guest runs, and the loop, until something ends the VM. */
+void machine_run(struct machine *m, struct machine_result *ret_r);
 /* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
