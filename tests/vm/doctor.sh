@@ -95,6 +95,7 @@ doctor_no_permission()
 {
 	only_in_the_emulated_host
 	make_tap tap0
+	mode=$(stat -c %a .)
 	chmod 777 .
 	M="setpriv --reuid=65534 --regid=65534 --clear-groups $M"
 	( doctor 126
@@ -113,7 +114,7 @@ doctor_no_permission()
 	  has 'tap1 belongs to another user' report )
 	status=$?
 	chmod 600 /dev/kvm /dev/net/tun
-	chmod 700 .
+	chmod "$mode" .
 	return $status
 }
 

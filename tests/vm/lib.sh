@@ -62,8 +62,17 @@ make_tap()
 	iperf3 -s -D -B $HOST_IP --pidfile /tmp/iperf3.pid >/dev/null 2>&1
 }
 
+# What a failed case left running would take the time of those after it.
+end_leftovers()
+{
+	for p in /proc/[0-9]*; do
+		[ "$(readlink "$p/exe")" = "$PWD/microvm" ] && kill -9 "${p#/proc/}" && echo "left running: ${p#/proc/}" >>case.log
+	done
+}
+
 clean_up()
 {
+	end_leftovers
 	[ -e /tmp/iperf3.pid ] && kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
 	# what a case waits for must not be there from the one before
 	rm -rf /tmp/iperf3.pid work out err log report json result.json
