@@ -104,7 +104,7 @@ define tree
 $(patsubst %.c,$(B)/$(1)/%.o,$(4)): $(B)/$(1)/%.o: %.c $(TOOLCHAIN)
 	@mkdir -p $$(@D)
 	@echo "  CC      $(1) $$<"
-	@$(2) $(3) $(CPPFLAGS) -MMD -MP -c -o $$@ $$<
+	@$(2) $(3) $$(CPPFLAGS) -MMD -MP -c -o $$@ $$<
 -include $(patsubst %.c,$(B)/$(1)/%.d,$(4))
 endef
 
@@ -191,6 +191,48 @@ deps-unit:
 $(foreach f,asan tsan cov arm64,$(eval $(call flavour,$(f))))
 # The native libraries come first: a fresh machine has none of their headers.
 $(foreach f,asan tsan cov,$(patsubst %.c,$(B)/unit-$(f)/%.o,$(UNIT_SRCS) $(FAKES) $(UNIT:%=tests/unit/test_%.c))): | deps-unit
+
+# ---- fuzzers -------------------------------------------------------------------------------
+#
+# tests/fuzz/fz_NAME.c is one program, found by its name. Flavours: fuzz (libFuzzer, address and
+# undefined behaviour), fuzz-cov (the corpora are run once, lines are counted).
+
+FUZZ        := $(patsubst tests/fuzz/fz_%.c,%,$(wildcard tests/fuzz/fz_*.c))
+F           ?= $(FUZZ)
+TIME        ?= 15
+# Those that speak to the real event loop.
+FUZZ_REAL_LOOP := loop
+FUZZ_CFLAGS := $(CSTD) $(WARN) $(SAN) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZ_LD     := -fsanitize=fuzzer,address,undefined
+FUZZ_COV_CFLAGS := $(CSTD) $(WARN) -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
+FUZZ_COV_LD := -fsanitize=fuzzer -fprofile-instr-generate
+FUZZ_SRCS   := $(UNIT_SRCS) $(FAKES) tests/fuzz/fuzz.c $(FUZZ:%=tests/fuzz/fz_%.c)
+
+# $(call fuzzers,NAME,CFLAGS,LDFLAGS)
+define fuzzers
+$(call tree,$(1),clang,$(2),$(FUZZ_SRCS))
+$(call archive,$(1),libmicrovm,$(UNIT_SRCS))
+$(call archive,$(1),libfake,$(FAKES))
+$(call archive,$(1),libfake-nonloop,$(filter-out tests/fake/loop.c,$(FAKES)))
+$(FUZZ:%=$(B)/$(1)/fz_%): $(B)/$(1)/fz_%: $(B)/$(1)/tests/fuzz/fz_%.o $(B)/$(1)/tests/fuzz/fuzz.o \
+		$(B)/$(1)/libfake.a $(B)/$(1)/libfake-nonloop.a $(B)/$(1)/libmicrovm.a
+	@clang $(3) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
+		$$(if $$(filter $$*,$(FUZZ_REAL_LOOP)),$(B)/$(1)/libfake-nonloop.a,$(B)/$(1)/libfake.a) \
+		$(B)/$(1)/libmicrovm.a -Wl,--end-group $(LIBS)
+$(patsubst %.c,$(B)/$(1)/%.o,$(FUZZ_SRCS)): | deps-fuzz
+# Sees each read of guest memory.
+$(B)/$(1)/tests/fuzz/fz_vq_toctou.o: CPPFLAGS += -fsanitize-coverage=trace-loads
+endef
+
+.PHONY: deps-fuzz fuzz fuzz-coverage
+deps-fuzz:
+	@tools/deps fuzz
+$(eval $(call fuzzers,fuzz,$(FUZZ_CFLAGS),$(FUZZ_LD)))
+$(eval $(call fuzzers,fuzz-cov,$(FUZZ_COV_CFLAGS),$(FUZZ_COV_LD)))
+fuzz: $(patsubst %,$(B)/fuzz/fz_%,$(F))
+	@tests/fuzz/run $(B) $(TIME) $(F)
+fuzz-coverage: $(patsubst %,$(B)/fuzz-cov/fz_%,$(FUZZ))
+	@tests/fuzz/coverage $(B) $(FUZZ)
 
 # ---- on real KVM ---------------------------------------------------------------------------
 
