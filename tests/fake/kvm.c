@@ -22,8 +22,22 @@ void fake_complain(struct hyp *h, const char *what)
 		h->complaint = what;
 }
 
+/* Most tests make few calls, and fuzzers very many VMs. */
+static void grow_log(struct hyp *h)
+{
+	unsigned n = h->log_size ? 2 * h->log_size : 64;
+	struct fake_call *log = realloc(h->log, n * sizeof(*log));
+
+	if (!log)
+		abort();
+	h->log = log;
+	h->log_size = n;
+}
+
 int fake_log_call(struct hyp *h, struct fake_call call)
 {
+	if (h->logged >= h->log_size && h->log_size < LOG_SIZE)
+		grow_log(h);
 	h->log[h->logged++ % LOG_SIZE] = call;
 	h->counts[call.op]++;
 	return call.result;
@@ -155,6 +169,7 @@ void hyp_free(struct hyp *h)
 	if (h->kvm_fd >= 0)
 		close(h->kvm_fd);
 	pthread_mutex_destroy(&h->lock);
+	free(h->log);
 	free(h);
 }
 

@@ -68,7 +68,8 @@ struct hyp {
 	uint64_t spis[FAKE_KVM_MAX_PIN];
 	bool levels[FAKE_KVM_MAX_PIN];
 
-	struct fake_call log[LOG_SIZE];
+	struct fake_call *log; /* log_size entries, at most LOG_SIZE: then the newest replace the oldest */
+	unsigned log_size;
 	uint64_t logged;
 	uint64_t counts[FAKE_NR_OPS];
 	struct { enum fake_op op; unsigned nth; int err; } fails[MAX_FAILS];

@@ -13,6 +13,7 @@
 
 #include "vmm/base/log.h"
 
+const char *__asan_default_options(void);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 _Noreturn void fuzz_fail(const char *file, int line, const char *what)
@@ -37,6 +38,12 @@ void _ck_assert_failed(const char *file, int line, const char *expr, const char 
 	va_end(ap);
 	fputc('\n', stderr);
 	abort();
+}
+
+/* What is freed is kept from use for a while: within an input is enough. */
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=8:detect_stack_use_after_return=0";
 }
 
 /* What guests may cause to be logged is limited by time, which is no help here. */
