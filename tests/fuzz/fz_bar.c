@@ -125,7 +125,7 @@ static bool in_window(gpa_t at, uint64_t size)
 }
 
 /* How many mapped BARs share a byte with [@at, @at + @size). */
-static unsigned in_the_way(gpa_t at, uint64_t size)
+static UNTRACED unsigned in_the_way(gpa_t at, uint64_t size)
 {
 	unsigned n = 0;
 
@@ -145,7 +145,7 @@ static void look_up(unsigned f, unsigned b, gpa_t at)
 	must(hit == &fns[f] && hit_bar == b && hit_off == at - fns[f].bars[b].gpa);
 }
 
-static void check_bar(unsigned f, unsigned b)
+static UNTRACED void check_bar(unsigned f, unsigned b)
 {
 	const struct pci_bar *bar = &fns[f].bars[b];
 	uint64_t size = layouts[f].bar[b].size;

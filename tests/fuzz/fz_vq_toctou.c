@@ -17,7 +17,6 @@
 #define RAM 0x40000000
 #define SIZE 0x2000
 #define MAX_READS (8 + 2 * VQ_MAX_SIZE)
-#define UNSEEN __attribute__((no_sanitize("coverage"))) /* whose own reads are nobody's business */
 
 static _Alignas(16) char arena[SIZE];
 static struct fuzz_in *changes; /* NULL: nobody is watched */
@@ -47,8 +46,8 @@ static char *hva(gpa_t gpa)
 	return arena + (gpa - RAM);
 }
 
-/* A read of @len bytes at @p is about to happen. */
-static UNSEEN void about_to_read(const void *p, size_t len)
+/* A read of @len bytes at @p is about to happen. UNTRACED: its own reads are nobody's business. */
+static UNTRACED void about_to_read(const void *p, size_t len)
 {
 	const char *at = p;
 	struct seen *s;
@@ -71,11 +70,11 @@ void __sanitizer_cov_load4(const uint32_t *p);
 void __sanitizer_cov_load8(const uint64_t *p);
 void __sanitizer_cov_load16(const __int128 *p);
 
-UNSEEN void __sanitizer_cov_load1(const uint8_t *p) { about_to_read(p, 1); }
-UNSEEN void __sanitizer_cov_load2(const uint16_t *p) { about_to_read(p, 2); }
-UNSEEN void __sanitizer_cov_load4(const uint32_t *p) { about_to_read(p, 4); }
-UNSEEN void __sanitizer_cov_load8(const uint64_t *p) { about_to_read(p, 8); }
-UNSEEN void __sanitizer_cov_load16(const __int128 *p) { about_to_read(p, 16); }
+UNTRACED void __sanitizer_cov_load1(const uint8_t *p) { about_to_read(p, 1); }
+UNTRACED void __sanitizer_cov_load2(const uint16_t *p) { about_to_read(p, 2); }
+UNTRACED void __sanitizer_cov_load4(const uint32_t *p) { about_to_read(p, 4); }
+UNTRACED void __sanitizer_cov_load8(const uint64_t *p) { about_to_read(p, 8); }
+UNTRACED void __sanitizer_cov_load16(const __int128 *p) { about_to_read(p, 16); }
 
 static void *watched_copy(void *dst, const void *src, size_t len)
 {

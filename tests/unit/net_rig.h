@@ -118,7 +118,7 @@ static void rig_fini(struct rig *r)
 }
 
 /* Fresh rings in the first @queues queues, then DRIVER_OK. */
-static int rig_start(struct rig *r, uint64_t features, unsigned queues)
+static inline int rig_start(struct rig *r, uint64_t features, unsigned queues)
 {
 	for (unsigned q = 0; q < queues; q++) {
 		fake_ring_init(&r->ring[q], r->mem, r->ring[q].desc, NET_QUEUE_SIZE);
@@ -127,18 +127,18 @@ static int rig_start(struct rig *r, uint64_t features, unsigned queues)
 	return fake_vdev_start(r->v, features);
 }
 
-static bool rig_needs_reset(struct rig *r)
+static inline bool rig_needs_reset(struct rig *r)
 {
 	return vdev_status(r->v) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
-static void rig_kick(struct rig *r, unsigned q)
+static inline void rig_kick(struct rig *r, unsigned q)
 {
 	vdev_notify(r->v, q);
 	fake_loop_turn(r->loop);
 }
 
-static int rig_run_suite(Suite *s)
+static inline int rig_run_suite(Suite *s)
 {
 	SRunner *run = srunner_create(s);
 	int failed;
