@@ -310,7 +310,7 @@ build-clang:
 	@echo "build-clang: 1 passed, 0 failed"
 coverage: unit-cov
 	@tests/unit/coverage $(B)
-test-mutants: | deps-unit
+test-mutants: | deps-unit deps-fuzz
 	@tests/mutants/run
 # A million masks under signals without end.
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit

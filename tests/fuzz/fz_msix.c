@@ -227,6 +227,8 @@ static void step(struct fuzz_in *in)
 		break;
 	}
 	settle();
+	for (unsigned i = 0; i < NVEC * 4; i++)
+		table_read(i * 4, 4);
 	irq_check(&rig);
 }
 
@@ -238,6 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned steps = 0; fuzz_more(&in) && steps < 200; steps++)
 		step(&in);
 	msix_free(m);
+	(void)gsi_commit(rig.space); /* a refusal that still waits for its table */
 	rig_free(&rig);
 	return 0;
 }

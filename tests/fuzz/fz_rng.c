@@ -20,7 +20,7 @@
 #include "tests/fake/loop.h"
 
 #define RAM 0x80000000
-#define RAM_SIZE 0x4000
+#define RAM_SIZE 0x3000
 #define RING 16
 #define RANDOM 0xa5
 
@@ -31,6 +31,14 @@ static struct fake_ring ring;
 static bool dry;
 static uint8_t writable[RAM_SIZE]; /* 1: some chain lets the device write there */
 static uint32_t room[RING];        /* by head */
+static unsigned nr_descs;          /* filled since all were free */
+
+/* Chains may be any mixture of what was written: only the device's own limit is left. */
+static void any_room(void)
+{
+	for (unsigned h = 0; h < RING; h++)
+		room[h] = 256;
+}
 
 /* Instead of the host's. */
 ssize_t getrandom(void *buf, size_t len, unsigned flags)
@@ -61,6 +69,7 @@ static void start(struct fuzz_in *in)
 	memset(gmem_ptr(mem, RAM, RAM_SIZE), 0, RAM_SIZE);
 	memset(writable, 0, sizeof(writable));
 	memset(room, 0, sizeof(room));
+	nr_descs = 0;
 	fake_ring_init(&ring, mem, RAM, RING);
 	fake_ring_give(&ring, rng, 0);
 	must(fake_vdev_start(rng, fuzz_u8(in) & 1 ? BIT64(VIRTIO_RING_F_EVENT_IDX) | BIT64(VIRTIO_RING_F_INDIRECT_DESC) : 0) == 0);
@@ -92,18 +101,21 @@ static void ask(struct fuzz_in *in)
 	}
 	fake_ring_add(&ring, parts, n);
 	room[head] = sum > 256 ? 256 : (uint32_t)sum;
+	nr_descs += n;
+	if (nr_descs > RING)
+		any_room();
 }
 
 /* Any descriptor, and an indirect table of any. */
 static void scribble(struct fuzz_in *in)
 {
-	gpa_t addr = RAM + 0x1000 + fuzz_u16(in) % 0x3000;
+	gpa_t addr = RAM + 0x1000 + fuzz_u16(in) % 0x2000;
 	uint32_t len = fuzz_u16(in);
 	uint16_t i = fuzz_below(in, RING), flags = fuzz_below(in, 8);
 
 	note(addr, len, true);
-	for (unsigned h = 0; h < RING; h++)
-		room[h] = 256;
+	any_room();
+	nr_descs = RING + 1;
 	if (flags & VRING_DESC_F_INDIRECT) {
 		/* what stands there is a table of parts that may be anywhere */
 		fake_table_desc(mem, RAM + 0x800, fuzz_below(in, 4), addr, len, fuzz_below(in, 4), fuzz_below(in, 5));
@@ -124,6 +136,8 @@ static UNTRACED void look(void)
 		must(id < RING && len <= room[id]);
 		must(!dry || !len); /* what asks for nothing is given that */
 	}
+	if (nr_descs <= RING && ring.used_idx == ring.avail_idx)
+		nr_descs = 0;
 	for (unsigned i = 0x1000; i < RAM_SIZE; i++)
 		must(writable[i] || !ram[i]);
 }
