@@ -6,6 +6,7 @@
 ## make test             every test; closes with 'N passed, N failed'
 ## make test-long        the long loops and the whole matrix too; test-mutants: are the tests able to fail?
 ## make unit-asan        unit tests (also unit-tsan, unit-arm64, coverage); T='vq vdev' for some
+## make fuzz             fuzzers, TIME=15 seconds each; F='vq pci' for some; fuzz-coverage: what their inputs reach
 ## make test-vm          cases on real KVM; VM='net-*' for some
 ## make test-hosts       the same and every interrupt controller, on Linux 6.1 and 6.12 with a GICv3, a GICv2 and an SMMU;
 ##                       prints tables
@@ -316,7 +317,7 @@ test-mutants: | deps-unit deps-fuzz
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<
 test: | $(TOOLCHAIN)
-	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage test-vm
+	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage fuzz test-vm
 test-long: | $(TOOLCHAIN)
 	@tests/all test unit-storm test-mutants test-vm-long test-hosts
 
