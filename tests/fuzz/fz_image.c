@@ -38,7 +38,7 @@ static int file_of(const void *data, size_t len)
 }
 
 /* The input's header at the front of a file that is different everywhere; cut or not. */
-static void make_kernel(struct fuzz_in *in)
+static void make_kernel(struct fuzz_in *in, uint64_t usable)
 {
 	static const uint8_t magic[4] = { 'A', 'R', 'M', 0x64 };
 	uint8_t how = fuzz_u8(in);
@@ -59,6 +59,13 @@ static void make_kernel(struct fuzz_in *in)
 		file[17] = fuzz_u8(in);
 		file[18] = fuzz_u8(in);
 		file[24] = fuzz_u8(in);
+	}
+	if (how & 32) {
+		/* one that leaves little behind it */
+		uint64_t left = usable - (BOOT_DTB_MAX + fuzz_u16(in) * 4u);
+
+		memcpy(file + 16, &left, sizeof(left));
+		memset(file + 8, 0, 8);
 	}
 	if (how & 8) {
 		file[0] = 'M';
@@ -152,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int r;
 
 	describe(data, size);
-	make_kernel(&in);
+	make_kernel(&in, usable);
 	if (how & 2) {
 		len = gzip(packed, sizeof(packed), how >> 4 & 7);
 		if (how & 4)
