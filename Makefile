@@ -195,16 +195,16 @@ $(foreach f,asan tsan cov,$(patsubst %.c,$(B)/unit-$(f)/%.o,$(UNIT_SRCS) $(FAKES
 
 # ---- fuzzers -------------------------------------------------------------------------------
 #
-# tests/fuzz/fz_NAME.c is one program, found by its name. Flavours: fuzz (libFuzzer, address and
-# undefined behaviour), fuzz-cov (the corpora are run once, lines are counted).
+# tests/fuzz/fz_NAME.c is one program, found by its name. Flavours: fuzz (libFuzzer, address, undefined behaviour,
+# values that a conversion cuts), fuzz-cov (the corpora are run once, lines are counted).
 
 FUZZ        := $(patsubst tests/fuzz/fz_%.c,%,$(wildcard tests/fuzz/fz_*.c))
 F           ?= $(FUZZ)
 TIME        ?= 15
 # Those that speak to the real event loop.
 FUZZ_REAL_LOOP := loop
-FUZZ_CFLAGS := $(CSTD) $(WARN) $(SAN) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
-FUZZ_LD     := -fsanitize=fuzzer,address,undefined
+FUZZ_CFLAGS := $(CSTD) $(WARN) $(SAN) -fsanitize=fuzzer-no-link,address,undefined,implicit-integer-truncation -fno-sanitize-recover=all
+FUZZ_LD     := -fsanitize=fuzzer,address,undefined,implicit-integer-truncation
 FUZZ_COV_CFLAGS := $(CSTD) $(WARN) -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
 FUZZ_COV_LD := -fsanitize=fuzzer -fprofile-instr-generate
 FUZZ_SRCS   := $(UNIT_SRCS) $(FAKES) tests/fuzz/fuzz.c $(FUZZ:%=tests/fuzz/fz_%.c)

@@ -189,7 +189,7 @@ static void offer(struct fuzz_in *in)
 	uint16_t idx = model_read16(&m, m.avail + 2);
 
 	store16(m.avail + 4 + 2 * (gpa_t)(idx & (m.size - 1)), fuzz_u8(in));
-	store16(m.avail + 2, idx + 1);
+	store16(m.avail + 2, (uint16_t)(idx + 1));
 }
 
 static void step(struct fuzz_in *in)
