@@ -261,17 +261,19 @@ $(B)/%.Image: tests/guest/%.S $(TOOLCHAIN)
 	@$(ARM_GCC) -c -o $(@:.Image=.o) $<
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.o) $@
 
-# A payload of many cases: no C library, runs where it is put.
-BARE        := tests/guest/bare
-BARE_CFLAGS := $(CSTD) $(WARN) -O2 -ffreestanding -fpie -fno-stack-protector -fno-asynchronous-unwind-tables \
+# Payloads of many cases: no C library, run where they are put. tests/guest/lib is what they share.
+BARE_LIB    := tests/guest/lib
+BARE_CFLAGS := $(CSTD) $(WARN) -Wno-missing-field-initializers -I$(BARE_LIB) -O2 -ffreestanding -fpie -fno-stack-protector -fno-asynchronous-unwind-tables \
 	       -mgeneral-regs-only -mstrict-align -mno-outline-atomics
-$(B)/bare.Image: $(wildcard $(BARE)/*.[chS]) $(BARE)/image.ld $(TOOLCHAIN)
+BARE_IMAGES := $(B)/bare.Image
+$(foreach i,bare,$(eval $(B)/$(i).Image: $(wildcard tests/guest/$(i)/*.[chS])))
+$(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN)
 	@echo "  CC      $@"
-	@$(ARM_GCC) $(BARE_CFLAGS) -nostdlib -static-pie -Wl,-T,$(BARE)/image.ld,--build-id=none,-z,norelro,-z,noexecstack,--no-warn-rwx-segments \
+	@$(ARM_GCC) $(BARE_CFLAGS) -nostdlib -static-pie -Wl,-T,$(BARE_LIB)/image.ld,--build-id=none,-z,norelro,-z,noexecstack,--no-warn-rwx-segments \
 		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/null.Image $(B)/nisv.Image $(B)/bare.Image
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long test-hosts
 deps-host: | $(TOOLCHAIN)

@@ -2,14 +2,6 @@
 /* The table of cases, and the way from start.S to one of them. */
 #include "cases.h"
 
-#include "cpu.h"
-#include "dt.h"
-#include "irq.h"
-#include "pci.h"
-#include "virtio.h"
-
-void bare_main(const void *tree);
-
 static const struct bare_case cases[] = {
 	{ "find", case_find, "finds each device by the device tree, and tries it" },
 	{ "bars", case_bars, "moves BARs while the device runs" },
@@ -23,14 +15,7 @@ void bare_main(const void *tree)
 {
 	const char *name;
 
-	if (!dt_init(tree))
-		psci_off();
-	uart_init();
-	cpu_init();
-	irq_init();
-	irqs_on();
-	pci_init();
-	vdev_scan();
+	bare_init(tree);
 	name = option("case");
 	for (unsigned i = 0; name && i < ARRAY_LEN(cases); i++) {
 		if (!streq(cases[i].name, name))

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "dt.h"
 #include "irq.h"
+#include "virtio.h"
 
 #define UARTDR 0x00
 #define UARTFR 0x18
@@ -62,11 +63,28 @@ bool streq(const char *a, const char *b)
 	return *a == *b;
 }
 
+void bare_init(const void *tree)
+{
+	if (!dt_init(tree))
+		psci_off();
+	uart_init();
+	cpu_init();
+	irq_init();
+	irqs_on();
+	pci_init();
+	vdev_scan();
+}
+
 /* Text */
 
 void uart_init(void)
 {
 	uart = dt_reg(dt_compatible("arm,pl011", -1), 0, NULL);
+}
+
+uint64_t uart_regs(void)
+{
+	return uart;
 }
 
 static void (*line_sink)(const char *line, unsigned len);
@@ -180,6 +198,15 @@ void say(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsay(fmt, &ap);
 	va_end(ap);
+}
+
+void say_list(const char *fmt, va_list ap)
+{
+	va_list copy;
+
+	va_copy(copy, ap);
+	vsay(fmt, &copy);
+	va_end(copy);
 }
 
 /* Results */

@@ -13,7 +13,7 @@
 
 uint8_t *lpi_config;
 
-static uint64_t redists[MAX_CPUS];
+static uint64_t redists[MAX_CPUS], pendings[MAX_CPUS];
 
 uint64_t gicv3_redist(unsigned cpu)
 {
@@ -74,7 +74,7 @@ bool gicv3_init(int node)
 /* The LPI tables must stand before EnableLPIs does. */
 static void init_lpis(uint64_t redist)
 {
-	uint64_t pending;
+	uint64_t *pending = &pendings[this_cpu()];
 
 	if (!(rd64(redist + GICR_TYPER) & GICR_TYPER_PLPIS))
 		return;
@@ -82,9 +82,10 @@ static void init_lpis(uint64_t redist)
 		lpi_config = bare_alloc(BIT(LPI_ID_BITS) - LPI_BASE, 4096);
 		memset(lpi_config, LPI_PRIORITY, BIT(LPI_ID_BITS) - LPI_BASE);
 	}
-	pending = (uint64_t)bare_alloc(BIT(LPI_ID_BITS) / 8, 65536);
+	if (!*pending)
+		*pending = (uint64_t)bare_alloc(BIT(LPI_ID_BITS) / 8, 65536);
 	wr64(redist + GICR_PROPBASER, (uint64_t)lpi_config | GIC_TABLE_CACHED | (LPI_ID_BITS - 1));
-	wr64(redist + GICR_PENDBASER, pending | GIC_TABLE_CACHED | GICR_PENDBASER_PTZ);
+	wr64(redist + GICR_PENDBASER, *pending | GIC_TABLE_CACHED | GICR_PENDBASER_PTZ);
 	wr32(redist + GICR_CTLR, rd32(redist + GICR_CTLR) | GICR_CTLR_ENABLE_LPIS);
 }
 

@@ -2,8 +2,8 @@
 /*
  * pci - bus 0 of the generic ECAM host that the tree names: functions, their BARs, MSI-X
  */
-#ifndef TESTS_GUEST_BARE_PCI_H
-#define TESTS_GUEST_BARE_PCI_H
+#ifndef TESTS_GUEST_LIB_PCI_H
+#define TESTS_GUEST_LIB_PCI_H
 
 #include "irq.h"
 

@@ -240,3 +240,17 @@ void msi_free(const struct msi *m)
 	}
 	irq_connect(m->intid, NULL, NULL);
 }
+
+void msi_remap(void)
+{
+	if (gic.msi != MSI_ITS)
+		return;
+	its_enable();
+	its_map_cpu(0);
+	for (unsigned i = 0; i < NR_LPIS; i++) {
+		if (!lpis[i].fn)
+			continue;
+		lpi_config[i] = LPI_PRIORITY | LPI_ENABLED;
+		its_map_event(lpis[i].devid, lpis[i].event, LPI_BASE + i, 0);
+	}
+}

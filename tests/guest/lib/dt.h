@@ -5,8 +5,8 @@
  * A node is its offset in the structure block, negative for none. Cells are big-endian in the tree and in
  * host order here. Buses are taken to map their children's addresses one to one.
  */
-#ifndef TESTS_GUEST_BARE_DT_H
-#define TESTS_GUEST_BARE_DT_H
+#ifndef TESTS_GUEST_LIB_DT_H
+#define TESTS_GUEST_LIB_DT_H
 
 #include "bare.h"
 

@@ -2,8 +2,8 @@
 /*
  * cpu - CPUs and their traps: PSCI, secondaries, the generic timer, exceptions that a case expects
  */
-#ifndef TESTS_GUEST_BARE_CPU_H
-#define TESTS_GUEST_BARE_CPU_H
+#ifndef TESTS_GUEST_LIB_CPU_H
+#define TESTS_GUEST_LIB_CPU_H
 
 #include "bare.h"
 
@@ -35,6 +35,9 @@ long psci(uint32_t fn, uint64_t a, uint64_t b, uint64_t c);
 void psci_off(void) __attribute__((noreturn));
 /* @fn(@arg) on @cpu, with interrupts enabled; then that CPU sleeps. False: PSCI refused, or it did not come within 2 s. */
 bool cpu_start(unsigned cpu, void (*fn)(void *arg), void *arg);
+/* The calling CPU, off: it may be started again. Another: is it? */
+void cpu_off(void) __attribute__((noreturn));
+bool cpu_is_off(unsigned cpu);
 
 static inline void irqs_on(void)
 {
@@ -54,7 +57,7 @@ static inline void sleep_once(void)
 
 /*
  * From catch_start() to catch_stop(), a synchronous exception of this CPU is counted, and goes on behind the
- * instruction that made it. Outside, it is fatal.
+ * instruction that made it, or behind the call of what cannot be executed. Outside, it is fatal.
  */
 void catch_start(void);
 const struct caught *catch_stop(void);

@@ -3,10 +3,10 @@
  * bare - what a payload without a kernel stands on: types, registers, text, results, memory, time
  *
  * Everything is mapped one to one, so an address is a pointer; memory of bare_alloc() is never given back.
- * A payload is one case of cases.c, chosen by the word case=NAME of the command line; its results are TAP.
+ * check() and finish() give results as TAP; a payload may have its own.
  */
-#ifndef TESTS_GUEST_BARE_BARE_H
-#define TESTS_GUEST_BARE_BARE_H
+#ifndef TESTS_GUEST_LIB_BARE_H
+#define TESTS_GUEST_LIB_BARE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,12 +53,19 @@ int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 bool streq(const char *a, const char *b);
 
+/* A payload's own: what start.S calls on the first CPU. */
+void bare_main(const void *tree);
+/* All of the library, in order: UART, CPUs, interrupts (on, then), PCI, devices found and none of them touched. */
+void bare_init(const void *tree);
+
 /* The UART that the tree names; before it nothing is said. */
 void uart_init(void);
+uint64_t uart_regs(void);
 /* From now on lines go to @sink, where it is one, and not to the UART. */
 void say_to(void (*sink)(const char *line, unsigned len));
 /* Text: %s %d %u %x, with l for 64 bits, and a width with zeros (%08x); ends no line by itself. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void say_list(const char *fmt, __builtin_va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* Results: one line each, counted. check() returns what it was given. */
 bool check(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -9,6 +9,7 @@
 
 #define BLOCK_MEMORY 0x701 /* as in start.S */
 #define GIB_SHIFT 30
+#define EC_INSTRUCTION_ABORT 0x20 /* from the same level: with bit 0 */
 
 struct cpu {
 	uint64_t mpidr;
@@ -106,6 +107,8 @@ bool cpu_start(unsigned cpu, void (*fn)(void *arg), void *arg)
 
 	c->fn = fn;
 	c->arg = arg;
+	c->up = false;
+	c->catching = false;
 	DSB();
 	if (psci(PSCI_CPU_ON, c->mpidr, (uint64_t)secondary_start, cpu))
 		return false;
@@ -113,6 +116,18 @@ bool cpu_start(unsigned cpu, void (*fn)(void *arg), void *arg)
 	while (!c->up && !passed(end))
 		;
 	return c->up;
+}
+
+void cpu_off(void)
+{
+	irqs_off();
+	for (;;)
+		psci(PSCI_CPU_OFF, 0, 0, 0);
+}
+
+bool cpu_is_off(unsigned cpu)
+{
+	return psci(PSCI_AFFINITY_INFO, cpus[cpu].mpidr, 0, 0) == 1;
 }
 
 /* Traps */
@@ -134,7 +149,8 @@ void trap(unsigned kind, struct trap_frame *f)
 	c->caught.esr = SYSREG_READ("esr_el1");
 	c->caught.far = SYSREG_READ("far_el1");
 	c->caught.pc = f->pc;
-	f->pc += 4;
+	/* An instruction that could not be fetched was called: back to the caller. */
+	f->pc = (c->caught.esr >> 26 & 0x3e) == EC_INSTRUCTION_ABORT ? f->x[30] : f->pc + 4;
 }
 
 void catch_start(void)

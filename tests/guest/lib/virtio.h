@@ -4,8 +4,8 @@
  *
  * The layers are open on purpose: a case may use vdev_start() and vq_post(), or write rings and registers itself.
  */
-#ifndef TESTS_GUEST_BARE_VIRTIO_H
-#define TESTS_GUEST_BARE_VIRTIO_H
+#ifndef TESTS_GUEST_LIB_VIRTIO_H
+#define TESTS_GUEST_LIB_VIRTIO_H
 
 #include "pci.h"
 

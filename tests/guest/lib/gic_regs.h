@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The GIC's registers, by the names of the architecture (IHI 0069, IHI 0048). */
-#ifndef TESTS_GUEST_BARE_GIC_REGS_H
-#define TESTS_GUEST_BARE_GIC_REGS_H
+#ifndef TESTS_GUEST_LIB_GIC_REGS_H
+#define TESTS_GUEST_LIB_GIC_REGS_H
 
 #include "bare.h"
 
@@ -46,6 +46,13 @@
 #define GITS_CREADR 0x090
 #define GITS_BASER 0x100
 #define GITS_TRANSLATER 0x10040
+#define GITS_VALID BIT(63) /* of CBASER, BASER, MAPD and MAPC */
+
+/* ITS commands */
+enum {
+	CMD_MOVI = 0x01, CMD_INT = 0x03, CMD_CLEAR = 0x04, CMD_SYNC = 0x05, CMD_MAPD = 0x08, CMD_MAPC = 0x09,
+	CMD_MAPTI = 0x0a, CMD_MAPI = 0x0b, CMD_INV = 0x0c, CMD_INVALL = 0x0d, CMD_MOVALL = 0x0e, CMD_DISCARD = 0x0f,
+};
 
 /* Inner shareable, write-back, in CBASER, BASER and PROPBASER alike in bits 11:10 */
 #define GIC_TABLE_CACHED (BIT(10) | UINT64_C(7) << 7)

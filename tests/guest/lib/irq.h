@@ -4,8 +4,8 @@
  *
  * An interrupt is known by its INTID: 0 to 15 SGI, to 31 PPI, to 1019 SPI, from 8192 LPI.
  */
-#ifndef TESTS_GUEST_BARE_IRQ_H
-#define TESTS_GUEST_BARE_IRQ_H
+#ifndef TESTS_GUEST_LIB_IRQ_H
+#define TESTS_GUEST_LIB_IRQ_H
 
 #include "bare.h"
 
@@ -56,6 +56,8 @@ void sgi_send(unsigned intid, unsigned cpu);
 /* A message for device @devid to CPU 0. False: no messages here, or no more of them. */
 bool msi_alloc(uint32_t devid, void (*fn)(void *arg), void *arg, struct msi *ret_msi);
 void msi_free(const struct msi *m);
+/* Maps all messages anew, where somebody has upset the ITS. */
+void msi_remap(void);
 
 /* gic_v3.c */
 bool gicv3_init(int node);
@@ -67,7 +69,11 @@ void gicv2_init_cpu(void);
 /* its.c: the ITS below the GIC's node. Events are below ITS_EVENTS for each device. */
 #define ITS_EVENTS 32
 bool its_init(int gic_node);
+/* Everything as its_init() left it, with the devices mapped that were; CPUs and events are not. */
+void its_enable(void);
 bool its_map_cpu(unsigned cpu);
+/* How a command names a redistributor. */
+uint64_t its_rdbase(unsigned cpu);
 void its_map_event(uint32_t devid, uint32_t event, unsigned lpi, unsigned cpu);
 void its_move_event(uint32_t devid, uint32_t event, unsigned cpu);
 void its_discard_event(uint32_t devid, uint32_t event);
