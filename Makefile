@@ -238,7 +238,7 @@ fuzz-coverage: $(patsubst %,$(B)/fuzz-cov/fz_%,$(FUZZ))
 # ---- on real KVM ---------------------------------------------------------------------------
 
 BT_SRCS     := $(wildcard tools/boot-test/*.c)
-VM_TOOLS    := with-tap tap-state without-io-uring
+VM_TOOLS    := with-tap tap-state without-io-uring hostile
 BENCH_TOOLS := floor runs
 
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))
@@ -265,8 +265,8 @@ $(B)/%.Image: tests/guest/%.S $(TOOLCHAIN)
 BARE_LIB    := tests/guest/lib
 BARE_CFLAGS := $(CSTD) $(WARN) -Wno-missing-field-initializers -I$(BARE_LIB) -O2 -ffreestanding -fpie -fno-stack-protector -fno-asynchronous-unwind-tables \
 	       -mgeneral-regs-only -mstrict-align -mno-outline-atomics
-BARE_IMAGES := $(B)/bare.Image
-$(foreach i,bare,$(eval $(B)/$(i).Image: $(wildcard tests/guest/$(i)/*.[chS])))
+BARE_IMAGES := $(B)/bare.Image $(B)/hostile.Image
+$(foreach i,bare hostile,$(eval $(B)/$(i).Image: $(wildcard tests/guest/$(i)/*.[chS])))
 $(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN)
 	@echo "  CC      $@"
 	@$(ARM_GCC) $(BARE_CFLAGS) -nostdlib -static-pie -Wl,-T,$(BARE_LIB)/image.ld,--build-id=none,-z,norelro,-z,noexecstack,--no-warn-rwx-segments \

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The devices of a boot: how each is started, tried, and brought back; canaries; the other CPUs. */
+#include "dt.h"
+#include "hostile.h"
+
+#define PATIENCE_MS 3000
+#define CANARY 0x6563696e6572656dull
+#define CANARY_BYTES 4096
+#define PV_TIME_ST 0xc5000021
+
+struct vdev *rng, *con, *net;
+bool vhost;
+uint64_t ram_start, ram_end;
+uint8_t *buf, *buf2;
+struct vq_desc *table;
+volatile bool stop_helpers;
+
+static uint8_t *guards[4];
+static bool healed[VDEV_MAX]; /* since anybody touched it */
+static uint64_t bars[PCI_MAX_FUNCTIONS][6];
+
+static uint8_t *guard(void)
+{
+	uint64_t *p = bare_alloc(CANARY_BYTES, 4096);
+
+	for (unsigned i = 0; i < CANARY_BYTES / 8; i++)
+		p[i] = CANARY;
+	return (uint8_t *)p;
+}
+
+static bool guards_stand(void)
+{
+	for (unsigned g = 0; g < ARRAY_LEN(guards); g++)
+		for (unsigned i = 0; i < CANARY_BYTES / 8; i++)
+			if (((uint64_t *)guards[g])[i] != CANARY)
+				return false;
+	return true;
+}
+
+/* On PCI, if there is one there. */
+static struct vdev *find(uint32_t id)
+{
+	enum vdev_bus bus = vdev_find(VIRTIO_RNG, BUS_PCI, 0) ? BUS_PCI : BUS_MMIO;
+
+	return vdev_find(id, bus, 0);
+}
+
+void heal_init(void)
+{
+	uint64_t size;
+	long records;
+
+	ram_start = dt_reg(dt_typed("memory", -1), 0, &size);
+	ram_end = ram_start + size;
+	/* The records of stolen time may lie behind it: memory as well, in a page of the largest size (DEN0057). */
+	records = psci(PV_TIME_ST, 0, 0, 0);
+	if (records > 0 && ((uint64_t)records & ~UINT64_C(0xffff)) == ram_end)
+		ram_end += 0x10000;
+	guards[0] = guard();
+	buf = bare_alloc(BUF_SIZE, 4096);
+	guards[1] = guard();
+	buf2 = bare_alloc(BUF_SIZE, 4096);
+	guards[2] = guard();
+	table = bare_alloc(BUF_SIZE, 4096);
+	guards[3] = guard();
+	rng = find(VIRTIO_RNG);
+	con = find(VIRTIO_CONSOLE);
+	net = find(VIRTIO_NET);
+	if (!rng || !con)
+		fatal("no rng or no console on this transport");
+	for (unsigned i = 0; i < pci_count; i++)
+		for (unsigned n = 0; n < 6; n++)
+			bars[i][n] = pci_devs[i].bar[n].addr;
+}
+
+unsigned queues_of(const struct vdev *d)
+{
+	return d == rng ? 1 : 2;
+}
+
+bool begin(struct vdev *d, uint64_t features)
+{
+	healed[d - vdevs] = false;
+	return want(vdev_reset(d), "no reset") && want(vdev_start(d, VERSION_1 | features, queues_of(d)), "no start");
+}
+
+bool breaks(struct vdev *d)
+{
+	uint64_t end = deadline_ms(PATIENCE_MS);
+
+	while (!(vdev_status(d) & NEEDS_RESET))
+		if (passed(end))
+			return false;
+	return true;
+}
+
+bool uses(struct vq *vq)
+{
+	return vq_wait_used(vq, PATIENCE_MS);
+}
+
+struct vq *request_queue(struct vdev *d)
+{
+	return &d->vq[d == rng ? 0 : 1];
+}
+
+uint16_t request_flags(const struct vdev *d)
+{
+	return d == rng ? DESC_WRITE : 0;
+}
+
+static bool net_trip(struct vdev *d)
+{
+	vq_post(&d->vq[NET_RX], 0, buf2, 2048, true);
+	vq_kick(&d->vq[NET_RX]);
+	net_arp(d, buf);
+	vq_post(&d->vq[NET_TX], 0, buf, NET_HEADER + NET_FRAME, false);
+	vq_kick(&d->vq[NET_TX]);
+	return uses(&d->vq[NET_TX]) && uses(&d->vq[NET_RX]);
+}
+
+bool trip(struct vdev *d)
+{
+	struct vq *vq = request_queue(d);
+
+	if (d == net)
+		return net_trip(d);
+	buf[0] = '\n';
+	vq_post(vq, 0, buf, d == rng ? 64 : 1, d == rng);
+	vq_kick(vq);
+	return uses(vq);
+}
+
+static void heal_pci(struct vdev *d)
+{
+	struct pci_dev *p = d->pci;
+
+	for (unsigned n = 0; n < 6; n++)
+		p->bar[n].addr = bars[p - pci_devs][n];
+	wr16(p->cfg + PCI_COMMAND, 0);
+	for (unsigned n = 0; n < 6; n++)
+		if (p->bar[n].size)
+			pci_bar_write(p, n, p->bar[n].addr);
+	wr16(p->cfg + PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER);
+	msix_control(p, MSIX_ENABLE);
+	for (unsigned v = 0; v < VDEV_MAX_VECTORS && v < p->nr_vectors; v++) {
+		if (!d->vector[v].msi.intid)
+			continue;
+		msix_write(p, v, &d->vector[v].msi);
+		msix_mask(p, v, false);
+	}
+}
+
+bool heals(struct vdev *d)
+{
+	if (d->pci)
+		heal_pci(d);
+	healed[d - vdevs] = vdev_reset(d) && vdev_start(d, VERSION_1, queues_of(d)) && trip(d) && vdev_reset(d);
+	return healed[d - vdevs];
+}
+
+void soil(void)
+{
+	memset(healed, 0, sizeof(healed));
+}
+
+/* The names are what the harness prints. */
+static const char *heal_one(struct vdev *d, const char *wedged)
+{
+	return !d || healed[d - vdevs] || heals(d) ? NULL : wedged;
+}
+
+const char *heal_all(void)
+{
+	const char *w = heal_one(rng, "the rng is wedged");
+
+	if (!w)
+		w = heal_one(con, "the console is wedged");
+	if (!w)
+		w = heal_one(net, "the net is wedged");
+	return w || guards_stand() ? w : "a canary is gone";
+}
+
+/* Other CPUs */
+
+struct helper {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static struct helper helpers[MAX_CPUS];
+
+static void help(void *arg)
+{
+	struct helper *h = arg;
+
+	h->fn(h->arg);
+	cpu_off();
+}
+
+bool helper_start(unsigned n, void (*fn)(void *arg), void *arg)
+{
+	stop_helpers = false;
+	helpers[n] = (struct helper){ fn, arg };
+	return want(cpu_start(n, help, &helpers[n]), "CPU %u does not start", n);
+}
+
+bool helper_join(unsigned n)
+{
+	uint64_t end = deadline_ms(PATIENCE_MS);
+
+	stop_helpers = true;
+	while (!cpu_is_off(n))
+		if (passed(end))
+			return want(false, "CPU %u does not stop", n);
+	return true;
+}
+
+/* Accesses */
+
+uint64_t any_read(uint64_t at, unsigned width)
+{
+	uint64_t v = 0;
+
+	switch (width) {
+	case 1: return rd8(at);
+	case 2: return rd16(at);
+	case 4: return rd32(at);
+	default: v = rd64(at); return v;
+	}
+}
+
+void any_write(uint64_t at, unsigned width, uint64_t val)
+{
+	switch (width) {
+	case 1: wr8(at, (uint8_t)val); break;
+	case 2: wr16(at, (uint16_t)val); break;
+	case 4: wr32(at, (uint32_t)val); break;
+	default: wr64(at, val); break;
+	}
+}
+
+uint32_t noise(void)
+{
+	static uint32_t x = 2463534242u;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	return x;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * hostile - what the cases of a guest that means harm stand on
+ *
+ * A case is a row of a family's table. Rows begin with a struct row; a family has a function that runs one of them, so
+ * a case that differs from others in numbers only is those numbers. What a case asks for is want(): the first
+ * that is not so makes it FAIL. After each case the devices are reset, once, and each does a good round trip, in
+ * heal.c; then the payload is silent until the harness has looked at the monitor and sends a byte.
+ */
+#ifndef TESTS_GUEST_HOSTILE_HOSTILE_H
+#define TESTS_GUEST_HOSTILE_HOSTILE_H
+
+#include "cpu.h"
+#include "irq.h"
+#include "virtio.h"
+#include "virtio_regs.h"
+
+/* What a case needs, or what becomes of the VM. Without what it needs it is left out. */
+enum {
+	ON_MMIO = 1,     /* a device over MMIO */
+	ON_PCI = 2,      /* a device on PCI */
+	ON_NET = 4,
+	ON_ITS = 8,
+	ON_CPUS = 16,    /* three of them */
+	ON_USER = 32,    /* packets moved by the monitor, not by vhost */
+	ON_CTRL = 64,    /* a net device with a control queue */
+	ENDS_OFF = 256,  /* the VM powers off, and that is right; such a case has a boot of its own */
+	ENDS_RESET = 512,
+	OFTEN = 1024,    /* belongs to the subset */
+};
+
+struct row {
+	const char *name;
+	unsigned needs;
+};
+
+/* The plainest row. */
+struct fn_row {
+	struct row row;
+	void (*fn)(void);
+};
+
+struct family {
+	const char *name;
+	const void *rows;
+	size_t size;
+	unsigned nr;
+	void (*run)(const void *row);
+};
+
+#define FAMILY(table, fn) { .rows = table, .size = sizeof((table)[0]), .nr = ARRAY_LEN(table), .run = fn }
+
+/* Families may have several tables; each case_*.c ends with its own, and an end marked by rows == NULL. */
+extern const struct family vq_tables[], mmio_tables[], pci_tables[], msix_tables[], state_tables[], net_tables[],
+	console_tables[], width_tables[], cpu_tables[], gic_tables[], flood_tables[];
+
+/* Returns what it was given. */
+bool want(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void run_fn(const void *row);
+
+/* The devices of this boot, all on one transport; NULL: not there. */
+extern struct vdev *rng, *con, *net;
+extern bool vhost; /* net's packets are moved by the host's kernel */
+extern uint64_t ram_start, ram_end;
+#define CON_RX 0
+#define CON_TX 1
+
+/* Buffers between canaries, which are looked at after each case. */
+#define BUF_SIZE 65536
+extern uint8_t *buf, *buf2;
+extern struct vq_desc *table; /* for indirect descriptors; BUF_SIZE bytes */
+
+#define RING_INDIRECT BIT(28)
+#define RING_EVENT_IDX BIT(29)
+
+/* Reset and start with all queues that the library has; want()ed. */
+bool begin(struct vdev *d, uint64_t features);
+unsigned queues_of(const struct vdev *d);
+/* Does the device say NEEDS_RESET, within the time that a busy machine takes? */
+bool breaks(struct vdev *d);
+/* Has the device used all that was posted? */
+bool uses(struct vq *vq);
+/* The queue that carries requests of @d, and the direction of its buffers. */
+struct vq *request_queue(struct vdev *d);
+uint16_t request_flags(const struct vdev *d);
+/* A round trip on a device that runs. */
+bool trip(struct vdev *d);
+/* Reset, and a good round trip. False: wedged. */
+bool heals(struct vdev *d);
+/* Nobody knows what the next steps do to the devices: heal_all() has to look at each. begin() says so of one. */
+void soil(void);
+/* All devices that were touched, and what was upset of PCI. NULL: all is well; else what is not. */
+const char *heal_all(void);
+void heal_init(void);
+
+/* Another CPU does @fn(@arg), and is off afterwards: joined. */
+bool helper_start(unsigned n, void (*fn)(void *arg), void *arg);
+bool helper_join(unsigned n);
+/* Set by helper_join()'s caller, looked at by what a helper does. */
+extern volatile bool stop_helpers;
+
+/* Accesses of @width bytes, which may be unaligned. They may be answered by an exception, which is caught. */
+uint64_t any_read(uint64_t at, unsigned width);
+void any_write(uint64_t at, unsigned width, uint64_t val);
+
+/* A number that differs each time, and is the same in each run. */
+uint32_t noise(void);
+
+#endif
