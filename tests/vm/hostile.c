@@ -35,7 +35,7 @@
 #define IDLE_WINDOW_MS 60
 #define IDLE_SHARE 100        /* the window's part that may be used: a hundredth */
 #define IDLE_TRIES 8
-#define HANG_MS 120000
+#define HANG_MS 40000
 #define MAX_ALONE 64
 #define CANARY "canary"
 

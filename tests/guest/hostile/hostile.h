@@ -92,6 +92,8 @@ void soil(void);
 /* All devices that were touched, and what was upset of PCI. NULL: all is well; else what is not. */
 const char *heal_all(void);
 void heal_init(void);
+/* The UART, whose registers a case wrote. */
+void hear_again(void);
 
 /* Another CPU does @fn(@arg), and is off afterwards: joined. */
 bool helper_start(unsigned n, void (*fn)(void *arg), void *arg);

@@ -103,13 +103,19 @@ static void uart_interrupt(void *arg)
 
 static void hear(void)
 {
-	uint64_t uart = uart_regs();
 	struct dt_irq irq;
 
 	if (!dt_interrupt(dt_compatible("arm,pl011", -1), 0, &irq))
 		fatal("the UART has no interrupt");
 	irq_connect(irq.intid, uart_interrupt, NULL);
 	irq_enable(irq.intid, irq.edge, 0);
+	hear_again();
+}
+
+void hear_again(void)
+{
+	uint64_t uart = uart_regs();
+
 	wr32(uart + 0x2c, 0x70); /* LCR_H: 8 bits, FIFOs */
 	wr32(uart + 0x30, 0x301); /* CR: enabled, both ways */
 	wr32(uart + 0x38, 0x50); /* IMSC: receive, receive timeout */

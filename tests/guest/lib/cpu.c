@@ -45,6 +45,14 @@ uint64_t cpu_mpidr(unsigned cpu)
 	return cpus[cpu].mpidr;
 }
 
+static void forget_translations(void)
+{
+	DSB();
+	__asm__ volatile("tlbi vmalle1is" ::: "memory");
+	DSB();
+	ISB();
+}
+
 /* From device to memory, each GiB that has RAM in it. Nothing was read there yet but by device accesses. */
 static void memory_init(void)
 {
@@ -55,10 +63,26 @@ static void memory_init(void)
 		for (uint64_t g = start >> GIB_SHIFT; size && g <= (start + size - 1) >> GIB_SHIFT && g < 512; g++)
 			page_table[g] = g << GIB_SHIFT | BLOCK_MEMORY;
 	}
-	DSB();
-	__asm__ volatile("tlbi vmalle1" ::: "memory");
-	DSB();
-	ISB();
+	forget_translations();
+}
+
+#define ALIAS 256   /* GiB: the upper half shows the lower one as memory */
+#define WALKED 255
+
+uint64_t as_memory(uint64_t at)
+{
+	uint64_t g = at >> GIB_SHIFT;
+
+	page_table[ALIAS + g] = g << GIB_SHIFT | BLOCK_MEMORY;
+	forget_translations();
+	return at + ((uint64_t)ALIAS << GIB_SHIFT);
+}
+
+uint64_t walk_through(uint64_t table)
+{
+	page_table[WALKED] = table ? table | 3 : 0;
+	forget_translations();
+	return (uint64_t)WALKED << GIB_SHIFT;
 }
 
 void cpu_init(void)

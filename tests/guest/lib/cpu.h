@@ -55,6 +55,11 @@ static inline void sleep_once(void)
 	__asm__ volatile("dsb sy; wfi" ::: "memory");
 }
 
+/* Another address for @at, which is a device's: mapped as memory, so unaligned accesses and code go through to it. */
+uint64_t as_memory(uint64_t at);
+/* The next level of the walk for 1 GiB at the returned address lies at @table, which may be anywhere; 0 undoes it. */
+uint64_t walk_through(uint64_t table);
+
 /*
  * From catch_start() to catch_stop(), a synchronous exception of this CPU is counted, and goes on behind the
  * instruction that made it, or behind the call of what cannot be executed. Outside, it is fatal.

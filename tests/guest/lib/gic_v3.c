@@ -65,6 +65,8 @@ bool gicv3_init(int node)
 	for (unsigned i = 32; i < gic.nr_intids; i += 32) {
 		wr32(gic.dist + GICD_IGROUPR + i / 8, ~0u);
 		wr32(gic.dist + GICD_ICENABLER + i / 8, ~0u);
+		wr32(gic.dist + GICD_ICPENDR + i / 8, ~0u);
+		wr32(gic.dist + GICD_ICACTIVER + i / 8, ~0u);
 	}
 	wr32(gic.dist + GICD_CTLR, GICD_CTLR_ARE | GICD_CTLR_GRP1);
 	wait_clear(gic.dist + GICD_CTLR, GICD_CTLR_RWP);
@@ -101,6 +103,8 @@ void gicv3_init_cpu(void)
 	wait_clear(redist + GICR_WAKER, GICR_WAKER_ASLEEP);
 	sgi = redist + GICR_SGI;
 	wr32(sgi + GICD_ICENABLER, ~0u);
+	wr32(sgi + GICD_ICPENDR, ~0u);
+	wr32(sgi + GICD_ICACTIVER, ~0u);
 	wr32(sgi + GICD_IGROUPR, ~0u);
 	wr32(sgi + GICD_ISENABLER, 0xffff); /* the SGIs */
 	for (unsigned i = 0; i < 32; i += 4)

@@ -17,6 +17,7 @@ struct handler {
 	void *arg;
 	uint32_t devid; /* of an LPI: which event of which device it is */
 	uint16_t event;
+	bool on, edge; /* as irq_enable() was told */
 };
 
 struct gic gic;
@@ -135,7 +136,10 @@ void irq_enable(unsigned intid, bool edge, unsigned cpu)
 {
 	uint64_t regs = bank(intid), cfg = regs + GICD_ICFGR + intid / 16 * 4;
 	uint32_t bit = 2u << intid % 16 * 2;
+	struct handler *h = handler_of(intid);
 
+	h->on = true;
+	h->edge = edge;
 	if (intid >= 16)
 		wr32(cfg, edge ? rd32(cfg) | bit : rd32(cfg) & ~bit);
 	wr8(regs + GICD_IPRIORITYR + intid, 0xa0);
@@ -146,6 +150,7 @@ void irq_enable(unsigned intid, bool edge, unsigned cpu)
 
 void irq_disable(unsigned intid)
 {
+	handler_of(intid)->on = false;
 	wr32(bank(intid) + GICD_ICENABLER + intid / 32 * 4, 1u << intid % 32);
 }
 
@@ -253,4 +258,17 @@ void msi_remap(void)
 		lpi_config[i] = LPI_PRIORITY | LPI_ENABLED;
 		its_map_event(lpis[i].devid, lpis[i].event, LPI_BASE + i, 0);
 	}
+}
+
+void irq_restore(void)
+{
+	uint64_t ctlr = gicv3_redist(this_cpu()) + GICR_CTLR;
+
+	wr32(ctlr, rd32(ctlr) & ~GICR_CTLR_ENABLE_LPIS);
+	gicv3_init(gic.node);
+	irq_init_cpu();
+	for (unsigned i = 16; i < NR_WIRED; i++)
+		if (wired[i].on)
+			irq_enable(i, wired[i].edge, 0);
+	msi_remap();
 }

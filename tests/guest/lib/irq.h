@@ -58,6 +58,8 @@ bool msi_alloc(uint32_t devid, void (*fn)(void *arg), void *arg, struct msi *ret
 void msi_free(const struct msi *m);
 /* Maps all messages anew, where somebody has upset the ITS. */
 void msi_remap(void);
+/* Where somebody has upset the GICv3: distributor, this CPU, which is the first, and messages as they were. */
+void irq_restore(void);
 
 /* gic_v3.c */
 bool gicv3_init(int node);
