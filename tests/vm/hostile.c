@@ -356,7 +356,7 @@ static void start(const char *more)
 	unsigned n = 0;
 	char *argv[128];
 
-	snprintf(words, sizeof(words), "%s %s", opt.words, more);
+	snprintf(words, sizeof(words), "%s %s", more, opt.words); /* the first of a kind counts */
 	for (char **a = opt.command; *a && n < 127; a++)
 		argv[n++] = strcmp(*a, "@") ? *a : words;
 	argv[n] = NULL;

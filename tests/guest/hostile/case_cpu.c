@@ -374,9 +374,13 @@ static void affinity_race(void)
 	helper_join(1);
 }
 
+#define TIMER 27 /* the virtual timer's PPI */
+
+/* Interrupts are off, and wake all the same. */
 static void waiter(void *arg)
 {
 	irqs_off();
+	irq_enable(TIMER, false, this_cpu());
 	while (!stop_helpers) {
 		if (arg)
 			__asm__ volatile("sev; wfe; sevl; wfe; yield" ::: "memory");
@@ -384,6 +388,7 @@ static void waiter(void *arg)
 			__asm__ volatile("msr cntv_tval_el0, xzr; msr cntv_ctl_el0, %0; isb; wfi" :: "r"(1ul) : "memory");
 	}
 	SYSREG_WRITE("cntv_ctl_el0", 0);
+	irq_disable(TIMER);
 }
 
 static void wfe_storm(void)
