@@ -8,6 +8,7 @@
 ## make unit-asan        unit tests (also unit-tsan, unit-arm64, coverage); T='vq vdev' for some
 ## make fuzz             fuzzers, TIME=15 seconds each; F='vq pci' for some; fuzz-coverage: what their inputs reach
 ## make test-vm          cases on real KVM; VM='net-*' for some
+## make test-hostile     guests that mean harm, hundreds of cases; HOSTILE=qemu: how QEMU takes them
 ## make test-hosts       the same and every interrupt controller, on Linux 6.1 and 6.12 with a GICv3, a GICv2 and an SMMU;
 ##                       prints tables
 ## make bench            figures beside QEMU's
@@ -275,7 +276,7 @@ $(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN
 
 VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
 
-.PHONY: deps-host kernel run shell test-vm test-vm-long test-hosts
+.PHONY: deps-host kernel run shell test-vm test-vm-long test-hostile test-hosts
 deps-host: | $(TOOLCHAIN)
 	@tools/deps kernel host
 kernel: | deps-host
@@ -293,6 +294,10 @@ test-vm-long: $(VM_FILES) | deps-host
 ifneq ($(HOST_ARCH),aarch64)
 	@VM_TIMEOUT=7200s HOST_SMMU=1 tests/vm/suite $(B) --set smmu-long $(VM)
 endif
+# HOSTILE=qemu: how Debian's QEMU takes the same, as a table.
+HOSTILE     ?=
+test-hostile: $(VM_FILES) | deps-host
+	@VM_TIMEOUT=7200s HOST_WITH=$(HOSTILE) tests/vm/suite $(B) --set hostile$(HOSTILE:%=-%) $(VM)
 test-hosts: $(VM_FILES) | deps-host
 	@tests/vm/hosts $(B) $(VM)
 run: $(VM_FILES) | deps-host
@@ -313,8 +318,17 @@ build-clang:
 	@echo "build-clang: 1 passed, 0 failed"
 coverage: unit-cov
 	@tests/unit/coverage $(B)
-test-mutants: | deps-unit deps-fuzz
+# The last are bugs that only a guest finds, and want real KVM.
+test-mutants: $(VM_FILES) | deps-unit deps-fuzz deps-host
 	@tests/mutants/run
+	@tests/mutants/hostile $(B)
+# A program with the object of FILE in front of what the library has of that name.
+.PHONY: mutant
+mutant: $(B)/$(COMPILER)/microvm
+	@$(ARM_CC) $(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS) $(CPPFLAGS) -w -c -o $(OUT).o $(FILE)
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -o $(OUT) $(MUSL_BEGIN) $(OUT).o $(B)/$(COMPILER)/$(MAIN:.c=.o) \
+		$(B)/$(COMPILER)/$(LIBC:.c=.o) $(B)/$(COMPILER)/libmicrovm.a $(filter-out -pthread,$(LIBS)) $(MUSL_END)
+	@rm $(OUT).o
 # A million masks under signals without end.
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<

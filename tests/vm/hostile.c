@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define ANSWER_MS 100         /* the dump, on a machine of the speed below */
+#define ANSWER_TRIES 4
 #define CALIBRATION_NS 10e6   /* what calibrate() takes there */
 #define RSS_GROWTH 256        /* KiB */
 #define LOG_GROWTH 4096       /* bytes a case */
@@ -60,6 +61,7 @@ static struct state base;
 static bool have_base;
 static off_t log_seen;
 static unsigned passed, failed, skipped, boots;
+static unsigned ended, wedged; /* of the failed: the monitor did not outlive it; a device did not come back */
 static char case_name[128], guest_why[256];
 static unsigned case_nr;
 static bool case_open;
@@ -113,6 +115,7 @@ static void conclude(const char *verdict, const char *fmt, ...)
 		return;
 	case_open = false;
 	*(bad ? &failed : &passed) += 1;
+	wedged += bad && (strstr(guest_why, "wedged") || strstr(guest_why, "heal") || strstr(guest_why, "no reset"));
 	if (!bad && !opt.verbose)
 		return;
 	printf("%s %s", verdict, case_name);
@@ -315,7 +318,7 @@ static bool look(char *why, size_t cap)
 {
 	struct state s = { 0 };
 	off_t grown = log_size() - log_seen;
-	double took, share = 0;
+	double took = -1, share = 0;
 
 	if (klog_alarm(why, cap))
 		return false;
@@ -327,7 +330,13 @@ static bool look(char *why, size_t cap)
 		return true;
 	if (have_base && grown > LOG_GROWTH)
 		return snprintf(why, cap, "the log grew by %ld bytes", (long)grown), false;
-	took = dump(&s);
+	/* the machine may be busier than it was: a monitor that is slow is so each time */
+	for (unsigned i = 0; i < ANSWER_TRIES; i++) {
+		took = dump(&s);
+		if (took >= 0 && took <= ANSWER_MS * opt.factor)
+			break;
+		calibrate();
+	}
 	if (took < 0 || took > ANSWER_MS * opt.factor)
 		return snprintf(why, cap, "its dump took %.0f ms (%.0f allowed)", took, ANSWER_MS * opt.factor), false;
 	s.rss = rss_kib();
@@ -525,6 +534,7 @@ static void run_all(void)
 			snprintf(case_name, sizeof(case_name), "%s", through ? "end" : "boot");
 			case_open = true;
 		}
+		ended++;
 		conclude("FAIL", ": the monitor %s, status %d%s%s", hangs ? "hangs" : "ended", status,
 			 guest_why[0] ? ": " : "", guest_why);
 		if (through || (closed && !have_base))
@@ -548,11 +558,13 @@ static void run_alone(unsigned i)
 	case_open = true;
 	status = finish(hangs);
 	/* another monitor's status is its own */
-	if (hangs || guest_why[0] || (status != alone[i].status && !opt.peer))
+	if (hangs || guest_why[0] || (status != alone[i].status && !opt.peer)) {
+		ended++;
 		conclude("FAIL", ": %s, status %d, not %d%s%s", hangs ? "hangs" : "ended", status, alone[i].status,
 			 guest_why[0] ? ": " : "", guest_why);
-	else
+	} else {
 		conclude("ok", " ");
+	}
 }
 
 static void parse(int argc, char **argv)
@@ -610,7 +622,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < nr_alone; i++)
 		run_alone(i);
 	unlink(CANARY);
-	printf("%u cases passed, %u failed, %u not for this VM; %u boots, %.0f s; this machine's factor is %.1f\n", passed, failed,
-	       skipped, boots, (now_ms() - started) / 1e3, opt.factor);
+	printf("%u cases passed, %u failed (%u ended the monitor, %u wedged a device), %u not for this VM; ", passed, failed,
+	       ended, wedged, skipped);
+	printf("%u boots, %.0f s; this machine's factor is %.1f\n", boots, (now_ms() - started) / 1e3, opt.factor);
 	return failed || !passed;
 }

@@ -1,18 +1,64 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2086 # options of several words
 # Guests that mean harm: tests/guest/hostile, looked after by hostile.c.
 
-# hostile PATTERN[,PATTERN...] TRANSPORT VHOST[,queues=2] [WORD...]: the words are added to the payload's command line
+# hostile PATTERN[,PATTERN...]|all TRANSPORT VHOST[,queues=2] [WORD...]: the words are added to the payload's command line
 hostile()
 {
-	what=$1 transport=$2 by=$3 kernel=0
-	shift 3
-	case $by in on*) kernel=1 ;; esac
-	case $by in *queues*) make_tap tap0 multi_queue ;; *) make_tap tap0 ;; esac
-	timeout 3600 ./hostile $HOSTILE_OPTIONS --ram 64 --log log --words "case=$what host=$HOST_IP vhost=$kernel $*" -- \
+	hostile_words "$@"
+	transport=$2 by=$3
+	timeout 3600 ./hostile $HOSTILE_OPTIONS --ram 64 --log log --words "$words" -- \
 		$M --kernel hostile.Image --cpus 3 --memory 64M --transport "$transport" --log log --log-level info \
 		--net "tap0,vhost=$by" --cmdline @ >out 2>err
 	status=$?
 	cat out err
-	[ $status = 0 ] || { tail -n 30 log; fail "status $status"; }
-	echo "figure: hostile $what $transport vhost=$by: $(tail -n 1 out)"
+	[ $status = 0 ] || fail "status $status"
+	echo "figure: hostile $1 $transport vhost=$by: $(tail -n 1 out)"
+}
+
+# hostile_words ARGS of hostile: $words, and a tap that does for them
+hostile_words()
+{
+	words="host=$HOST_IP"
+	[ "$1" = all ] || words="case=$1 $words"
+	case $3 in on*) words="$words vhost=1" ;; esac
+	case $3 in *queues*) make_tap tap0 multi_queue ;; *) make_tap tap0 ;; esac
+	shift 3
+	words="$words $*"
+}
+
+# hostile_qemu PATTERN TRANSPORT VHOST: the same under Debian's QEMU, of which only is asked that it lives and its devices heal
+hostile_qemu()
+{
+	command -v qemu-system-aarch64 >/dev/null || skip "no QEMU here"
+	hostile_words "$@"
+	case $2 in mmio) kind=device props= ;; *) kind=pci props=,disable-legacy=on ;; esac
+	timeout 3600 ./hostile --peer $HOSTILE_OPTIONS --words "$words" -- \
+		qemu-system-aarch64 -M virt,gic-version=3,accel=kvm -cpu host -smp 3 -m 64 -nodefaults -no-user-config -display none \
+		-monitor none -no-reboot -serial stdio -kernel hostile.Image -append @ -global virtio-mmio.force-legacy=false \
+		-device virtio-rng-$kind$props -device virtio-serial-$kind$props -chardev null,id=c -device virtconsole,chardev=c \
+		-netdev "tap,id=n,ifname=tap0,script=no,downscript=no,vhost=$3" -device "virtio-net-$kind,netdev=n$props" >out 2>err
+	cat out
+	echo "figure: hostile under QEMU, $1 $2 vhost=$3: $(tail -n 1 out)"
+}
+
+# hostile_mutants: each of the mutants that were handed in is noticed by the case that it names; without --irq-check
+hostile_mutants()
+{
+	missed=
+	for m in mutants/*.list; do
+		read -r name case transport <"$m"
+		M=./mutants/$name HOSTILE_OPTIONS=
+		( hostile "$case" "$transport" off ) >verdict 2>&1
+		if grep -q "^FAIL" verdict; then
+			echo "figure: mutant $name noticed: $(grep -m 1 '^FAIL' verdict | cut -c 1-120)"
+		else
+			missed="$missed $name"
+			cat verdict
+		fi
+		end_leftovers
+		ip link del tap0 2>/dev/null
+		kill "$(tr -d '\0' </tmp/iperf3.pid)" 2>/dev/null
+	done
+	[ -z "$missed" ] || fail "not noticed:$missed"
 }

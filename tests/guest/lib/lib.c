@@ -18,8 +18,11 @@ static uint64_t uart;
 
 void *memset(void *to, int value, size_t n)
 {
+	uint64_t word = (uint8_t)value * UINT64_C(0x0101010101010101);
 	volatile uint8_t *p = to;
 
+	for (; !((uint64_t)p & 7) && n >= 8; p += 8, n -= 8)
+		*(volatile uint64_t *)p = word;
 	while (n--)
 		*p++ = (uint8_t)value;
 	return to;
