@@ -2,13 +2,14 @@
 /*
  * hostile - boots the payload of tests/guest/hostile under a monitor, and looks at the monitor after each case
  *
- * usage: hostile [--peer] [--verbose] [--log FILE] [--ram MIB] [--limit N] --words WORDS -- COMMAND...
+ * usage: hostile [--peer] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...
  *
- * "@" in an argument of COMMAND stands for the payload's command line: WORDS and what we add (main.c of the payload says
- * what there is). The payload says "@ ready" and sleeps; the monitor must then be as it was before the first case: quick,
- * idle, with its memory, descriptors, threads, irqfds and routes, a log that hardly grew, files that are not its own
- * untouched, and nothing in the host kernel's log. Where a case ends the monitor, the next boot goes on behind it; cases that are to
- * end it get a boot of their own. --peer: another monitor, of which only is seen whether it lives and what the guest says.
+ * The argument "@" of COMMAND stands for the payload's command line: WORDS and what we add (the payload's main.c says
+ * what there is). The payload says "@ ready" and sleeps; the monitor must then be as it was before the first case:
+ * quick, idle, with its memory, descriptors, threads, irqfds and routes, a log that hardly grew, files that are not
+ * its own untouched, and nothing in the host kernel's log. Where a case ends the monitor, the next boot goes on behind
+ * it; cases that are to end it get a boot of their own. --peer: another monitor, of which only is seen whether it
+ * lives, is idle, and what the guest says.
  *
  * Prints a line a failed case (each with --verbose), then the count. Status 0: no case failed.
  */
@@ -114,6 +115,8 @@ static void conclude(const char *verdict, const char *fmt, ...)
 	if (!case_open)
 		return;
 	case_open = false;
+	if (look_ms < case_ms)
+		look_ms = now_ms();
 	*(bad ? &failed : &passed) += 1;
 	wedged += bad && (strstr(guest_why, "wedged") || strstr(guest_why, "heal") || strstr(guest_why, "no reset"));
 	if (!bad && !opt.verbose)
@@ -285,7 +288,9 @@ static double dump(struct state *s)
 /* A line of the host kernel's log that is nobody's wish. */
 static bool klog_alarm(char *ret_line, size_t cap)
 {
-	static const char *const alarms[] = { "WARNING", "BUG", "Oops", "nobody cared", "Call trace", "hung task", "KASAN", "stall" };
+	static const char *const alarms[] = {
+		"WARNING", "BUG", "Oops", "nobody cared", "Call trace", "hung task", "KASAN", "stall",
+	};
 	char rec[8192];
 	bool bad = false;
 	ssize_t n;
@@ -571,9 +576,7 @@ static void parse(int argc, char **argv)
 {
 	int i;
 
-	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		const char *value = i + 1 < argc ? argv[i + 1] : "";
-
+	for (i = 1; i + 1 < argc && strcmp(argv[i], "--"); i++) {
 		if (!strcmp(argv[i], "--peer"))
 			opt.peer = true;
 		else if (!strcmp(argv[i], "--verbose"))
@@ -581,7 +584,7 @@ static void parse(int argc, char **argv)
 		else if (!strcmp(argv[i], "--log"))
 			opt.log = argv[++i];
 		else if (!strcmp(argv[i], "--ram"))
-			opt.ram = atol(value) * 1024, i++;
+			opt.ram = atol(argv[++i]) * 1024;
 		else if (!strcmp(argv[i], "--words"))
 			opt.words = argv[++i];
 	}

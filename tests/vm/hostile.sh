@@ -50,7 +50,7 @@ hostile_mutants()
 		read -r name case transport <"$m"
 		M=./mutants/$name HOSTILE_OPTIONS=
 		( hostile "$case" "$transport" off ) >verdict 2>&1
-		if grep -q "^FAIL" verdict; then
+		if grep -q "^FAIL $case:" verdict; then
 			echo "figure: mutant $name noticed: $(grep -m 1 '^FAIL' verdict | cut -c 1-120)"
 		else
 			missed="$missed $name"

@@ -164,7 +164,7 @@ void soil(void)
 	memset(healed, 0, sizeof(healed));
 }
 
-/* The names are what the harness prints. */
+/* @wedged where the device does not come back. */
 static const char *heal_one(struct vdev *d, const char *wedged)
 {
 	return !d || healed[d - vdevs] || heals(d) ? NULL : wedged;
@@ -220,13 +220,11 @@ bool helper_join(unsigned n)
 
 uint64_t any_read(uint64_t at, unsigned width)
 {
-	uint64_t v = 0;
-
 	switch (width) {
 	case 1: return rd8(at);
 	case 2: return rd16(at);
 	case 4: return rd32(at);
-	default: v = rd64(at); return v;
+	default: return rd64(at);
 	}
 }
 
