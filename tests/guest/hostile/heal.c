@@ -6,6 +6,8 @@
 #define PATIENCE_MS 3000
 #define CANARY 0x6563696e6572656dull
 #define CANARY_BYTES 4096
+#define NET_F_CTRL_VQ 17
+#define NET_F_MQ 22
 #define PV_TIME_ST 0xc5000021
 
 struct vdev *rng, *con, *net;
@@ -71,6 +73,9 @@ void heal_init(void)
 	for (unsigned i = 0; i < pci_count; i++)
 		for (unsigned n = 0; n < 6; n++)
 			bars[i][n] = pci_devs[i].bar[n].addr;
+	/* Each vector once, so that there are no more messages later than at the start. */
+	if (net && vdev_features(net) & BIT(NET_F_CTRL_VQ) && vdev_reset(net))
+		vdev_start(net, VERSION_1 | BIT(NET_F_CTRL_VQ) | BIT(NET_F_MQ), 5);
 }
 
 unsigned queues_of(const struct vdev *d)
