@@ -11,6 +11,7 @@
 ## make test-hostile     guests that mean harm, hundreds of cases; HOSTILE=qemu: how QEMU takes them
 ## make test-hosts       the same and every interrupt controller, on Linux 6.1 and 6.12 with a GICv3, a GICv2 and an SMMU;
 ##                       prints tables
+## make audit            which system calls each thread may make, against a reviewed list
 ## make bench            figures beside QEMU's
 ## make kernel           a small guest kernel
 ## make install          PREFIX= DESTDIR=
@@ -58,7 +59,7 @@ CFLAGS      ?= -O2
 LDHARDEN    := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
 LDORDER     := -Wl,-T,vmm/start.ld
 LIBS        := -lfdt -luring -lz -ljansson -pthread
-UNIT_LIBS   := -lcheck -lsubunit -lm -lrt $(LIBS)
+UNIT_LIBS   := -lcheck -lsubunit -lm -lrt -lseccomp $(LIBS)
 
 # What only 'clean' and 'help' can do without.
 TOOLCHAIN   := $(B)/toolchain$(if $(filter clang,$(COMPILER)),-clang).mk
@@ -108,7 +109,16 @@ $(patsubst %.c,$(B)/$(1)/%.o,$(4)): $(B)/$(1)/%.o: %.c $(TOOLCHAIN)
 	@echo "  CC      $(1) $$<"
 	@$(2) $(3) $$(CPPFLAGS) -MMD -MP -c -o $$@ $$<
 -include $(patsubst %.c,$(B)/$(1)/%.d,$(4))
+$(B)/$(1)/vmm/app/seccomp.o: | $(GEN)/syscall_names.h
 endef
+
+# Names of system calls, for messages: those of the arm64 headers that the C library knows, too.
+GEN         := $(B)/gen
+CPPFLAGS    += -I$(GEN)
+$(GEN)/syscall_names.h: $(TOOLCHAIN)
+	@mkdir -p $(@D)
+	@sed -n 's/^#define __NR\(3264\)\?_\([a-z][a-z0-9_]*\) .*/#ifdef SYS_\2\n{ "\2", SYS_\2 },\n#endif/p' \
+		$(SYSROOT)/usr/include/asm-generic/unistd.h >$@
 
 # $(call archive,NAME,LIB,SOURCES)
 define archive
@@ -253,6 +263,17 @@ ROUTES      := tests/vm/routes.c tests/vm/its.c
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),$(ROUTES)))
 $(B)/routes: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(ROUTES) $(LIBC)) $(B)/$(COMPILER)/libmicrovm.a
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $(MUSL_BEGIN) $^ $(filter-out -pthread,$(LIBS)) $(MUSL_END)
+# The program whose threads try what they may not do.
+ATTEMPTS    := tests/audit/attempts.c tests/fake/bpf.c
+AUDIT       := tests/audit/audit.c tests/fake/bpf.c
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),$(sort $(ATTEMPTS) $(AUDIT))))
+$(B)/audit: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(AUDIT) $(LIBC)) $(B)/$(COMPILER)/libmicrovm.a
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $(MUSL_BEGIN) $^ $(filter-out -pthread,$(LIBS)) $(MUSL_END)
+$(B)/filters: $(B)/audit | deps-unit
+	@$(unit_run_arm64) $< --filters $@
+$(B)/attempts: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(MAIN) $(LIBC) $(ATTEMPTS)) $(B)/$(COMPILER)/libmicrovm.a
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -Wl,--wrap=seccomp_arm,--wrap=io_uring_queue_init_params -o $@ $(MUSL_BEGIN) $^ \
+		$(filter-out -pthread,$(LIBS)) $(MUSL_END)
 $(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
 	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
 # For the programs that ours is measured against: they use the C library that Debian's do.
@@ -274,7 +295,7 @@ $(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN
 		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/routes $(B)/attempts $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long test-hostile test-hosts
 deps-host: | $(TOOLCHAIN)
@@ -305,9 +326,15 @@ run: $(VM_FILES) | deps-host
 shell: $(VM_FILES) | deps-host
 	@tools/demo $(B) --shell
 
+# What the filters of system calls allow, against a reviewed file.
+.PHONY: audit
+audit: $(B)/audit | deps-unit
+	@$(unit_run_arm64) $< | tee $(B)/audit.txt
+	@diff -u tests/audit/expected $(B)/audit.txt && echo 'audit: 1 passed, 0 failed' || { echo 'audit: 0 passed, 1 failed'; false; }
+
 .PHONY: bench
 BENCH       ?= scale counted gicv2 wall
-bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/routing.so $(B)/null.Image $(B)/bare.Image | deps-host
+bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image | deps-host
 	@tests/bench/suite $(B) $(BENCH)
 
 # ---- everything ----------------------------------------------------------------------------

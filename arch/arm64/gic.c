@@ -24,6 +24,7 @@
 #include "arch/arm64/layout.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/kvm.h"
 
 static int create_device(const struct hyp *h, uint32_t type, uint32_t flags, int *ret_fd)
@@ -163,8 +164,8 @@ int gic_new(const struct hyp *h, const struct gic_cfg *cfg, struct gic *ret_g, s
 	rc = set_attr(gic_fd, cfg->v2 ? "up the GICv2" : "up the GICv3", KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, err);
 	if (rc)
 		return rc;
-	ret_g->gic_fd = steal_fd(&gic_fd);
-	ret_g->its_fd = steal_fd(&its_fd);
+	ret_g->gic_fd = fd_note(steal_fd(&gic_fd), FD_KVM_DEVICE);
+	ret_g->its_fd = fd_note(steal_fd(&its_fd), FD_KVM_DEVICE);
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "arch/arm64/image.h"
 #include "arch/arm64/place.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 
 #define READ_MAX (1 * GIB)  /* of one read: read(2) stops below 2 GiB anyway */
 #define GZ_BUFFER (128 * KIB)
@@ -53,7 +54,7 @@ int image_open(const char *what, const char *path, int *ret_fd, struct err *err)
 	problem = file_problem(&st);
 	if (problem)
 		return err_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: '%s' %s", what, path, problem);
-	*ret_fd = steal_fd(&fd);
+	*ret_fd = fd_note(steal_fd(&fd), FD_IMAGE);
 	return 0;
 }
 

@@ -14,11 +14,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arch/arm64/image.h"
 #include "arch/arm64/layout.h"
 #include "arch/arm64/vcpu.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
+#include "vmm/base/rights.h"
 #include "vmm/core/kvm.h"
 
 /* Affinity fields of MPIDR_EL1: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0. */
@@ -129,9 +133,10 @@ int vcpu_new(const struct hyp *h, unsigned index, const struct vcpu_features *f,
 	run = mmap(NULL, c.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c.fd, 0);
 	if (run == MAP_FAILED) {
 		rc = err_set(err, -errno, "cpu%u: mapping the run structure: %s", index, strerror(errno));
-		close(c.fd);
+		close_fd(&c.fd);
 		return rc;
 	}
+	fd_note(c.fd, FD_VCPU);
 	c.run = run;
 	rc = init_cpu(&c, f, err);
 	if (rc) {
@@ -147,9 +152,8 @@ void vcpu_fini(struct vcpu *c)
 	if (!c->run)
 		return;
 	munmap(c->run, c->run_size);
-	close(c->fd);
+	close_fd(&c->fd);
 	c->run = NULL;
-	c->fd = -1;
 }
 
 static int set_attr(struct vcpu *c, uint32_t group, uint64_t attr, void *data)
@@ -256,3 +260,9 @@ void vcpu_kick(struct vcpu *c)
 {
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_RELEASE);
 }
+
+const struct right vcpu_rights[] = {
+	{ RIGHT_CPU, SYS_ioctl, RIGHT_OWN_REQUEST, FD_VCPU, KVM_RUN, "the guest runs" },
+	{ RIGHT_CPU, SYS_ioctl, RIGHT_OWN_REQUEST, FD_VCPU, KVM_SET_VCPU_EVENTS, "an external abort answers an access without syndrome" },
+	{ 0 },
+};

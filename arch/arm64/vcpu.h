@@ -17,6 +17,7 @@
 
 #include "arch/arm64/exit.h"
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 struct hyp;
@@ -75,5 +76,8 @@ void vcpu_run(struct vcpu *c, struct vcpu_exit *ret_x);
 void vcpu_mmio_done(struct vcpu *c, uint64_t val);
 /* Any thread, signal handler too: the next or current vcpu_run() returns VCPU_AGAIN. (immediate_exit; the caller also sends the signal.) */
 void vcpu_kick(struct vcpu *c);
+
+/* For the filters of system calls. */
+extern const struct right vcpu_rights[];
 
 #endif

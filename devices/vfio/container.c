@@ -29,6 +29,7 @@
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/gmem.h"
 
 #define SYS "/sys"
@@ -78,7 +79,7 @@ static int container_new(const char *id, struct container **ret_c, struct err *e
 
 	if (!c)
 		return err_set(err, -ENOMEM, "%s: out of memory", id);
-	c->fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	c->fd = fd_note(open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), FD_VFIO_CONTAINER);
 	if (c->fd < 0)
 		r = err_set(err, -errno, "%s: open '/dev/vfio/vfio': %s%s", id, strerror(errno),
 			    errno == EACCES ? " (run as root, or ask for access to it)" :
@@ -100,7 +101,7 @@ static int open_group(const char *id, int nr, int *ret_fd, struct err *err)
 	int r;
 
 	snprintf(path, sizeof(path), "/dev/vfio/%d", nr);
-	*ret_fd = open(path, O_RDWR | O_CLOEXEC);
+	*ret_fd = fd_note(open(path, O_RDWR | O_CLOEXEC), FD_VFIO_GROUP);
 	if (*ret_fd >= 0)
 		return 0;
 	r = -errno;
@@ -194,19 +195,14 @@ int container_group_fd(const struct container *c, unsigned i)
 int container_open_device(const struct container *c, const char *id, const char *address, int *ret_fd,
 			  struct err *err)
 {
-	struct sysdev d;
 	int r = -ENODEV;
 
-	/* Its group is asked for again: who moved the device meanwhile gets an error, not another device. */
-	if (!sysdev_lookup(SYS, address, &d)) {
-		for (unsigned i = 0; i < c->nr_groups; i++) {
-			if (c->groups[i].nr != d.group)
-				continue;
-			*ret_fd = ioctl(c->groups[i].fd, VFIO_GROUP_GET_DEVICE_FD, address);
-			if (*ret_fd >= 0)
-				return 0;
-			r = -errno;
-		}
+	/* By name, and of the groups that are ours: who moved the device meanwhile gets an error, not another device. */
+	for (unsigned i = 0; i < c->nr_groups && r == -ENODEV; i++) {
+		*ret_fd = fd_note(ioctl(c->groups[i].fd, VFIO_GROUP_GET_DEVICE_FD, address), FD_VFIO_DEVICE);
+		if (*ret_fd >= 0)
+			return 0;
+		r = -errno;
 	}
 	return err_set(err, r, "%s: opening %s: %s%s", id, address, strerror(-r),
 		       r == -EMFILE ? " (more are allowed by: ulimit -n)" : "");

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/rights.h"
 
 #define MAX_INFO (64 * KIB) /* of one region's description, capabilities included */
 
@@ -165,3 +167,11 @@ int hostdev_reset(int fd)
 {
 	return ioctl(fd, VFIO_DEVICE_RESET) < 0 ? -errno : 0;
 }
+
+const struct right hostdev_rights[] = {
+	{ RIGHT_ALL, SYS_pread64, RIGHT_FD, FD_VFIO_DEVICE, 0, "configuration space, and what of BARs is not mapped" },
+	{ RIGHT_ALL, SYS_pwrite64, RIGHT_FD, FD_VFIO_DEVICE, 0, "the same" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VFIO_DEVICE, VFIO_DEVICE_SET_IRQS, "the guest chooses its kind of interrupts" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VFIO_DEVICE, VFIO_DEVICE_RESET, "at the end, and where the guest asks" },
+	{ 0 },
+};

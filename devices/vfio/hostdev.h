@@ -16,6 +16,8 @@
 
 #include "devices/vfio/slices.h"
 
+#include "vmm/base/rights.h"
+
 #define HOSTDEV_MAX_AREAS 8
 #define HOSTDEV_MAX_VECTORS 256 /* in one hostdev_set_irqs() */
 
@@ -63,5 +65,8 @@ void hostdev_unmap(void *p, struct slice s);
 
 /* For a device that hostdev_info() says can be reset. -EAGAIN: busy elsewhere in the kernel; -EINVAL: it cannot be. */
 int hostdev_reset(int fd);
+
+/* For the filters of system calls. */
+extern const struct right hostdev_rights[];
 
 #endif

@@ -28,11 +28,11 @@
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "devices/vfio/pass_priv.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
 
 static struct pass *of_dev(struct pci_dev *d)
@@ -263,9 +263,9 @@ static int watch(struct pass *p, struct pass_event *e, enum hostdev_irq irq, voi
 
 	if (!hostdev_nr_irqs(p->fd, irq))
 		return 0;
-	e->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	e->fd = fd_event();
 	if (e->fd < 0)
-		return -errno;
+		return e->fd;
 	r = loop_poll_init(p->loop, &e->poll, e->fd, ready, p);
 	if (r)
 		return r;

@@ -19,10 +19,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "vmm/base/cleanup.h"
 /* After <net/if.h>: both know struct ifreq, and this order makes the kernel's headers yield. */
 #include "vmm/base/compat.h"
+#include "vmm/base/fdbook.h"
+#include "vmm/base/rights.h"
 
 #define TUN_PATH "/dev/net/tun"
 #define OFFLOADS_UNKNOWN (~0u)
@@ -141,6 +144,7 @@ static int attach(struct tap *t, unsigned i, struct err *err)
 			       r == -ENOENT || r == -ENODEV ? " (load the module tun)" :
 			       r == -EACCES || r == -EPERM ? " (run as root, or ask for access to it)" : "");
 	}
+	fd_note(t->fds[i], FD_TAP);
 	memcpy(ifr.ifr_name, t->name, IFNAMSIZ);
 	return ioctl(t->fds[i], TUNSETIFF, &ifr) ? refused(t, -errno, err) : 0;
 }
@@ -232,14 +236,17 @@ static int check_fd(struct tap *t, unsigned i, struct err *err)
 	fl = fcntl(t->fds[i], F_GETFL);
 	if (fl < 0 || fcntl(t->fds[i], F_SETFL, fl | O_NONBLOCK) || fcntl(t->fds[i], F_SETFD, FD_CLOEXEC))
 		return err_set(err, -errno, "fd=%d: fcntl: %s", t->fds[i], strerror(errno));
+	fd_note(t->fds[i], FD_TAP);
 	return 0;
 }
 
 static void close_all(const int *fds, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	for (unsigned i = 0; i < n; i++) {
+		int fd = fds[i];
+
+		close_fd(&fd);
+	}
 }
 
 int tap_from_fds(const int *fds, unsigned n, struct tap **ret_t, struct err *err)
@@ -300,3 +307,10 @@ int tap_enable_queues(struct tap *t, unsigned pairs)
 	}
 	return 0;
 }
+
+const struct right tap_rights[] = {
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TAP, TUNSETOFFLOAD, "what the driver acknowledged" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TAP, TUNSETQUEUE, "queue pairs that the driver uses" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TAP, TUNSETVNETHDRSZ, "put back at the end" },
+	{ 0 },
+};

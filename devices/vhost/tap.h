@@ -14,6 +14,7 @@
 #define DEVICES_VHOST_TAP_H
 
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 #define TAP_MAX_QUEUES 16
@@ -51,5 +52,8 @@ int tap_set_offload(struct tap *t, unsigned tun_f);
  * (TUNSETQUEUE). On failure those before the one that failed are as asked.
  */
 int tap_enable_queues(struct tap *t, unsigned pairs);
+
+/* For the filters of system calls. */
+extern const struct right tap_rights[];
 
 #endif

@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <linux/vhost.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
+#include "vmm/base/rights.h"
 
 /*
  * What we pass on. Never bit 27, which makes vhost-net add a header of its own, nor
@@ -35,7 +37,7 @@ int vh_open(const char *path, int *ret_fd)
 
 	if (fd < 0)
 		return -errno;
-	*ret_fd = fd;
+	*ret_fd = fd_note(fd, FD_VHOST);
 	return 0;
 }
 
@@ -50,8 +52,8 @@ static int init(struct vh_dev *d)
 	d->features &= FEATURES_KNOWN;
 	if (!(d->features & BIT64(VIRTIO_F_VERSION_1)))
 		return -ENOTSUP;
-	d->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return d->err_fd < 0 ? -errno : 0;
+	d->err_fd = fd_event();
+	return d->err_fd < 0 ? d->err_fd : 0;
 }
 
 int vh_init(struct vh_dev *d, int fd, unsigned nr_rings)
@@ -182,3 +184,16 @@ bool vh_take_error(struct vh_dev *d)
 
 	return read(d->err_fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
 }
+
+const struct right vh_rights[] = {
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_FEATURES, "what the driver acknowledged" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_MEM_TABLE, "guest memory" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_NUM, "a ring starts" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_BASE, "a ring starts" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_ADDR, "a ring starts" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_ERR, "a ring starts" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_CALL, "a ring starts or stops" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_KICK, "a ring starts or stops" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_NET_SET_BACKEND, "the rings get their tap, or lose it" },
+	{ 0 },
+};

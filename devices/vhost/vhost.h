@@ -16,6 +16,7 @@
 #define DEVICES_VHOST_VHOST_H
 
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/core/gmem.h"
 
 #define VH_MAX_RINGS 2 /* a vhost-net or vhost-vsock descriptor drives two */
@@ -64,5 +65,8 @@ void vh_ring_stop(struct vh_dev *d, unsigned ring);
 int vh_net_set_backend(struct vh_dev *d, int tap_fd);
 /* Empties the error eventfd; true if it had been signalled. */
 bool vh_take_error(struct vh_dev *d);
+
+/* For the filters of system calls. */
+extern const struct right vh_rights[];
 
 #endif

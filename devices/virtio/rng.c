@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "devices/virtio/rng.h"
 #include "vmm/base/obj.h"
+#include "vmm/base/rights.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 
 #define QUEUE_SIZE 64   /* entries, also the most parts that a request may have */
 #define MAX_REQUEST 256 /* bytes; getrandom(2) gives so many at once, whatever signals come */
@@ -123,3 +125,8 @@ int rng_new(const char *name, struct loop *loop, struct gmem *mem, struct vdev *
 	*ret_v = v;
 	return 0;
 }
+
+const struct right rng_rights[] = {
+	{ RIGHT_LOOP, SYS_getrandom, RIGHT_FREE, 0, 0, "the guest's entropy" },
+	{ 0 },
+};

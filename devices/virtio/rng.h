@@ -15,7 +15,12 @@
 
 #include "devices/virtio/vdev.h"
 
+#include "vmm/base/rights.h"
+
 /* Before the loop's seal; all borrowed. -ENOMEM, or vdev_init()'s errors. On success @ret_v is freed by vdev_free(). */
 int rng_new(const char *name, struct loop *loop, struct gmem *mem, struct vdev **ret_v);
+
+/* For the filters of system calls. */
+extern const struct right rng_rights[];
 
 #endif

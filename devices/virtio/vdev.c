@@ -30,13 +30,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
 #include "vmm/base/obj.h"
 
@@ -83,9 +83,9 @@ static int queue_init(struct vdev *v, struct vdev_queue *vq, uint16_t max)
 	vq->vdev = v;
 	vq->regs.max = max;
 	vq->regs.size = max;
-	vq->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vq->kick_fd = fd_event();
 	if (vq->kick_fd < 0)
-		return -errno;
+		return vq->kick_fd;
 	return loop_poll_init(v->loop, &vq->kick_poll, vq->kick_fd, kick_ready, vq);
 }
 

@@ -25,12 +25,12 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/doorbell.h"
@@ -371,9 +371,9 @@ static int queue_init(struct virtio_mmio *t, unsigned q)
 		irqfd_tell(&mq->irqfd, t->vdev->name, mq->name);
 		return 0;
 	}
-	mq->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	mq->call_fd = fd_event();
 	if (mq->call_fd < 0)
-		return -errno;
+		return mq->call_fd;
 	return loop_poll_init(t->vdev->loop, &mq->call_poll, mq->call_fd, call_ready, mq);
 }
 

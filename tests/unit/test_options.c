@@ -150,7 +150,7 @@ START_TEST(test_options_repeats_are_refused)
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
-		{ "timeout", "1" },
+		{ "timeout", "1" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -192,11 +192,25 @@ START_TEST(test_options_irqchip_and_routing_by_name)
 }
 END_TEST
 
+START_TEST(test_options_sandbox_by_name)
+{
+	GOOD("--cpus", "1");
+	ck_assert(!o.no_sandbox && o.seccomp == SECCOMP_ON && o.uid == -1 && o.gid == -1 && !o.cgroup);
+	GOOD("--uid", "1000", "--gid=4294967294", "--seccomp", "log", "--cgroup", "/sys/fs/cgroup/x", "--no-sandbox");
+	ck_assert(o.no_sandbox && o.seccomp == SECCOMP_LOG && o.uid == 1000 && o.gid == 4294967294);
+	ck_assert_str_eq(o.cgroup, "/sys/fs/cgroup/x");
+	BAD("--uid: ", "--kernel", "I", "--uid", "0");
+	BAD("--gid: ", "--kernel", "I", "--gid", "4294967295");
+	BAD("--uid: ", "--kernel", "I", "--uid", "root");
+	BAD("--seccomp: 'x' is none of on, log, off", "--kernel", "I", "--seccomp", "x");
+}
+END_TEST
+
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
 		"disk", "vsock", "fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
-		"grace", "uid", "gid", "cgroup", "no-sandbox", "seccomp",
+		"grace",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -550,6 +564,7 @@ int main(void)
 	tcase_add_test(t, test_options_missing_and_needless_values_are_named);
 	tcase_add_test(t, test_options_repeats_are_refused);
 	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
+	tcase_add_test(t, test_options_sandbox_by_name);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);
 	tcase_add_test(t, test_options_sizes_and_durations_have_units);

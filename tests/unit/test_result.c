@@ -168,6 +168,7 @@ START_TEST(test_outfile_put_replaces_all_of_it)
 
 	put("something longer");
 	ck_assert_int_eq(outfile_open(&f, "--result", path, &e), 0);
+	ck_assert_int_eq(outfile_clear(&f), 0);
 	ck_assert_int_eq(outfile_put(&f, "new", 3), 0);
 	ck_assert_str_eq(get(), "new");
 	close(f.fd);

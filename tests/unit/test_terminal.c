@@ -80,6 +80,7 @@ START_TEST(test_terminal_size_is_read)
 	struct winsize none = { 0 };
 	uint16_t cols, rows;
 
+	ck_assert(terminal_is(slave));
 	ck_assert(terminal_size(slave, &cols, &rows));
 	ck_assert_int_eq(cols, 80);
 	ck_assert_int_eq(rows, 24);

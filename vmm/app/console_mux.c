@@ -33,13 +33,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "vmm/app/keys.h"
 #include "vmm/app/replay.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
 #include "vmm/core/stream.h"
 
@@ -455,9 +455,9 @@ static int open_wake(struct console_mux *m, struct loop *l)
 {
 	int ret;
 
-	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->wake_fd = fd_event();
 	if (m->wake_fd < 0)
-		return -errno;
+		return m->wake_fd;
 	ret = loop_poll_init(l, &m->wake, m->wake_fd, woken, m);
 	if (ret)
 		return ret;

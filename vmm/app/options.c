@@ -40,6 +40,10 @@ static const struct choice log_formats[] = {
 	{ "text", false }, { "json", true }, { NULL, 0 },
 };
 
+static const struct choice seccomp_modes[] = {
+	{ "on", SECCOMP_ON }, { "log", SECCOMP_LOG }, { "off", SECCOMP_OFF }, { NULL, 0 },
+};
+
 char *options_keep(struct options *o, const char *text)
 {
 	size_t len = strlen(text);
@@ -231,6 +235,48 @@ static int set_rng(struct options *o, const char *value, struct err *err)
 	return 0;
 }
 
+/* 4294967295 means "none" to the kernel. */
+static int set_user(const char *what, const char *value, int64_t *ret_id, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number(what, value, 1, UINT32_MAX - 1, &n, err);
+
+	if (!ret)
+		*ret_id = (int64_t)n;
+	return ret;
+}
+
+static int set_uid(struct options *o, const char *value, struct err *err)
+{
+	return set_user("--uid", value, &o->uid, err);
+}
+
+static int set_gid(struct options *o, const char *value, struct err *err)
+{
+	return set_user("--gid", value, &o->gid, err);
+}
+
+static int set_cgroup(struct options *o, const char *value, struct err *err)
+{
+	return set_path("--cgroup", &o->cgroup, value, err);
+}
+
+static int set_no_sandbox(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->no_sandbox = true;
+	return 0;
+}
+
+static int set_seccomp(struct options *o, const char *value, struct err *err)
+{
+	int v, ret = value_choice("--seccomp", value, seccomp_modes, &v, err);
+
+	if (!ret)
+		o->seccomp = (enum seccomp_mode)v;
+	return ret;
+}
+
 static int set_doctor(struct options *o, const char *value, struct err *err)
 {
 	(void)value, (void)err;
@@ -285,6 +331,12 @@ static const struct option table[] = {
 	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
 	{ "dump-dtb", "FILE", "write the device tree", 0, set_dump_dtb, NULL },
 	{ "dry-run", NULL, "plan, check, write what is asked for, and stop", OPTION_FLAG, set_dry_run, NULL },
+	{ "uid", "N", "as root: the user to end as (default: one that nobody has)", 0, set_uid, NULL },
+	{ "gid", "N", "as root: the group (default: the user's number)", 0, set_gid, NULL },
+	{ "cgroup", "PATH", "join a cgroup v2 that is delegated to the caller, and limit it", 0, set_cgroup, NULL },
+	{ "no-sandbox", NULL, "keep all rights: for debugging, and for guests that are trusted", OPTION_FLAG, set_no_sandbox, NULL },
+	{ "seccomp", "on|log|off", "deny system calls that are not needed (default), only log them, or neither", 0,
+	  set_seccomp, NULL },
 	{ "log-level", "error|warn|info|debug", "how much to log (default warn)", 0, set_log_level, NULL },
 	{ "log", "FILE", "append the log to a file (default: stderr)", 0, set_log, NULL },
 	{ "log-format", "text|json", "form of the log's lines (default text)", 0, set_log_format, NULL },
@@ -303,11 +355,6 @@ static const struct option table[] = {
 	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "grace", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "uid", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "gid", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "cgroup", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "no-sandbox", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "seccomp", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -415,6 +462,7 @@ static void set_defaults(struct options *o)
 	c->memory = DEFAULT_MEMORY;
 	c->log_level = LOG_WARN;
 	c->result_fd = -1;
+	o->uid = o->gid = -1;
 	add_fixed_device(c, DEV_CONSOLE, "console0");
 	add_fixed_device(c, DEV_RNG, "rng0");
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "vmm/app/devopts.h"
+#include "vmm/app/seccomp.h"
 #include "vmm/base/err.h"
 #include "vmm/machine/config.h"
 
@@ -27,6 +28,12 @@ struct option_text; /* strings that the configuration refers to */
 struct options {
 	bool help, version;
 	bool doctor, json;        /* --doctor: the configuration is judged, not run; no kernel is needed */
+
+	/* what the process gives up (sandbox.h, seccomp.h) */
+	bool no_sandbox;
+	enum seccomp_mode seccomp;
+	int64_t uid, gid;         /* -1: not given */
+	const char *cgroup;
 
 	/* the parser's own */
 	const char *config_file;

@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
+#include "vmm/base/rights.h"
 
 /* O_NONBLOCK is for open(2) alone: a FIFO without a reader must not hang us. */
 #define OPEN_FLAGS (O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
@@ -30,6 +33,7 @@ int outfile_open(struct outfile *f, const char *what, const char *path, struct e
 		outfile_abandon(f);
 		return err_set(err, -errno, "%s: '%s': %s", what, path, strerror(errno));
 	}
+	fd_note(fd, FD_OUTFILE);
 	f->regular = S_ISREG(st.st_mode);
 	return 0;
 }
@@ -59,15 +63,18 @@ static int write_all(int fd, const void *buf, size_t len)
 
 int outfile_put(struct outfile *f, const void *buf, size_t len)
 {
-	int ret = outfile_clear(f);
-
-	return ret ? ret : write_all(f->fd, buf, len);
+	return write_all(f->fd, buf, len);
 }
 
 void outfile_abandon(struct outfile *f)
 {
-	if (f->created)
+	if (f->created && !f->kept)
 		unlink(f->path);
 	f->created = false;
 	close_fd(&f->fd);
 }
+
+const struct right outfile_rights[] = {
+	{ RIGHT_LOOP, SYS_write, RIGHT_FD, FD_OUTFILE, 0, "the result" },
+	{ 0 },
+};

@@ -12,12 +12,14 @@
 #define VMM_APP_OUTFILE_H
 
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 struct outfile {
 	const char *path; /* borrowed */
 	int fd;
 	bool created;     /* by us, so ours to remove */
+	bool kept;        /* by a keeper (keeper.h), who removes it */
 	bool regular;
 };
 
@@ -25,9 +27,12 @@ struct outfile {
 int outfile_open(struct outfile *f, const char *what, const char *path, struct err *err);
 /* Cuts a regular file to nothing; nothing happens to others. Negative errno. */
 int outfile_clear(struct outfile *f);
-/* Its whole content is now the @len bytes at @buf (on a pipe or terminal: they are written). Negative errno. */
+/* After outfile_clear(): its whole content is now the @len bytes at @buf (on a pipe or terminal: they are written). Negative errno. */
 int outfile_put(struct outfile *f, const void *buf, size_t len);
 /* Closes; removes the file if outfile_open() made it. */
 void outfile_abandon(struct outfile *f);
+
+/* For the filters of system calls. */
+extern const struct right outfile_rights[];
 
 #endif

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/app/options.h"
 
@@ -88,10 +89,25 @@ static void add_run(json_t *o, const struct result *r)
 	add_number(o, "kvm_run_exits", run->exits);
 }
 
+void result_put_denied(int fd, const char *text)
+{
+	const char *const parts[] = {
+		"{\"version\":\"" MICROVM_VERSION "\",\"reason\":\"failed\",\"status\":121,\"error\":\"", text, "\"}\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (write(fd, parts[i], strlen(parts[i])) < 0)
+			return;
+}
+
 char *result_json(const struct result *r)
 {
-	json_t *o = json_object();
 	char *text, *line = NULL;
+	json_t *o;
+
+	/* The keys are ours, and jansson would open a file for a better one. */
+	json_object_seed(1);
+	o = json_object();
 
 	json_object_set_new(o, "version", json_string(MICROVM_VERSION));
 	json_object_set_new(o, "reason", json_string(r->run ? result_reason(r->run->reason) : r->reason));

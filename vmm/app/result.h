@@ -36,6 +36,8 @@ struct result {
 /* Ctrl-A x counts as SIGINT. */
 int result_status(const struct machine_result *r);
 const char *result_reason(enum stop_reason reason);
+/* Instead of a result, where a call was denied: written to @fd. @text needs no escapes. Async-signal-safe. */
+void result_put_denied(int fd, const char *text);
 /* One line with its newline, the caller's to free; NULL: out of memory. */
 char *result_json(const struct result *r);
 

@@ -13,6 +13,9 @@
 #ifndef VMM_APP_SIGNALS_H
 #define VMM_APP_SIGNALS_H
 
+#include <sys/types.h>
+
+#include "vmm/base/rights.h"
 #include "vmm/core/loop.h"
 
 /* All run on the loop. */
@@ -29,11 +32,16 @@ struct signals {
 	void *ctx;
 	int fd;
 	struct loop_poll poll;
+	pid_t pid;
+	uint64_t ignored; /* by our parent's wish: a bit a signal */
 };
 
 /* Before the first thread: what is blocked now is blocked in all, and waits for signals_open(). */
 void signals_block(void);
 /* Before the loop's seal. -EMFILE, -ENOMEM, and the errors of loop_poll_init(). @s lives as long as the loop. */
 int signals_open(struct signals *s, struct loop *l, const struct signals_ops *ops, void *ctx);
+
+/* For the filters of system calls. */
+extern const struct right signals_rights[];
 
 #endif

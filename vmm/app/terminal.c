@@ -12,18 +12,22 @@
 #include <stddef.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
-/* SIGSYS is a violated seccomp filter. */
+/* SIGSYS is a filter of somebody's; our own has a handler of its own (seccomp.c). */
 static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
 
 static struct {
 	struct termios before, raw;
 	int fd;
-	bool known;         /* before and raw are valid, handlers installed */
+	pid_t pid;
+	pid_t own_group;    /* a shell sets it before we begin */
+	bool known;         /* the above is valid, handlers installed */
 	atomic_bool is_raw;
 } term;
 
@@ -34,12 +38,20 @@ static bool in_foreground(int fd)
 {
 	pid_t group = tcgetpgrp(fd);
 
-	return group < 0 || group == getpgrp();
+	return group < 0 || group == (term.known ? term.own_group : getpgrp());
+}
+
+bool terminal_is(int fd)
+{
+	if (!isatty(fd))
+		return false;
+	fd_note_also(fd, FD_TERMINAL);
+	return true;
 }
 
 bool terminal_usable(int fd)
 {
-	return isatty(fd) && in_foreground(fd);
+	return terminal_is(fd) && in_foreground(fd);
 }
 
 void terminal_restore(void)
@@ -55,7 +67,7 @@ void terminal_restore(void)
 static void fatal(int signo)
 {
 	terminal_restore();
-	raise(signo);
+	syscall(SYS_tgkill, term.pid, term.pid, signo); /* the loop's thread, whose number is the process's */
 }
 
 /* The stack serves the thread that calls; others crash on their own. */
@@ -86,6 +98,8 @@ int terminal_raw(int fd)
 	term.raw.c_cc[VMIN] = 1;
 	term.raw.c_cc[VTIME] = 0;
 	term.fd = fd;
+	term.own_group = getpgrp();
+	term.pid = getpid();
 	term.known = true;
 	atomic_store(&term.is_raw, true); /* first, so that a signal in between restores */
 	if (tcsetattr(fd, TCSANOW, &term.raw)) {
@@ -108,9 +122,22 @@ bool terminal_size(int fd, uint16_t *ret_cols, uint16_t *ret_rows)
 {
 	struct winsize ws;
 
-	if (ioctl(fd, TIOCGWINSZ, &ws) || !ws.ws_col || !ws.ws_row)
+	if (!(fd_kinds(fd) & FD_TERMINAL) || ioctl(fd, TIOCGWINSZ, &ws) || !ws.ws_col || !ws.ws_row)
 		return false;
 	*ret_cols = ws.ws_col;
 	*ret_rows = ws.ws_row;
 	return true;
 }
+
+const struct right terminal_rights[] = {
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGSEGV, "a fatal signal does what it always did, once the terminal is back" },
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGBUS, "the same" },
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGILL, "the same" },
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGFPE, "the same" },
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGABRT, "the same" },
+	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGTRAP, "the same" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TCSETS, "raw mode, and back" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TIOCGPGRP, "is it ours again, after a stop?" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TIOCGWINSZ, "its size" },
+	{ 0 },
+};

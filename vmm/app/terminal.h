@@ -15,6 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/base/rights.h"
+
+/* Is @fd a terminal? Then the book of descriptors says so from now on. */
+bool terminal_is(int fd);
 /* Is @fd a terminal that we may change now: none of another session's, and not in the background? */
 bool terminal_usable(int fd);
 /*
@@ -27,7 +31,10 @@ int terminal_raw(int fd);
 void terminal_restore(void);
 /* Raw again after terminal_restore(), if it ever was and we are in the foreground. */
 void terminal_resume(void);
-/* False: not a terminal, or it does not know. In characters. */
+/* Of a terminal that terminal_is() or terminal_usable() has seen. False: none, or it does not know. In characters. */
 bool terminal_size(int fd, uint16_t *ret_cols, uint16_t *ret_rows);
+
+/* For the filters of system calls. */
+extern const struct right terminal_rights[];
 
 #endif

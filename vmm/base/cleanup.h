@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "vmm/base/fdbook.h"
+
 static inline void cleanup_close(int *fd)
 {
 	if (*fd >= 0) {
 		int saved = errno;
 
+		fd_forget(*fd);
 		close(*fd);
 		errno = saved;
 	}

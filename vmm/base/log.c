@@ -8,6 +8,7 @@
  * which stdout and stderr often share. A line is written only where it is taken at once, as poll(2)
  * says; others wait a moment for that, but only the first in a row, and are lost then.
  */
+#include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
 
 #include <errno.h>
@@ -15,9 +16,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/base/rights.h"
 #include "vmm/base/text.h"
 
 #define LINE_MAX_BYTES 1000
@@ -33,6 +36,7 @@ static bool reader_stuck;
 void log_init(int fd, enum log_level level, enum log_format format)
 {
 	log_fd = fd;
+	fd_note_also(fd, FD_LOG);
 	log_max = level;
 	log_form = format;
 }
@@ -101,7 +105,7 @@ static bool json_line(enum log_level level, const char *text, int wait_ms)
 	struct timespec now;
 	size_t at, n, len = strlen(text);
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	at = (size_t)snprintf(line, sizeof(line), "{\"time\":%lld.%06ld,\"level\":\"%s\",\"message\":\"",
 			      (long long)now.tv_sec, now.tv_nsec / 1000, names[level]);
 	for (size_t i = 0; i < len; i += n) {
@@ -157,7 +161,7 @@ static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
@@ -216,3 +220,18 @@ void log_limited(struct log_limit *l, const char *fmt, ...)
 		__atomic_fetch_add(&l->dropped, 1, __ATOMIC_RELAXED);
 	va_end(ap);
 }
+
+void log_stderr(const char *text)
+{
+	const char *const parts[] = { "microvm: ", text, "\n" };
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
+			return; /* nobody is looking */
+}
+
+const struct right log_rights[] = {
+	{ RIGHT_ALL, SYS_write, RIGHT_FD, FD_LOG, 0, "a line of the log" },
+	{ RIGHT_ALL, SYS_ppoll, RIGHT_FREE, 0, 0, "is the log read? is an interrupt pending?" },
+	{ 0 },
+};

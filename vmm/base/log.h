@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/base/rights.h"
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
 
@@ -53,5 +55,11 @@ void log_limited(struct log_limit *l, const char *fmt, ...) __attribute__((forma
 		static struct log_limit _limit;      \
 		log_limited(&_limit, __VA_ARGS__);   \
 	} while (0)
+
+/* "microvm: @text" on standard error, wherever the log goes. Async-signal-safe. */
+void log_stderr(const char *text);
+
+/* For the filters of system calls. */
+extern const struct right log_rights[];
 
 #endif

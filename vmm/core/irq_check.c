@@ -17,7 +17,6 @@
 #include "vmm/core/irq_check.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -192,10 +191,17 @@ bool irq_check_on(const struct gsi_space *s)
 
 /* What the program believes */
 
+static bool is_closed(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLNVAL;
+}
+
 static int closed_while_attached(const struct irq_record *r, struct err *why)
 {
 	for (unsigned i = 0; i < r->nr_fds; i++)
-		if (fcntl(r->fds[i].fd, F_GETFD) < 0)
+		if (is_closed(r->fds[i].fd))
 			return err_set(why, -EPROTO, "V3: eventfd %d was closed while attached to GSI %u", r->fds[i].fd,
 				       r->fds[i].gsi);
 	return 0;

@@ -24,20 +24,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/gsi.h"
 #include "vmm/core/irq_check.h"
 #include "vmm/core/kvm.h"
 
 int irqfd_init(struct irqfd *f, struct gsi_space *space)
 {
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	int fd = fd_event();
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	*f = (struct irqfd){ .space = space, .fd = fd, .resample_fd = -1 };
 	return 0;
 }

@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
+#include "vmm/base/rights.h"
 
 /* api.rst 4.1: type 0 means 40 bits, and is all there is without KVM_CAP_ARM_VM_IPA_SIZE. */
 #define DEFAULT_IPA_BITS 40
@@ -64,7 +67,7 @@ int hyp_open_dev(int *ret_fd, struct err *err)
 	if (version != KVM_API_VERSION)
 		return err_set(err, -ENODEV, "/dev/kvm: API version %d, not %d", version,
 			       KVM_API_VERSION);
-	*ret_fd = steal_fd(&fd);
+	*ret_fd = fd_note(steal_fd(&fd), FD_KVM);
 	return 0;
 }
 
@@ -110,12 +113,12 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 	int r;
 
 	if (!h) {
-		close(kvm_fd);
+		close_fd(&kvm_fd);
 		return err_set(err, -ENOMEM, "KVM: out of memory");
 	}
 	h->kvm_fd = kvm_fd;
 	h->vfio_fd = -1;
-	h->vm_fd = r = create_vm(kvm_fd, ipa_bits, err);
+	h->vm_fd = r = fd_note(create_vm(kvm_fd, ipa_bits, err), FD_VM);
 	if (r < 0)
 		goto fail;
 	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
@@ -140,6 +143,11 @@ void hyp_free(struct hyp *h)
 	close_fd(&h->kvm_fd);
 	obj_free(h->routes);
 	obj_free(h);
+}
+
+void hyp_settle(struct hyp *h)
+{
+	close_fd(&h->kvm_fd);
 }
 
 int hyp_kvm_fd(const struct hyp *h)
@@ -326,7 +334,17 @@ int hyp_join_vfio(struct hyp *h, int group_fd)
 
 		if (r < 0)
 			return r;
-		h->vfio_fd = (int)create.fd;
+		h->vfio_fd = fd_note((int)create.fd, FD_KVM_DEVICE);
 	}
 	return ioctl(h->vfio_fd, KVM_SET_DEVICE_ATTR, &attr) < 0 && errno != EEXIST ? -errno : 0;
 }
+
+const struct right hyp_rights[] = {
+	{ RIGHT_ALL, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_IRQ_LINE, "lines of emulated devices" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_SET_GSI_ROUTING, "a vector gets its message" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_IRQFD, "a vector is unmasked or masked" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_IOEVENTFD, "a doorbell moves with its BAR" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_SIGNAL_MSI, "a message of an emulated device" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VM, KVM_SET_USER_MEMORY_REGION, "a page of registers that is read without an exit; BARs" },
+	{ 0 },
+};

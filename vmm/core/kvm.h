@@ -16,6 +16,7 @@
 #define VMM_CORE_KVM_H
 
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 struct hyp;
@@ -36,6 +37,9 @@ int hyp_open_dev(int *ret_fd, struct err *err);
 int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err);
 /* Closes /dev/kvm and the VM; vCPUs and devices made of it are closed by their owners. NULL is fine. */
 void hyp_free(struct hyp *h);
+
+/* Closes /dev/kvm: no more vCPUs, no more questions of what it can do. */
+void hyp_settle(struct hyp *h);
 
 int hyp_kvm_fd(const struct hyp *h); /* borrowed */
 int hyp_vm_fd(const struct hyp *h);  /* borrowed */
@@ -128,5 +132,8 @@ struct hyp_watch {
 
 /* Once, at set-up; both are borrowed. For irq_check.h, which trusts nobody's word on what KVM was told. */
 void hyp_set_watch(struct hyp *h, const struct hyp_watch *watch, void *ctx);
+
+/* For the filters of system calls. */
+extern const struct right hyp_rights[];
 
 #endif

@@ -17,9 +17,9 @@
 #include "vmm/core/line.h"
 
 #include <errno.h>
-#include <sys/eventfd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/gsi.h"
 #include "vmm/core/irq_check.h"
 #include "vmm/core/kvm.h"
@@ -94,9 +94,9 @@ int resample_line_init(struct resample_line *l, struct gsi_space *space, uint32_
 {
 	int err;
 
-	l->eoi_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	l->eoi_fd = fd_event();
 	if (l->eoi_fd < 0)
-		return -errno;
+		return l->eoi_fd;
 	err = irqfd_init(&l->irqfd, space);
 	if (err) {
 		close_fd(&l->eoi_fd);

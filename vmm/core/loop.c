@@ -37,12 +37,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
+#include "vmm/base/rights.h"
 #include "vmm/core/calls.h"
 
 /* A round submits in steps of this. Completions that find no room wait in the kernel. */
@@ -75,7 +76,8 @@ struct list {
 };
 
 struct loop {
-	struct io_uring ring;
+	struct io_uring ring;    /* from the seal on */
+	bool has_ring;
 	atomic_bool sealed;
 	atomic_bool stopping;
 	pthread_t thread;        /* set before `sealed` */
@@ -516,19 +518,24 @@ static int init_ring(struct loop *l)
 	struct io_uring_params p = { .flags = base | calm, .cq_entries = CQ_ENTRIES };
 	int r = io_uring_queue_init_params(SQ_ENTRIES, &l->ring, &p);
 
-	if (r != -EINVAL)
+	if (r == -EINVAL) {
+		p = (struct io_uring_params){ .flags = base, .cq_entries = CQ_ENTRIES };
+		r = io_uring_queue_init_params(SQ_ENTRIES, &l->ring, &p);
+	}
+	if (r < 0)
 		return r;
-	p = (struct io_uring_params){ .flags = base, .cq_entries = CQ_ENTRIES };
-	return io_uring_queue_init_params(SQ_ENTRIES, &l->ring, &p);
+	l->has_ring = true;
+	fd_note(l->ring.ring_fd, FD_RING);
+	return 0;
 }
 
 static int init_wake(struct loop *l)
 {
 	int r;
 
-	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	l->wake_fd = fd_event();
 	if (l->wake_fd < 0)
-		return -errno;
+		return l->wake_fd;
 	r = loop_poll_init(l, &l->wake, l->wake_fd, woken, l);
 	if (r < 0)
 		return r;
@@ -545,11 +552,6 @@ int loop_new(struct loop **ret_l)
 
 	if (!l)
 		return -ENOMEM;
-	r = init_ring(l);
-	if (r < 0) {
-		obj_free(l);
-		return r;
-	}
 	calls_init(&l->calls);
 	r = init_wake(l);
 	if (r < 0) {
@@ -565,7 +567,10 @@ void loop_free(struct loop *l)
 	if (!l)
 		return;
 	calls_end(&l->calls);
-	io_uring_queue_exit(&l->ring);
+	if (l->has_ring) {
+		fd_forget(l->ring.ring_fd);
+		io_uring_queue_exit(&l->ring);
+	}
 	close_fd(&l->wake_fd);
 	calls_fini(&l->calls);
 	obj_free(l);
@@ -601,6 +606,9 @@ int loop_seal(struct loop *l)
 {
 	int fds[LOOP_MAX_FDS], r;
 
+	r = init_ring(l);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < l->nr; i++)
 		fds[i] = l->slots[i].fd;
 	r = io_uring_register_files(&l->ring, fds, l->nr);
@@ -653,3 +661,12 @@ void loop_stop(struct loop *l)
 	atomic_store_explicit(&l->stopping, true, memory_order_relaxed);
 	wake_up(l);
 }
+
+const struct right loop_rights[] = {
+	{ RIGHT_LOOP, SYS_io_uring_enter, RIGHT_FD, FD_RING, 0, "waiting for what happens next, and transfers" },
+	{ RIGHT_ALL, SYS_write, RIGHT_FD, FD_EVENT, 0, "a call for the loop, a kick, an interrupt" },
+	{ RIGHT_ALL, SYS_read, RIGHT_FD, FD_EVENT, 0, "what was signalled; a masked signal that is void" },
+	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_TIMER, 0, "a timer that has expired" },
+	{ RIGHT_LOOP, SYS_timerfd_settime, RIGHT_FD, FD_TIMER, 0, "timers" },
+	{ 0 },
+};

@@ -10,9 +10,9 @@
  *         but the buffers that a device passes.
  * Thread: everything on the loop's thread (the one that sealed it), but loop_call(),
  *         loop_stop() and what says so.
- * Life:   loop_new(); sources are set up (their descriptors go into the ring's table of
- *         registered files); loop_seal() forbids all but a few opcodes and any further
- *         registration; loop_run(). After the seal nothing allocates. A source may be armed,
+ * Life:   loop_new(); sources are set up; loop_seal() makes the ring, with their descriptors as
+ *         its registered files, and forbids all but a few opcodes and any further registration;
+ *         loop_run(). After the seal nothing allocates. A source may be armed,
  *         and a transfer started, before the seal or loop_run(): it begins then.
  * Source: io_uring_register(2) (restrictions, files), io_uring_enter(2).
  *
@@ -24,6 +24,7 @@
 
 #include <sys/uio.h>
 
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 /*
@@ -35,7 +36,7 @@
 
 struct loop;
 
-/* -EPERM, -ENOSYS: io_uring is denied or absent; -ENOMEM, -EMFILE. */
+/* -ENOMEM, -EMFILE. */
 int loop_new(struct loop **ret_l);
 /*
  * After loop_run() returned or without it. Sources may be gone already, if they were disarmed
@@ -43,9 +44,9 @@ int loop_new(struct loop **ret_l);
  */
 void loop_free(struct loop *l);
 /*
- * Once, after all _init calls and before the guest runs, on the thread that will call
- * loop_run(). -EBADF: a descriptor was closed meanwhile; -EINVAL: a kernel too old for
- * restrictions; -ENOMEM.
+ * Makes the ring. Once, after all _init calls and before the guest runs, on the thread that will
+ * call loop_run(). -EPERM, -ENOSYS: io_uring is denied or absent; -EBADF: a descriptor was closed
+ * meanwhile; -EINVAL: a kernel too old for restrictions; -ENOMEM, -EMFILE.
  */
 int loop_seal(struct loop *l);
 /*
@@ -141,5 +142,8 @@ void loop_timer_fini(struct loop_timer *t);
 int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx);
 /* Any thread: would loop_call() be a plain call here? */
 bool loop_is_here(const struct loop *l);
+
+/* For the filters of system calls. */
+extern const struct right loop_rights[];
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/loop.h"
 
 static void expired(void *ctx, uint32_t events)
@@ -34,7 +35,7 @@ int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ct
 	t->poll.drains = true;
 	t->fired = fired;
 	t->ctx = ctx;
-	t->fd = steal_fd(&fd);
+	t->fd = fd_note(steal_fd(&fd), FD_TIMER);
 	return 0;
 }
 

@@ -32,14 +32,16 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
+#include "vmm/base/rights.h"
 #include "vmm/core/loop.h"
 
 #define RING_DEFAULT (64 * KIB)
@@ -485,6 +487,7 @@ static int choose_out(struct stream *s, int fd)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	flags = fcntl(fd, F_GETFL);
+	fd_note_also(fd, S_ISSOCK(st.st_mode) ? FD_OUT_SOCKET : FD_OUT);
 	s->out_fd = fd;
 	s->chunk = SIZE_MAX / 2;
 	if (S_ISSOCK(st.st_mode)) {
@@ -493,7 +496,7 @@ static int choose_out(struct stream *s, int fd)
 		s->how = OUT_PLAIN;
 	} else if (flags >= 0 && (flags & O_NONBLOCK)) {
 		s->how = OUT_NONBLOCK;
-	} else if (can_open_again(fd, &st) && (s->own_out_fd = open_again(fd, O_WRONLY)) >= 0) {
+	} else if (can_open_again(fd, &st) && (s->own_out_fd = fd_note(open_again(fd, O_WRONLY), FD_OUT)) >= 0) {
 		s->how = OUT_NONBLOCK;
 		s->out_fd = s->own_out_fd;
 	} else {
@@ -511,9 +514,10 @@ static int choose_in(struct stream *s, int fd)
 		return -errno;
 	s->in_fd = fd;
 	s->in_socket = S_ISSOCK(st.st_mode);
+	fd_note_also(fd, s->in_socket ? FD_IN_SOCKET : FD_IN);
 	/* Another reader of the same input may be quicker after a POLLIN: then a read must not wait. */
 	if (can_open_again(fd, &st)) {
-		s->own_in_fd = open_again(fd, O_RDONLY);
+		s->own_in_fd = fd_note(open_again(fd, O_RDONLY), FD_IN);
 		if (s->own_in_fd >= 0)
 			s->in_fd = s->own_in_fd;
 	}
@@ -554,9 +558,9 @@ static int init_kick(struct stream *s)
 {
 	int r;
 
-	s->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	s->kick_fd = fd_event();
 	if (s->kick_fd < 0)
-		return -errno;
+		return s->kick_fd;
 	r = loop_poll_init(s->loop, &s->kick, s->kick_fd, kicked, s);
 	if (r < 0)
 		return r;
@@ -606,3 +610,11 @@ void stream_free(struct stream *s)
 	obj_free(s->ring);
 	obj_free(s);
 }
+
+const struct right stream_rights[] = {
+	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_IN, 0, "the console's input" },
+	{ RIGHT_LOOP, SYS_write, RIGHT_FD, FD_OUT, 0, "the console's output" },
+	{ RIGHT_LOOP, SYS_recvfrom, RIGHT_FD, FD_IN_SOCKET, 0, "the console's input, from a socket" },
+	{ RIGHT_LOOP, SYS_sendto, RIGHT_FD, FD_OUT_SOCKET, 0, "the console's output, to a socket" },
+	{ 0 },
+};

@@ -14,6 +14,7 @@
 #ifndef VMM_CORE_STREAM_H
 #define VMM_CORE_STREAM_H
 
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 struct loop;
@@ -61,5 +62,8 @@ void stream_flush(struct stream *s, uint64_t timeout_ns);
 uint64_t stream_dropped(const struct stream *s);
 /* Copies the last bytes shown (at most @cap, and at most 4 KiB) into @buf; returns how many. For the result file. */
 size_t stream_tail(struct stream *s, char *buf, size_t cap);
+
+/* For the filters of system calls. */
+extern const struct right stream_rights[];
 
 #endif

@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * A vCPU thread does nothing but KVM_RUN and what its exits ask for. Who wants it out sets
- * its immediate_exit byte and then sends SIGNAL_KICK: the byte ends a KVM_RUN that is about
+ * its immediate_exit byte and then sends CPUS_SIGNAL_KICK: the byte ends a KVM_RUN that is about
  * to start, the signal one that is under way. The handler is empty; what counts is EINTR.
  *
  * Threads are made before the last of what may fail or changes something of the user's, and stand at
@@ -19,6 +19,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
@@ -27,7 +29,6 @@
 #include "vmm/core/kvm.h"
 #include "vmm/machine/internal.h"
 
-#define SIGNAL_KICK SIGRTMIN
 #define CPU_STACK_SIZE (128 * 1024) /* bytes; the deepest MMIO handler needs a few KiB */
 
 struct cpu {
@@ -35,6 +36,7 @@ struct cpu {
 	struct cpus *all;
 	pthread_t thread;
 	bool started;
+	atomic_int tid;      /* 0: the thread has not begun */
 	atomic_bool leaving; /* its thread does not enter the guest again */
 };
 
@@ -45,6 +47,8 @@ struct cpus {
 	atomic_bool stopping;
 	pthread_mutex_t gate;
 	bool gate_shut;      /* the starter's */
+	int (*arm)(int vcpu_fd); /* each thread's last act before the guest; NULL: none */
+	pid_t pid;
 	pthread_mutex_t lock;
 	pthread_cond_t through;
 	unsigned running;    /* threads that are not through; under lock */
@@ -167,20 +171,35 @@ static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exi
 	return true;
 }
 
+/* The first instruction comes after this; what fails here ends the VM before it. */
+static bool arm_self(struct cpu *cpu)
+{
+	int r = cpu->all->arm ? cpu->all->arm(cpu->vcpu.fd) : 0;
+	char text[80];
+
+	if (!r)
+		return true;
+	snprintf(text, sizeof(text), "cpu%u: arming its filter of system calls: %s", cpu->vcpu.index, strerror(-r));
+	return leave(cpu, STOP_FAILED, text);
+}
+
 static void *cpu_thread(void *arg)
 {
 	struct cpu *cpu = arg;
 	struct cpus *all = cpu->all;
 	struct vcpu_exit x;
+	bool go_on;
+
+	atomic_store(&cpu->tid, (int)syscall(SYS_gettid));
 
 	pthread_mutex_lock(&all->gate);
 	pthread_mutex_unlock(&all->gate);
 	if (cpu->vcpu.index == 0)
 		machine_note_running(all->machine);
-	while (!atomic_load_explicit(&all->stopping, memory_order_relaxed)) {
+	go_on = arm_self(cpu);
+	while (go_on && !atomic_load(&all->stopping)) {
 		vcpu_run(&cpu->vcpu, &x);
-		if (!handle_exit(all, cpu, &x))
-			break;
+		go_on = handle_exit(all, cpu, &x);
 	}
 	be_through(cpu);
 	for (;;)
@@ -201,7 +220,7 @@ static int start_thread(struct cpu *cpu, const pthread_attr_t *attr)
 	return -r;
 }
 
-int cpus_start(struct cpus *c, struct machine *m, struct bus *bus)
+int cpus_start(struct cpus *c, struct machine *m, struct bus *bus, int (*arm)(int vcpu_fd))
 {
 	struct sigaction sa = { .sa_handler = empty_handler };
 	pthread_attr_t attr;
@@ -209,7 +228,9 @@ int cpus_start(struct cpus *c, struct machine *m, struct bus *bus)
 
 	c->machine = m;
 	c->bus = bus;
-	if (sigaction(SIGNAL_KICK, &sa, NULL))
+	c->arm = arm;
+	c->pid = getpid();
+	if (sigaction(CPUS_SIGNAL_KICK, &sa, NULL))
 		return -errno;
 	r = -pthread_attr_init(&attr);
 	if (r)
@@ -238,10 +259,13 @@ void cpus_stop(struct cpus *c)
 	atomic_store(&c->stopping, true);
 	cpus_go(c);
 	for (unsigned i = 0; i < c->nr; i++) {
-		if (!c->cpu[i].started || atomic_load(&c->cpu[i].leaving))
+		int tid = atomic_load(&c->cpu[i].tid);
+
+		/* a thread that has not begun will find that all is stopping */
+		if (!c->cpu[i].started || !tid || atomic_load(&c->cpu[i].leaving))
 			continue;
 		vcpu_kick(&c->cpu[i].vcpu);
-		pthread_kill(c->cpu[i].thread, SIGNAL_KICK);
+		syscall(SYS_tgkill, c->pid, tid, CPUS_SIGNAL_KICK);
 	}
 	pthread_mutex_lock(&c->lock);
 	while (c->running)

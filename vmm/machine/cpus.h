@@ -23,6 +23,8 @@ struct cpus;
 struct hyp;
 struct machine;
 
+#define CPUS_SIGNAL_KICK 40 /* calls a vCPU out of the guest: a real-time signal that no C library keeps for itself */
+
 /*
  * Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt
  * controller. @h borrowed. -ENOMEM, and the errors of vcpu_probe_features() and vcpu_new().
@@ -40,8 +42,12 @@ const struct vcpu_features *cpus_features(const struct cpus *c);
 struct vcpu *cpus_get(struct cpus *c, unsigned i);
 unsigned cpus_count(const struct cpus *c);
 
-/* Makes the threads, which wait for cpus_go(). -EAGAIN, -ENOMEM: then there is none. */
-int cpus_start(struct cpus *c, struct machine *m, struct bus *bus);
+/*
+ * Makes the threads, which wait for cpus_go(). @arm: what each does then, before it enters the guest, with its
+ * vCPU's descriptor; NULL: nothing; where it fails the VM fails. -EAGAIN, -ENOMEM: then there is no thread.
+ */
+int cpus_start(struct cpus *c, struct machine *m, struct bus *bus, int (*arm)(int vcpu_fd));
+
 /* They enter the guest. The same thread as cpus_start()'s; again is fine. */
 void cpus_go(struct cpus *c);
 /*

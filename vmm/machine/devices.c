@@ -58,7 +58,8 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 	r = open_vhost(d, d->tap->nr_fds);
 	if (!r)
 		return 0;
-	if (c->net.vhost == TRI_ON)
+	/* Want of descriptors is no lack of vhost: what follows would want more. */
+	if (c->net.vhost == TRI_ON || r == -EMFILE || r == -ENFILE)
 		return err_set(err, r, "%s: open '/dev/vhost-net': %s (%s, or use vhost=off)", c->id, strerror(-r),
 			       vhost_remedy(r));
 	log_warn("%s: open '/dev/vhost-net': %s; packets take the slower way through this process (%s, or use vhost=off)",

@@ -14,6 +14,7 @@
 #include "devices/vfio/pass.h"
 #include "vmm/base/clock.h"
 #include "vmm/core/gsi.h"
+#include "vmm/core/kvm.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/internal.h"
 
@@ -52,9 +53,15 @@ int machine_prepare(struct machine *m)
 	return loop_timer_init(m->loop, &m->timeout, timeout_fired, m);
 }
 
-int machine_start(struct machine *m)
+int machine_start(struct machine *m, int (*arm)(int vcpu_fd))
 {
-	return cpus_start(m->cpus, m, m->bus);
+	return cpus_start(m->cpus, m, m->bus, arm);
+}
+
+void machine_settle(struct machine *m)
+{
+	hyp_settle(m->hyp);
+	gic_fini(&m->gic);
 }
 
 void machine_run(struct machine *m, struct machine_result *ret_r)

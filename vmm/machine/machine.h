@@ -71,8 +71,13 @@ int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_f
 
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);
-/* After the loop's seal: makes the vCPUs' threads, which wait for machine_run(). -EAGAIN, -ENOMEM: none is left. */
-int machine_start(struct machine *m);
+/*
+ * After the loop's seal: makes the vCPUs' threads, which wait for machine_run(). @arm: cpus_start()'s. -EAGAIN,
+ * -ENOMEM: none is left.
+ */
+int machine_start(struct machine *m, int (*arm)(int vcpu_fd));
+/* What only set-up needed is closed: /dev/kvm, the interrupt controller's handles. The last step before the filters are made. */
+void machine_settle(struct machine *m);
 /* The guest runs, and the loop, until something ends the VM. */
 void machine_run(struct machine *m, struct machine_result *ret_r);
 /* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */

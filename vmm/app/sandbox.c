@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Theory of operation
+ *
+ * The stages run in the order of sandbox_enter(). Each takes away what the later ones no longer
+ * need, so a stage that fails costs its own protection alone. Which fail depends on who calls:
+ *
+ * Root has the rights for all of it, makes the namespaces as root, and only then becomes somebody
+ * else; the user namespace comes last, so that root's own namespaces belong to the one outside,
+ * where we have no rights at all. Others get the rights from the user namespace, which therefore
+ * comes first. Nobody is mapped into it in either case: whatever it is asked for, its answer is
+ * "nobody", and nothing can be created in a user's name.
+ *
+ * There is no process namespace: it would need a fork, and KVM and vhost belong to the process that
+ * opened them.
+ */
+#include "vmm/app/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/base/compat.h"
+#include "vmm/base/log.h"
+
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+#define NOBODYS_UIDS 0x70000000u /* plus our process number: another one for each VM, and no account's */
+#define STANDARD_FDS 3
+#define CGROUP_TASKS 8 /* beside the vCPUs: the loop, vhost's and io_uring's workers */
+
+/* What could not be given up. Want of memory or descriptors is no lack of rights: then the start fails. */
+struct missing {
+	char text[200];
+	int error;
+};
+
+static void miss(struct missing *m, const char *what)
+{
+	size_t used = strlen(m->text);
+
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+		m->error = -errno;
+	snprintf(m->text + used, sizeof(m->text) - used, "%s%s (%s)", used ? ", " : "", what, strerror(errno));
+}
+
+/* The kernel's limits of a group that is ours to use. A group that has limits already keeps them. */
+static void limit_cgroup(int dir, const char *name, uint64_t value)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+	char text[32] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 3 || memcmp(text, "max", 3))
+		return;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	if (pwrite(fd, text, strlen(text), 0) < 0)
+		log_info("--cgroup: %s: %s", name, strerror(errno));
+}
+
+/* Stage 1, while there are paths: a cgroup that somebody has delegated. */
+static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
+{
+	_cleanup_close_ int dir = open(cfg->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+
+	if (dir >= 0)
+		fd = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) < 0)
+		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
+			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
+			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
+	limit_cgroup(dir, "pids.max", cfg->cpus + CGROUP_TASKS);
+	limit_cgroup(dir, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB);
+	return 0;
+}
+
+/* Stage 2: what our parent left open and nobody named. Ours are in the book. */
+static void close_strangers(void)
+{
+	int end = fd_end() > STANDARD_FDS ? fd_end() : STANDARD_FDS;
+
+	for (int fd = STANDARD_FDS; fd < end; fd++)
+		if (!fd_kinds(fd))
+			close(fd);
+	syscall(SYS_close_range, end, ~0u, 0);
+}
+
+/*
+ * Stage 3: namespaces of our own, with nothing in them. Before the empty root, which is made in them,
+ * and before the first thread, which a user namespace does not allow.
+ */
+static bool leave_namespaces(int flags, struct missing *m)
+{
+	if (!unshare(flags))
+		return true;
+	miss(m, flags & CLONE_NEWUSER ? "user namespace" : "namespaces");
+	return false;
+}
+
+/*
+ * Stage 4: a root directory with nothing in it, a file system that cannot be written. /dev is where it
+ * is put first, since that is there: a device of it is open. A root that is the kernel's first one
+ * (rootfs) cannot be exchanged; the new one is moved on top of it, and we into it.
+ */
+static void empty_root(struct missing *m)
+{
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("empty", "/dev", "tmpfs", flags, "mode=0555,nr_blocks=1,nr_inodes=2") || chdir("/dev")) {
+		miss(m, "empty root");
+		return;
+	}
+	if (!syscall(SYS_pivot_root, ".", ".")) {
+		if (umount2(".", MNT_DETACH) || chdir("/"))
+			miss(m, "empty root");
+		return;
+	}
+	if (mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		miss(m, "empty root");
+}
+
+/* Stage 5, root only: another user, without groups. The permitted capabilities stay, for the next stage. */
+static int become(const struct sandbox_cfg *cfg, struct err *err)
+{
+	uid_t uid = cfg->uid >= 0 ? (uid_t)cfg->uid : NOBODYS_UIDS + (uid_t)getpid();
+	gid_t gid = cfg->gid >= 0 ? (gid_t)cfg->gid : uid;
+
+	/* By themselves: the C library would call every other thread, of which there is none. */
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || syscall(SYS_setgroups, 0, NULL) ||
+	    syscall(SYS_setresgid, gid, gid, gid) || syscall(SYS_setresuid, uid, uid, uid))
+		return err_set(err, -errno, "sandbox: becoming user %u, group %u: %s", uid, gid, strerror(errno));
+	return 0;
+}
+
+/* Others cannot choose. */
+static int check_user(const struct sandbox_cfg *cfg, struct err *err)
+{
+	if ((cfg->uid >= 0 && cfg->uid != geteuid()) || (cfg->gid >= 0 && cfg->gid != getegid()))
+		return err_set(err, -EPERM, "--uid, --gid: only root may become another user");
+	return 0;
+}
+
+/*
+ * Stage 6: Landlock, as much of it as this kernel has: no file is opened, made or executed, no port bound or
+ * connected to, no socket's name reached, no signal sent outside. What is open stays usable. Where the root
+ * could not be emptied this still stands.
+ */
+static void deny_files(struct missing *m)
+{
+	static const uint64_t fs[] = { 0, BIT64(13) - 1, BIT64(14) - 1, BIT64(15) - 1, BIT64(15) - 1, BIT64(16) - 1 };
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_rules rules = {
+		.fs = abi > 0 ? fs[abi < 5 ? abi : 5] : 0,
+		.net = abi >= 4 ? 3 : 0,
+		.scoped = abi >= 6 ? 3 : 0,
+	};
+	size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8; /* older kernels take a shorter structure */
+	_cleanup_close_ int fd = -1;
+
+	if (abi > 0)
+		fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
+	if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0))
+		miss(m, "Landlock");
+}
+
+static bool set_capabilities(uint64_t effective, uint64_t permitted)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = (uint32_t)effective, .permitted = (uint32_t)permitted },
+		{ .effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32) },
+	};
+
+	return !syscall(SYS_capset, &head, data);
+}
+
+/* Stage 7: capabilities. The bounding set first, which takes one of them to empty. */
+static void drop_capabilities(struct missing *m)
+{
+	bool may_drop = prctl(PR_CAPBSET_DROP, 0, 0, 0, 0) == 0;
+
+	/* root without a user namespace: still permitted, no longer in effect */
+	if (!may_drop)
+		may_drop = set_capabilities(BIT64(CAP_SETPCAP), BIT64(CAP_SETPCAP)) && !prctl(PR_CAPBSET_DROP, 0, 0, 0, 0);
+	for (int cap = 1; may_drop && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
+		;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (!set_capabilities(0, 0))
+		miss(m, "capabilities");
+}
+
+static void limit(int what, rlim_t value)
+{
+	const struct rlimit l = { .rlim_cur = value, .rlim_max = value };
+
+	prlimit(0, what, &l, NULL); /* not setrlimit(), which in this C library brings a lock into every thread's start */
+}
+
+/* Stage 8: nobody looks into us, and our memory goes to no file: it is the guest's. */
+static void hide(void)
+{
+	limit(RLIMIT_CORE, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int leave_as_root(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
+{
+	int r;
+
+	/* Pinned memory is counted against a limit that capabilities lift until now. */
+	if (cfg->pins_memory)
+		limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+	if (leave_namespaces(NAMESPACES, m))
+		empty_root(m);
+	r = become(cfg, err);
+	if (!r)
+		leave_namespaces(CLONE_NEWUSER, m);
+	return r;
+}
+
+static int leave_as_user(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
+{
+	int r = check_user(cfg, err);
+
+	if (!r && leave_namespaces(CLONE_NEWUSER | NAMESPACES, m))
+		empty_root(m);
+	return r;
+}
+
+int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
+{
+	struct missing m = { "", 0 };
+	int r = cfg->cgroup ? join_cgroup(cfg, err) : 0;
+
+	if (r)
+		return r;
+	close_strangers();
+	/* No program that is executed gives rights; Landlock and seccomp ask for this first. */
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	r = geteuid() ? leave_as_user(cfg, &m, err) : leave_as_root(cfg, &m, err);
+	if (r)
+		return r;
+	deny_files(&m);
+	drop_capabilities(&m);
+	hide();
+	if (m.error)
+		return err_set(err, m.error, "sandbox: %s%s", m.text, m.error == -ENOMEM ? "" : " (more are allowed by: ulimit -n)");
+	if (m.text[0])
+		log_warn("sandbox: could not have: %s", m.text);
+	return 0;
+}
+
+void sandbox_shut(void)
+{
+	limit(RLIMIT_NPROC, 0);
+	/* poll(2) takes no more descriptors than this allows, and is given one */
+	limit(RLIMIT_NOFILE, STANDARD_FDS);
+}

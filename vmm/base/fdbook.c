@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The process has one table of descriptors, hence one book: a word each, touched as far as there are any. */
+#include "vmm/base/fdbook.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+static uint32_t book[FDBOOK_MAX];
+static int end;
+
+int fd_note(int fd, enum fd_kind kind)
+{
+	if (fd < 0 || fd >= FDBOOK_MAX)
+		return fd;
+	book[fd] = kind;
+	if (fd >= end)
+		end = fd + 1;
+	return fd;
+}
+
+void fd_note_also(int fd, enum fd_kind kind)
+{
+	fd_note(fd, fd_kinds(fd) | kind);
+}
+
+void fd_forget(int fd)
+{
+	if (fd >= 0 && fd < end)
+		book[fd] = 0;
+}
+
+uint32_t fd_kinds(int fd)
+{
+	return fd >= 0 && fd < end ? book[fd] : 0;
+}
+
+int fd_end(void)
+{
+	return end;
+}
+
+bool fd_run(int fd, uint32_t kinds, int *ret_first, int *ret_last)
+{
+	while (fd < end && !(book[fd] & kinds))
+		fd++;
+	if (fd >= end)
+		return false;
+	*ret_first = fd;
+	while (fd < end && book[fd] & kinds)
+		fd++;
+	*ret_last = fd - 1;
+	return true;
+}
+
+const char *fd_kind_name(enum fd_kind kind)
+{
+	static const char *const names[] = {
+		"log", "outfile", "console output", "console output socket", "console input", "console input socket",
+		"terminal", "io_uring", "eventfd", "timerfd", "signalfd", "image", "/dev/kvm", "VM", "vCPU", "KVM device",
+		"tap", "vhost", "VFIO container", "VFIO group", "VFIO device", "keeper",
+	};
+	unsigned bit = (unsigned)__builtin_ctz((unsigned)kind | BIT32(31));
+
+	return bit < ARRAY_LEN(names) ? names[bit] : "none";
+}
+
+int fd_event(void)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_note(fd, FD_EVENT);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fdbook - what each of the process's descriptors is
+ *
+ * What:   a note for each descriptor, made where it is opened: whoever locks the process down
+ *         knows what to keep and which calls each may be used in.
+ * Not:    ownership: who opened a descriptor closes it, with close_fd(), which strikes it out.
+ * Thread: set-up, before there is a second thread; asked at any time.
+ */
+#ifndef VMM_BASE_FDBOOK_H
+#define VMM_BASE_FDBOOK_H
+
+#include "vmm/base/types.h"
+
+#define FDBOOK_MAX 4096 /* descriptors from here on cannot be noted */
+
+/* What a descriptor is, one bit each: the standard ones may be several things. */
+enum fd_kind {
+	FD_LOG = 1 << 0,        /* the log, and standard error */
+	FD_OUTFILE = 1 << 1,    /* --result, --dump-dtb */
+	FD_OUT = 1 << 2,        /* the console's output: file, pipe, terminal */
+	FD_OUT_SOCKET = 1 << 3,
+	FD_IN = 1 << 4,         /* the console's input */
+	FD_IN_SOCKET = 1 << 5,
+	FD_TERMINAL = 1 << 6,
+	FD_RING = 1 << 7,       /* the loop's io_uring */
+	FD_EVENT = 1 << 8,
+	FD_TIMER = 1 << 9,
+	FD_SIGNAL = 1 << 10,
+	FD_IMAGE = 1 << 11,     /* kernel, initrd */
+	FD_KVM = 1 << 12,
+	FD_VM = 1 << 13,
+	FD_VCPU = 1 << 14,
+	FD_KVM_DEVICE = 1 << 15, /* GIC, ITS, KVM's end of VFIO */
+	FD_TAP = 1 << 16,
+	FD_VHOST = 1 << 17,
+	FD_VFIO_CONTAINER = 1 << 18,
+	FD_VFIO_GROUP = 1 << 19,
+	FD_VFIO_DEVICE = 1 << 20,
+	FD_KEEPER = 1 << 21,    /* the pipe to a child, gone before the guest runs */
+};
+
+/* @fd is of @kind and nothing else from now on. Negative ones, and those past the book, are passed over. Returns @fd. */
+int fd_note(int fd, enum fd_kind kind);
+/* @fd is of @kind as well. */
+void fd_note_also(int fd, enum fd_kind kind);
+void fd_forget(int fd);
+/* Bits of enum fd_kind; 0: not ours. */
+uint32_t fd_kinds(int fd);
+/* One more than the highest that is noted. */
+int fd_end(void);
+/* From @fd on, the first descriptors in a row that are of any of @kinds: the numbers *@ret_first to *@ret_last. False: none. */
+bool fd_run(int fd, uint32_t kinds, int *ret_first, int *ret_last);
+/* "vcpu", for one bit. */
+const char *fd_kind_name(enum fd_kind kind);
+/* An eventfd, O_NONBLOCK and O_CLOEXEC, noted; -EMFILE, -ENFILE, -ENOMEM. */
+int fd_event(void);
+
+#endif
