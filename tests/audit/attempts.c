@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * attempts - the program, with each thread trying what it may not do
+ *
+ * Linked around seccomp_arm(): when a thread has armed its filter it makes, itself, every system call that its
+ * filter denies by the table (numbers 0 to 1023 with arguments of zero, and a list of near misses: the right
+ * call with a wrong descriptor, request or flag), and the loop's thread submits to its ring what the ring's
+ * restrictions deny. SIGSYS is caught and counted. One line a thread goes to the log, then the guest runs as
+ * ever. What is not denied as predicted is named.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/fake/bpf.h"
+#include "vmm/app/seccomp.h"
+#include "vmm/base/log.h"
+
+int __real_seccomp_arm(enum right_threads thread, int own_fd);
+int __wrap_seccomp_arm(enum right_threads thread, int own_fd);
+int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
+
+static struct io_uring *the_ring;
+static _Thread_local volatile int trapped;
+
+struct count {
+	unsigned denied, wrong;
+};
+
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+{
+	the_ring = ring;
+	return __real_io_uring_queue_init_params(entries, ring, p);
+}
+
+static void caught(int signo, siginfo_t *si, void *context)
+{
+	(void)signo, (void)context;
+	trapped = si->si_syscall + 1;
+}
+
+static uint32_t predict(enum right_threads thread, int own_fd, int nr, const uint64_t args[6])
+{
+	static struct sock_filter copies[2][FILTER_MAX];
+	struct sock_filter *own = copies[thread == RIGHT_LOOP];
+	unsigned len;
+	const struct sock_filter *prog = seccomp_program(thread, &len);
+
+	(void)own_fd;
+	memcpy(own, prog, len * sizeof(*prog));
+	return bpf_ask(own, len, nr, args);
+}
+
+static void attempt(enum right_threads thread, int own_fd, int nr, const uint64_t a[6], struct count *c)
+{
+	uint32_t said = predict(thread, own_fd, nr, a);
+	long r;
+
+	if (said == SECCOMP_RET_ALLOW)
+		return; /* not what this is about */
+	trapped = 0;
+	errno = 0;
+	r = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (said == SECCOMP_RET_TRAP ? trapped == nr + 1 : r == -1 && errno == (int)(said & SECCOMP_RET_DATA)) {
+		c->denied++;
+		return;
+	}
+	c->wrong++;
+	log_error("attempts: system call %d is not denied as the table says", nr);
+}
+
+static void near_misses(enum right_threads thread, int own_fd, struct count *c)
+{
+	const uint64_t misses[][7] = {
+		{ SYS_write, 1000 }, { SYS_write, (uint64_t)own_fd }, { SYS_read, 1000 }, { SYS_read, 1 },
+		{ SYS_ioctl, (uint64_t)own_fd, KVM_GET_ONE_REG }, { SYS_ioctl, (uint64_t)own_fd + 1, KVM_RUN },
+		{ SYS_ioctl, 0, KVM_CREATE_VM }, { SYS_io_uring_enter, 1000 }, { SYS_io_uring_enter, 0 },
+		{ SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1 },
+		{ SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 0 },
+		{ SYS_tgkill, 1, 1, SIGKILL }, { SYS_tgkill, 1, 1, SIGSYS }, { SYS_futex, 0, 0 },
+		{ SYS_close, 0 }, { SYS_close, 1000 }, { SYS_timerfd_settime, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(misses); i++)
+		attempt(thread, own_fd, (int)misses[i][0], &misses[i][1], c);
+}
+
+/* Every opcode that is not on the ring's list, and one of the list on a file that is not registered. */
+static void ring_attempts(struct count *c)
+{
+	struct io_uring_cqe *cqe;
+
+	for (unsigned op = 0; op <= IORING_OP_LAST + 3; op++) {
+		bool listed = op == IORING_OP_POLL_ADD || op == IORING_OP_ASYNC_CANCEL || op == IORING_OP_READV ||
+			      op == IORING_OP_WRITEV;
+		struct io_uring_sqe *sqe = io_uring_get_sqe(the_ring);
+
+		if (!sqe)
+			break;
+		memset(sqe, 0, sizeof(*sqe));
+		sqe->opcode = (uint8_t)op;
+		sqe->fd = listed ? 2 : 0;
+		sqe->flags = listed ? 0 : IOSQE_FIXED_FILE;
+		io_uring_submit_and_wait(the_ring, 1);
+		if (io_uring_peek_cqe(the_ring, &cqe))
+			continue;
+		if (cqe->res == -EACCES || cqe->res == -EINVAL) {
+			c->denied++;
+		} else {
+			c->wrong++;
+			log_error("attempts: io_uring took opcode %u: %d", op, cqe->res);
+		}
+		io_uring_cqe_seen(the_ring, cqe);
+	}
+}
+
+int __wrap_seccomp_arm(enum right_threads thread, int own_fd)
+{
+	struct sigaction sa = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO };
+	const uint64_t none[6] = { 0 };
+	struct count c = { 0 };
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	int r;
+
+	/* the ring is the loop's thread's alone: before its filter it can wait on it, which the filter allows as well */
+	if (thread == RIGHT_LOOP)
+		ring_attempts(&c);
+	if (thread == RIGHT_LOOP)
+		log_always("attempts: ring: %u denied, %u not", c.denied, c.wrong);
+	c = (struct count){ 0 };
+	sigaction(SIGSYS, &sa, NULL);
+	r = __real_seccomp_arm(thread, own_fd);
+	if (r)
+		return r;
+	for (int nr = 0; nr < 1024; nr++)
+		attempt(thread, own_fd, nr, none, &c);
+	near_misses(thread, own_fd, &c);
+	log_always("attempts: %s %d: %u denied, %u not", thread == RIGHT_LOOP ? "loop" : "cpu", (int)tid, c.denied, c.wrong);
+	return 0;
+}
