@@ -132,7 +132,7 @@ kept_no_threads()
 	chmod 666 /dev/kvm work/result work/console work/dtb
 	files_now result console dtb >work/before
 	( refused 125 'threads' $no_threads $M --kernel null.Image --cpus 2
-	  leaves_none 125 'threads' $no_threads $M --kernel null.Image --cpus 2 )
+	  leaves_none 125 'child that looks after new files' $no_threads $M --kernel null.Image --cpus 2 )
 	status=$?
 	chmod 600 /dev/kvm
 	return $status

@@ -1,0 +1,204 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2086 # options of several words
+# What the process has given up, read from /proc while a guest runs, and what it answers to those who try.
+
+user='setpriv --reuid=65533 --regid=65533 --clear-groups --inh-caps=-all'
+
+# of PID NAME: a value of /proc/PID/status, or of one of its tasks
+of()
+{
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+
+# is PID NAME VALUE
+is()
+{
+	[ "$(of "$1" "$2")" = "$3" ] || fail "$2 of $1 is '$(of "$1" "$2")', not '$3'"
+}
+
+# A guest that stays, with what it was given; its process is $pid.
+start_guest()
+{
+	"$@" --kernel Image --initrd initrd.test --cmdline quiet --timeout 120 --result work/result </dev/null >work/out 2>work/err &
+	pid=$!
+	n=0
+	until grep -q 'guest:' work/out; do
+		n=$((n + 1))
+		[ $n -lt 600 ] && kill -0 $pid 2>/dev/null || fail "no prompt: $(cat work/err)"
+		usleep 100000
+	done
+	# behind setpriv and the wrapper
+	[ "$(readlink "/proc/$pid/exe")" = "$PWD/microvm" ] || fail "$pid is $(readlink "/proc/$pid/exe")"
+}
+
+end_guest_by_term()
+{
+	kill $pid
+	wait $pid
+	got=$?
+	[ $got = 143 ] || fail "status $got after SIGTERM: $(cat work/err; tail -n 2 work/out)"
+}
+
+# All tasks: no capability, no way to get one, a filter
+check_tasks()
+{
+	for t in /proc/$pid/task/*; do
+		t=$pid/task/${t##*/}
+		for c in CapInh CapPrm CapEff CapBnd CapAmb; do
+			is "$t" $c 0000000000000000
+		done
+		is "$t" NoNewPrivs 1
+		is "$t" Seccomp 2
+	done
+}
+
+check_namespaces()
+{
+	for n in mnt net ipc uts user; do
+		[ "$(readlink "/proc/$pid/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ] || fail "the namespace $n is ours"
+	done
+	[ "$(wc -l <"/proc/$pid/mountinfo")" = 1 ] || fail "mounts: $(cat "/proc/$pid/mountinfo")"
+	[ -z "$(ls -A "/proc/$pid/root/")" ] || fail "in its root: $(ls -A "/proc/$pid/root/")"
+	grep -q ' / / ro,nosuid,nodev,noexec' "/proc/$pid/mountinfo" || fail "its root: $(cat "/proc/$pid/mountinfo")"
+}
+
+# Each descriptor is one that the VM needs, and there are no more than it needs.
+check_fds()
+{
+	for f in /proc/$pid/fd/*; do
+		case $(readlink "$f") in
+		/dev/null | "$PWD"/work/*) ;;
+		/dev/net/tun | /dev/vhost-net) ;;
+		anon_inode:kvm-vm | anon_inode:kvm-vcpu:? | 'anon_inode:[io_uring]') ;;
+		'anon_inode:[eventfd]' | 'anon_inode:[timerfd]' | 'anon_inode:[signalfd]') ;;
+		*) fail "descriptor ${f##*/} is $(readlink "$f")" ;;
+		esac
+	done
+	for one in kvm-vm io_uring signalfd vhost-net net/tun; do
+		n=$(for f in /proc/$pid/fd/*; do readlink "$f"; done | grep -c "$one")
+		[ "$n" = 1 ] || fail "$n descriptors of $one"
+	done
+	grep -q '^Max open files *3  *3 ' "/proc/$pid/limits" || fail "$(grep 'open files' "/proc/$pid/limits")"
+	grep -q '^Max processes *0  *0 ' "/proc/$pid/limits" || fail "$(grep 'processes' "/proc/$pid/limits")"
+	grep -q '^Max core file size *0  *0 ' "/proc/$pid/limits" || fail "$(grep 'core' "/proc/$pid/limits")"
+}
+
+# A stranger's descriptor, to see it closed
+sandbox_root()
+{
+	only_in_the_emulated_host
+	mkdir work
+	make_tap tap0
+	exec 9</etc/passwd
+	start_guest ./microvm --irq-check --net tap0 --cpus 2
+	exec 9<&-
+	[ ! -s work/err ] || fail "it said: $(cat work/err)"
+	check_tasks
+	check_namespaces
+	check_fds
+	uid=$(of $pid Uid | cut -f 1)
+	[ "$uid" -ge 1879048192 ] || fail "it is user $uid"
+	is $pid Uid "$uid	$uid	$uid	$uid"
+	is $pid Gid "$uid	$uid	$uid	$uid"
+	[ -z "$(of $pid Groups | tr -d ' ')" ] || fail "groups: $(of $pid Groups)"
+	kill -USR1 $pid
+	end_guest_by_term
+	grep -q 'net0 rx0 -> eventfd' work/err || fail "no dump: $(cat work/err)"
+	grep -q '"status":143' work/result || fail "the result is $(cat work/result)"
+}
+
+sandbox_chosen_user()
+{
+	only_in_the_emulated_host
+	mkdir work
+	start_guest ./microvm --uid 1234 --gid 4321
+	is $pid Uid "1234	1234	1234	1234"
+	is $pid Gid "4321	4321	4321	4321"
+	check_tasks
+	end_guest_by_term
+	chmod 666 /dev/kvm
+	( expect_error 125 'only root may become another user' $user ./microvm --kernel null.Image --uid 5 )
+	status=$?
+	chmod 600 /dev/kvm
+	return $status
+}
+
+# Not root: a tap of his own, and the right to use KVM
+sandbox_user()
+{
+	only_in_the_emulated_host
+	mkdir work
+	chmod 777 work
+	ip tuntap add tap0 mode tap vnet_hdr user 65533 || fail "no tap"
+	ip link set tap0 up
+	chmod 666 /dev/kvm /dev/net/tun /dev/vhost-net
+	( start_guest $user ./microvm --net tap0 --irq-check
+	  [ ! -s work/err ] || fail "it said: $(cat work/err)"
+	  check_tasks
+	  check_namespaces
+	  check_fds
+	  is $pid Uid "65533	65533	65533	65533"
+	  end_guest_by_term )
+	status=$?
+	chmod 600 /dev/kvm /dev/net/tun /dev/vhost-net
+	return $status
+}
+
+sandbox_off_says_so()
+{
+	mkdir work
+	timeout 60 ./microvm --no-sandbox --kernel null.Image 2>work/err || fail "status $?"
+	grep -q -- '--no-sandbox: this process keeps all its rights' work/err || fail "$(cat work/err)"
+	for mode in log off; do
+		timeout 60 ./microvm --seccomp $mode --kernel null.Image 2>work/err || fail "status $?"
+		grep -q -- "--seccomp $mode: system calls are not denied" work/err || fail "$(cat work/err)"
+	done
+}
+
+# Every thread makes each call that its filter denies, the ring is given each opcode that it must not take.
+sandbox_attempts()
+{
+	mkdir work
+	timeout 120 ./attempts --kernel null.Image --cpus 4 2>work/err || fail "status $?: $(cat work/err)"
+	cat work/err
+	[ "$(grep -c 'attempts: cpu .* denied, 0 not' work/err)" = 4 ] || fail "not all vCPUs' threads"
+	grep -q 'attempts: loop .* denied, 0 not' work/err || fail "not the loop's thread"
+	grep -q 'attempts: ring: .* denied, 0 not' work/err || fail "not the ring"
+	! grep -q 'not denied\|took opcode' work/err || fail "some were not denied"
+}
+
+# What a whole life of a guest does, with the filters in the mode that only logs: nothing is logged.
+sandbox_nothing_denied()
+{
+	only_in_the_emulated_host
+	mkdir work
+	make_tap tap0
+	before=$(dmesg | grep -c 'type=1326')
+	start_guest ./microvm --net tap0 --cpus 2 --seccomp log --irq-check
+	kill -USR1 $pid
+	kill -WINCH $pid
+	kill -TSTP $pid
+	usleep 300000
+	kill -CONT $pid
+	usleep 300000
+	end_guest_by_term
+	after=$(dmesg | grep -c 'type=1326')
+	[ "$before" = "$after" ] || fail "logged: $(dmesg | grep 'type=1326' | tail -n 3)"
+}
+
+sandbox_cgroup()
+{
+	only_in_the_emulated_host
+	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "no cgroup v2 here"
+	mkdir work
+	mkdir /sys/fs/cgroup/vm1
+	echo +pids >/sys/fs/cgroup/cgroup.subtree_control
+	( start_guest ./microvm --cgroup /sys/fs/cgroup/vm1
+	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"
+	  [ "$(cat /sys/fs/cgroup/vm1/pids.max)" = 9 ] || fail "pids.max is $(cat /sys/fs/cgroup/vm1/pids.max)"
+	  end_guest_by_term
+	  expect_error 125 "cgroup.*no/such.*folder of a cgroup" ./microvm --kernel null.Image --cgroup /sys/fs/cgroup/no/such )
+	status=$?
+	rmdir /sys/fs/cgroup/vm1
+	return $status
+}
