@@ -89,8 +89,11 @@ static void start(struct transfer *t, struct fuzz_in *in)
 	t->len = 2 + fuzz_u8(in) % 64;
 	t->buf = malloc(t->len);
 	must(t->buf);
-	for (size_t i = 0; i < t->len; i++)
-		t->buf[i] = t->reads ? 0 : t->stream->put++;
+	for (size_t i = 0; i < t->len; i++) {
+		t->buf[i] = t->reads ? 0 : t->stream->put;
+		if (!t->reads)
+			t->stream->put = (uint8_t)(t->stream->put + 1);
+	}
 	t->iov[0] = (struct iovec){ t->buf, n == 1 ? t->len : t->len / 2 };
 	t->iov[1] = (struct iovec){ t->buf + t->len / 2, t->len - t->len / 2 };
 	t->ended = false;

@@ -19,7 +19,7 @@ static uint64_t now_ns; /* the host's date */
 
 static int host_date(clockid_t id, struct timespec *ts)
 {
-	must(id == CLOCK_REALTIME);
+	must(id == CLOCK_REALTIME_COARSE);
 	*ts = (struct timespec){ .tv_sec = (time_t)(now_ns / NS_PER_SEC), .tv_nsec = (long)(now_ns % NS_PER_SEC) };
 	return 0;
 }
