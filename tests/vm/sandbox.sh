@@ -17,7 +17,7 @@ is()
 }
 
 # A guest that stays, with what it was given; its process is $pid.
-start_guest()
+start_watched()
 {
 	"$@" --kernel Image --initrd initrd.test --cmdline quiet --timeout 120 --result work/result </dev/null >work/out 2>work/err &
 	pid=$!
@@ -31,7 +31,7 @@ start_guest()
 	[ "$(readlink "/proc/$pid/exe")" = "$PWD/microvm" ] || fail "$pid is $(readlink "/proc/$pid/exe")"
 }
 
-end_guest_by_term()
+end_watched()
 {
 	kill $pid
 	wait $pid
@@ -90,7 +90,7 @@ sandbox_root()
 	mkdir work
 	make_tap tap0
 	exec 9</etc/passwd
-	start_guest ./microvm --irq-check --net tap0 --cpus 2
+	start_watched ./microvm --irq-check --net tap0 --cpus 2
 	exec 9<&-
 	[ ! -s work/err ] || fail "it said: $(cat work/err)"
 	check_tasks
@@ -102,7 +102,7 @@ sandbox_root()
 	is $pid Gid "$uid	$uid	$uid	$uid"
 	[ -z "$(of $pid Groups | tr -d ' ')" ] || fail "groups: $(of $pid Groups)"
 	kill -USR1 $pid
-	end_guest_by_term
+	end_watched
 	grep -q 'net0 rx0 -> eventfd' work/err || fail "no dump: $(cat work/err)"
 	grep -q '"status":143' work/result || fail "the result is $(cat work/result)"
 }
@@ -111,11 +111,11 @@ sandbox_chosen_user()
 {
 	only_in_the_emulated_host
 	mkdir work
-	start_guest ./microvm --uid 1234 --gid 4321
+	start_watched ./microvm --uid 1234 --gid 4321
 	is $pid Uid "1234	1234	1234	1234"
 	is $pid Gid "4321	4321	4321	4321"
 	check_tasks
-	end_guest_by_term
+	end_watched
 	chmod 666 /dev/kvm
 	( expect_error 125 'only root may become another user' $user ./microvm --kernel null.Image --uid 5 )
 	status=$?
@@ -132,13 +132,13 @@ sandbox_user()
 	ip tuntap add tap0 mode tap vnet_hdr user 65533 || fail "no tap"
 	ip link set tap0 up
 	chmod 666 /dev/kvm /dev/net/tun /dev/vhost-net
-	( start_guest $user ./microvm --net tap0 --irq-check
+	( start_watched $user ./microvm --net tap0 --irq-check
 	  [ ! -s work/err ] || fail "it said: $(cat work/err)"
 	  check_tasks
 	  check_namespaces
 	  check_fds
 	  is $pid Uid "65533	65533	65533	65533"
-	  end_guest_by_term )
+	  end_watched )
 	status=$?
 	chmod 600 /dev/kvm /dev/net/tun /dev/vhost-net
 	return $status
@@ -174,14 +174,14 @@ sandbox_nothing_denied()
 	mkdir work
 	make_tap tap0
 	before=$(dmesg | grep -c 'type=1326')
-	start_guest ./microvm --net tap0 --cpus 2 --seccomp log --irq-check
+	start_watched ./microvm --net tap0 --cpus 2 --seccomp log --irq-check
 	kill -USR1 $pid
 	kill -WINCH $pid
 	kill -TSTP $pid
 	usleep 300000
 	kill -CONT $pid
 	usleep 300000
-	end_guest_by_term
+	end_watched
 	after=$(dmesg | grep -c 'type=1326')
 	[ "$before" = "$after" ] || fail "logged: $(dmesg | grep 'type=1326' | tail -n 3)"
 }
@@ -193,10 +193,10 @@ sandbox_cgroup()
 	mkdir work
 	mkdir /sys/fs/cgroup/vm1
 	echo +pids >/sys/fs/cgroup/cgroup.subtree_control
-	( start_guest ./microvm --cgroup /sys/fs/cgroup/vm1
+	( start_watched ./microvm --cgroup /sys/fs/cgroup/vm1
 	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"
 	  [ "$(cat /sys/fs/cgroup/vm1/pids.max)" = 9 ] || fail "pids.max is $(cat /sys/fs/cgroup/vm1/pids.max)"
-	  end_guest_by_term
+	  end_watched
 	  expect_error 125 "cgroup.*no/such.*folder of a cgroup" ./microvm --kernel null.Image --cgroup /sys/fs/cgroup/no/such )
 	status=$?
 	rmdir /sys/fs/cgroup/vm1
