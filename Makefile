@@ -329,7 +329,7 @@ shell: $(VM_FILES) | deps-host
 # What the filters of system calls allow, against a reviewed file.
 .PHONY: audit
 audit: $(B)/audit | deps-unit
-	@$(unit_run_arm64) $< | tee $(B)/audit.txt
+	@set -o pipefail; $(unit_run_arm64) $< | tee $(B)/audit.txt
 	@diff -u tests/audit/expected $(B)/audit.txt && echo 'audit: 1 passed, 0 failed' || { echo 'audit: 0 passed, 1 failed'; false; }
 
 .PHONY: bench
@@ -360,7 +360,7 @@ mutant: $(B)/$(COMPILER)/microvm
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<
 test: | $(TOOLCHAIN)
-	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage fuzz test-vm
+	@tests/all build-clang unit-asan unit-tsan unit-arm64 coverage audit fuzz test-vm
 test-long: | $(TOOLCHAIN)
 	@tests/all test unit-storm test-mutants test-vm-long test-hosts
 
