@@ -28,6 +28,8 @@
 
 static int do_ioctl(const struct vh_dev *d, unsigned long req, const void *arg)
 {
+	if (d->fd < 0) /* closed for good */
+		return -EBADF;
 	return ioctl(d->fd, req, arg) < 0 ? -errno : 0;
 }
 

@@ -322,9 +322,20 @@ START_TEST(test_seccomp_too_many_descriptors_is_an_error)
 {
 	struct err err;
 
-	fd_note(FDBOOK_MAX - 1, FD_EVENT);
+	fd_note(FDBOOK_MAX, FD_EVENT);
 	ck_assert_int_eq(seccomp_make(SECCOMP_ON, never, &err), -E2BIG);
 	ck_assert_str_eq(err.text, "seccomp: making the filters: Argument list too long (fewer devices, or fewer queues=)");
+}
+END_TEST
+
+/* Descriptors without neighbours, more than a conditional jump leaps over */
+START_TEST(test_seccomp_too_scattered_descriptors_are_an_error)
+{
+	struct err err;
+
+	for (int fd = 200; fd < 500; fd += 2)
+		fd_note(fd, FD_VHOST);
+	ck_assert_int_eq(seccomp_make(SECCOMP_ON, never, &err), -E2BIG);
 }
 END_TEST
 
@@ -357,6 +368,7 @@ int main(void)
 	tcase_add_test(t, test_seccomp_other_architectures_are_killed);
 	tcase_add_loop_test(t, test_seccomp_log_mode_denies_nothing, 0, 2);
 	tcase_add_test(t, test_seccomp_too_many_descriptors_is_an_error);
+	tcase_add_test(t, test_seccomp_too_scattered_descriptors_are_an_error);
 	tcase_add_test(t, test_seccomp_names_calls);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);

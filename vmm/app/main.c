@@ -30,7 +30,6 @@
 #include "vmm/app/signals.h"
 #include "vmm/app/terminal.h"
 #include "vmm/base/cleanup.h"
-#include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/libc.h"
 #include "vmm/base/log.h"

@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmm/app/options.h"
+#include "vmm/base/log.h"
 
 int result_status(const struct machine_result *r)
 {
@@ -92,12 +92,10 @@ static void add_run(json_t *o, const struct result *r)
 void result_put_denied(int fd, const char *text)
 {
 	const char *const parts[] = {
-		"{\"version\":\"" MICROVM_VERSION "\",\"reason\":\"failed\",\"status\":121,\"error\":\"", text, "\"}\n",
+		"{\"version\":\"" MICROVM_VERSION "\",\"reason\":\"failed\",\"status\":121,\"error\":\"", text, "\"}\n", NULL,
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		if (write(fd, parts[i], strlen(parts[i])) < 0)
-			return;
+	log_put(fd, parts);
 }
 
 char *result_json(const struct result *r)

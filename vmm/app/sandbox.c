@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,9 +35,11 @@
 #include "vmm/base/log.h"
 
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-#define NOBODYS_UIDS 0x70000000u /* plus our process number: another one for each VM, and no account's */
+/* Users that no account has; one of them by chance for each VM. */
+#define NOBODYS_UIDS 0x70000000u
+#define NOBODYS_COUNT 0x0fff0000u
 #define STANDARD_FDS 3
-#define CGROUP_TASKS 8 /* beside the vCPUs: the loop, vhost's and io_uring's workers */
+#define CGROUP_TASKS 8 /* beside the vCPUs and vhost's workers: the loop, io_uring's workers */
 
 /* What could not be given up. Want of memory or descriptors is no lack of rights: then the start fails. */
 struct missing {
@@ -66,6 +69,17 @@ static void limit_cgroup(int dir, const char *name, uint64_t value)
 		log_info("--cgroup: %s: %s", name, strerror(errno));
 }
 
+/* From Linux 6.4 on each has a worker that counts as a thread of ours. */
+static unsigned count_vhosts(void)
+{
+	int first, last;
+	unsigned n = 0;
+
+	for (int fd = 0; fd_run(fd, FD_VHOST, &first, &last); fd = last + 1)
+		n += (unsigned)(last - first) + 1;
+	return n;
+}
+
 /* Stage 1, while there are paths: a cgroup that somebody has delegated. */
 static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 {
@@ -77,7 +91,7 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	limit_cgroup(dir, "pids.max", cfg->cpus + CGROUP_TASKS);
+	limit_cgroup(dir, "pids.max", cfg->cpus + count_vhosts() + CGROUP_TASKS);
 	limit_cgroup(dir, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB);
 	return 0;
 }
@@ -129,15 +143,24 @@ static void empty_root(struct missing *m)
 }
 
 /* Stage 5, root only: another user, without groups. The permitted capabilities stay, for the next stage. */
-static int become(const struct sandbox_cfg *cfg, struct err *err)
+static int become(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
 {
-	uid_t uid = cfg->uid >= 0 ? (uid_t)cfg->uid : NOBODYS_UIDS + (uid_t)getpid();
-	gid_t gid = cfg->gid >= 0 ? (gid_t)cfg->gid : uid;
+	uint32_t r = 0;
+	uid_t uid;
+	gid_t gid;
+
+	if (cfg->uid < 0 && getrandom(&r, sizeof(r), 0) != sizeof(r))
+		r = (uint32_t)getpid();
+	uid = cfg->uid >= 0 ? (uid_t)cfg->uid : NOBODYS_UIDS + r % NOBODYS_COUNT;
+	gid = cfg->gid >= 0 ? (gid_t)cfg->gid : uid;
 
 	/* By themselves: the C library would call every other thread, of which there is none. */
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || syscall(SYS_setgroups, 0, NULL) ||
-	    syscall(SYS_setresgid, gid, gid, gid) || syscall(SYS_setresuid, uid, uid, uid))
-		return err_set(err, -errno, "sandbox: becoming user %u, group %u: %s", uid, gid, strerror(errno));
+	if (!prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) && !syscall(SYS_setgroups, 0, NULL) &&
+	    !syscall(SYS_setresgid, gid, gid, gid) && !syscall(SYS_setresuid, uid, uid, uid))
+		return 0;
+	if (cfg->uid >= 0 || cfg->gid >= 0)
+		return err_set(err, -errno, "--uid, --gid: becoming user %u, group %u: %s", uid, gid, strerror(errno));
+	miss(m, "another user"); /* this root is not all of root, as in some containers */
 	return 0;
 }
 
@@ -194,6 +217,8 @@ static void drop_capabilities(struct missing *m)
 	for (int cap = 1; may_drop && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
 		;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (!may_drop)
+		miss(m, "bounding set of capabilities");
 	if (!set_capabilities(0, 0))
 		miss(m, "capabilities");
 }
@@ -221,7 +246,7 @@ static int leave_as_root(const struct sandbox_cfg *cfg, struct missing *m, struc
 		limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
 	if (leave_namespaces(NAMESPACES, m))
 		empty_root(m);
-	r = become(cfg, err);
+	r = become(cfg, m, err);
 	if (!r)
 		leave_namespaces(CLONE_NEWUSER, m);
 	return r;
@@ -241,6 +266,8 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 	struct missing m = { "", 0 };
 	int r = cfg->cgroup ? join_cgroup(cfg, err) : 0;
 
+	if (!r && !fd_book_is_whole())
+		r = err_set(err, -E2BIG, "sandbox: descriptors with numbers above %d are not provided for", FDBOOK_MAX - 1);
 	if (r)
 		return r;
 	close_strangers();

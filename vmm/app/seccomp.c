@@ -2,13 +2,8 @@
 /*
  * Theory of operation
  *
- * The lists of rights are walked once a thread class. A row about descriptors becomes a rule for each
- * descriptor that the book has of its kinds, or rather for each aligned block of them (a masked
- * comparison), so that many eventfds cost few instructions; where there is none the call is not
- * allowed at all. libseccomp's context is gone before anything is armed.
- *
- * All vCPU threads have one program but for one number: its own vCPU, put in by the thread when it
- * arms itself, where the rules have FILTER_OWN_FD.
+ * The lists of rights become one program a class of threads (filter.h). All vCPU threads have one
+ * program but for one number: its own vCPU, put in by the thread when it arms itself.
  *
  * A denied call raises SIGSYS on the thread that made it, at once. A vCPU's thread may do little, and
  * may hold locks: it says what it was denied and sends the signal on to the loop's thread, whatever
@@ -174,7 +169,7 @@ int seccomp_make(enum seccomp_mode mode, void (*denied_now)(const char *text), s
 
 	if (mode == SECCOMP_OFF)
 		return 0;
-	if (fd_end() == FDBOOK_MAX)
+	if (!fd_book_is_whole())
 		return explain(-E2BIG, err);
 	pid = getpid();
 	r = begin_heap();

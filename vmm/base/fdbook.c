@@ -7,9 +7,11 @@
 
 static uint32_t book[FDBOOK_MAX];
 static int end;
+static bool overflown;
 
 int fd_note(int fd, enum fd_kind kind)
 {
+	overflown |= fd >= FDBOOK_MAX;
 	if (fd < 0 || fd >= FDBOOK_MAX)
 		return fd;
 	book[fd] = kind;
@@ -32,6 +34,11 @@ void fd_forget(int fd)
 uint32_t fd_kinds(int fd)
 {
 	return fd >= 0 && fd < end ? book[fd] : 0;
+}
+
+bool fd_book_is_whole(void)
+{
+	return !overflown;
 }
 
 int fd_end(void)

@@ -47,6 +47,8 @@ void fd_note_also(int fd, enum fd_kind kind);
 void fd_forget(int fd);
 /* Bits of enum fd_kind; 0: not ours. */
 uint32_t fd_kinds(int fd);
+/* False: there was one whose number was too high to be noted. */
+bool fd_book_is_whole(void);
 /* One more than the highest that is noted. */
 int fd_end(void);
 /* From @fd on, the first descriptors in a row that are of any of @kinds: the numbers *@ret_first to *@ret_last. False: none. */

@@ -12,6 +12,7 @@
 #include "vmm/base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,9 +47,9 @@ static bool is_enabled(enum log_level level)
 	return level <= log_max;
 }
 
-static bool has_room(int wait_ms)
+static bool fd_has_room(int fd, int wait_ms)
 {
-	struct pollfd p = { .fd = log_fd, .events = POLLOUT };
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	int r;
 
 	if (__atomic_load_n(&reader_stuck, __ATOMIC_RELAXED))
@@ -58,6 +59,11 @@ static bool has_room(int wait_ms)
 	} while (r < 0 && errno == EINTR);
 	__atomic_store_n(&reader_stuck, !r, __ATOMIC_RELAXED);
 	return r; /* an error is the write's to find */
+}
+
+static bool has_room(int wait_ms)
+{
+	return fd_has_room(log_fd, wait_ms);
 }
 
 /* False: nobody reads. */
@@ -221,13 +227,23 @@ void log_limited(struct log_limit *l, const char *fmt, ...)
 	va_end(ap);
 }
 
+void log_put(int fd, const char *const parts[])
+{
+	char line[PIPE_BUF]; /* less is written whole or not at all */
+	size_t len = 0;
+
+	for (; *parts; parts++)
+		for (const char *p = *parts; *p && len < sizeof(line); p++)
+			line[len++] = *p;
+	if (fd_has_room(fd, PATIENCE_MS) && write(fd, line, len) < 0)
+		return; /* nobody is looking */
+}
+
 void log_stderr(const char *text)
 {
-	const char *const parts[] = { "microvm: ", text, "\n" };
+	const char *const parts[] = { "microvm: ", text, "\n", NULL };
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
-			return; /* nobody is looking */
+	log_put(STDERR_FILENO, parts);
 }
 
 const struct right log_rights[] = {

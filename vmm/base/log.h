@@ -56,6 +56,8 @@ void log_limited(struct log_limit *l, const char *fmt, ...) __attribute__((forma
 		log_limited(&_limit, __VA_ARGS__);   \
 	} while (0)
 
+/* The @parts (the last one NULL), together, on @fd, if it takes them soon. Async-signal-safe. */
+void log_put(int fd, const char *const parts[]);
 /* "microvm: @text" on standard error, wherever the log goes. Async-signal-safe. */
 void log_stderr(const char *text);
 

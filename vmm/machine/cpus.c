@@ -50,8 +50,10 @@ struct cpus {
 	int (*arm)(int vcpu_fd); /* each thread's last act before the guest; NULL: none */
 	pid_t pid;
 	pthread_mutex_t lock;
-	pthread_cond_t through;
+	pthread_cond_t through; /* also: armed */
 	unsigned running;    /* threads that are not through; under lock */
+	unsigned armed;      /* threads that have tried; under lock, as is the next */
+	int arm_error;
 	unsigned nr;
 	struct cpu cpu[];
 };
@@ -171,16 +173,30 @@ static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exi
 	return true;
 }
 
-/* The first instruction comes after this; what fails here ends the VM before it. */
-static bool arm_self(struct cpu *cpu)
+/* Before any guest's instruction: who starts the threads waits until all have done it. */
+static void arm_self(struct cpu *cpu)
 {
-	int r = cpu->all->arm ? cpu->all->arm(cpu->vcpu.fd) : 0;
-	char text[80];
+	struct cpus *all = cpu->all;
+	int r = all->arm ? all->arm(cpu->vcpu.fd) : 0;
 
-	if (!r)
-		return true;
-	snprintf(text, sizeof(text), "cpu%u: arming its filter of system calls: %s", cpu->vcpu.index, strerror(-r));
-	return leave(cpu, STOP_FAILED, text);
+	pthread_mutex_lock(&all->lock);
+	all->armed++;
+	if (r)
+		all->arm_error = r;
+	pthread_cond_signal(&all->through);
+	pthread_mutex_unlock(&all->lock);
+}
+
+static int wait_until_armed(struct cpus *c)
+{
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	while (c->armed < c->nr)
+		pthread_cond_wait(&c->through, &c->lock);
+	r = c->arm_error;
+	pthread_mutex_unlock(&c->lock);
+	return r;
 }
 
 static void *cpu_thread(void *arg)
@@ -188,15 +204,12 @@ static void *cpu_thread(void *arg)
 	struct cpu *cpu = arg;
 	struct cpus *all = cpu->all;
 	struct vcpu_exit x;
-	bool go_on;
+	bool go_on = true;
 
 	atomic_store(&cpu->tid, (int)syscall(SYS_gettid));
-
+	arm_self(cpu);
 	pthread_mutex_lock(&all->gate);
 	pthread_mutex_unlock(&all->gate);
-	if (cpu->vcpu.index == 0)
-		machine_note_running(all->machine);
-	go_on = arm_self(cpu);
 	while (go_on && !atomic_load(&all->stopping)) {
 		vcpu_run(&cpu->vcpu, &x);
 		go_on = handle_exit(all, cpu, &x);
@@ -242,6 +255,8 @@ int cpus_start(struct cpus *c, struct machine *m, struct bus *bus, int (*arm)(in
 	for (unsigned i = c->nr; i-- > 0 && !r;)
 		r = start_thread(&c->cpu[i], &attr);
 	pthread_attr_destroy(&attr);
+	if (!r)
+		r = wait_until_armed(c);
 	if (r)
 		cpus_stop(c);
 	return r;

@@ -43,8 +43,8 @@ struct vcpu *cpus_get(struct cpus *c, unsigned i);
 unsigned cpus_count(const struct cpus *c);
 
 /*
- * Makes the threads, which wait for cpus_go(). @arm: what each does then, before it enters the guest, with its
- * vCPU's descriptor; NULL: nothing; where it fails the VM fails. -EAGAIN, -ENOMEM: then there is no thread.
+ * Makes the threads, which wait for cpus_go(). @arm: what each does before that, with its vCPU's descriptor; NULL:
+ * nothing. Returns when all have done it. -EAGAIN, -ENOMEM: there is no thread; @arm's errors: none enters the guest.
  */
 int cpus_start(struct cpus *c, struct machine *m, struct bus *bus, int (*arm)(int vcpu_fd));
 

@@ -108,7 +108,5 @@ void onlooker_end(struct machine *m, struct machine_result *ret_r);
 
 /* vmm/machine/machine.c. Makes the timers; before the loop is sealed. loop_timer_init()'s errors. */
 int machine_prepare(struct machine *m);
-/* vmm/machine/machine.c. vCPU 0's thread, before its first KVM_RUN. */
-void machine_note_running(struct machine *m);
 
 #endif

@@ -35,11 +35,6 @@ void machine_stop(struct machine *m, enum stop_reason reason, int signo, const c
 		loop_stop(m->loop);
 }
 
-void machine_note_running(struct machine *m)
-{
-	m->result.run_ns = clock_now_ns();
-}
-
 static void timeout_fired(void *ctx)
 {
 	machine_stop(ctx, STOP_TIMEOUT, 0, NULL);
@@ -71,6 +66,7 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.start_ns = clock_now_ns();
 	if (m->has_timeout)
 		loop_timer_set(&m->timeout, m->cfg->timeout_ns);
+	m->result.run_ns = clock_now_ns();
 	cpus_go(m->cpus);
 	r = loop_run(m->loop);
 	if (r) {
