@@ -32,7 +32,7 @@ struct filter {
 /*
  * The rows of @thread in @lists (the last one NULL), for this process, @pid. What no row allows returns @denied
  * (SECCOMP_RET_TRAP, SECCOMP_RET_LOG); another architecture's calls kill the process. -E2BIG: too many descriptors
- * for a program.
+ * for a program, or more than a hundred without neighbours. @f is the caller's and void then.
  */
 int filter_make(struct filter *f, const struct right *const lists[], enum right_threads thread, pid_t pid,
 		uint32_t denied);

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,7 +29,6 @@
 #include "vmm/app/result.h"
 #include "vmm/app/signals.h"
 #include "vmm/app/terminal.h"
-#include "vmm/base/cleanup.h"
 #include "vmm/base/compat.h"
 #include "vmm/base/log.h"
 #include "vmm/core/kvm.h"
