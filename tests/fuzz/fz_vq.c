@@ -26,6 +26,7 @@ static char copy[NR_REGIONS][0x4000]; /* what the model believes the memory to b
 static struct vq q;
 static struct vq_model m;
 static uint16_t popped[VQ_MAX_SIZE]; /* heads that are out, in order */
+static uint16_t in_order[1u << 16];    /* heads by the index they were popped at */
 static unsigned nr_popped;
 
 static int region_of(gpa_t gpa, uint64_t len)
@@ -115,6 +116,7 @@ static void pop(struct fuzz_in *in)
 		return;
 	model_compare(&m, &c, hva);
 	popped[nr_popped++] = c.head;
+	in_order[(uint16_t)(m.next_avail - 1)] = c.head;
 }
 
 static void push(struct fuzz_in *in)
@@ -135,10 +137,10 @@ static void push(struct fuzz_in *in)
 	m.taken[e.id] = false;
 }
 
-/* Only what a device may: the last that were popped, with nothing pushed since out of their order. */
+/* Only what a device may: the last chain of the ring's order, where that was not pushed. */
 static void unpop(void)
 {
-	if (!nr_popped || m.broken || nr_popped != (uint16_t)(m.next_avail - m.next_used))
+	if (!nr_popped || m.broken || popped[nr_popped - 1] != in_order[(uint16_t)(m.next_avail - 1)])
 		return;
 	vq_unpop(&q, 1);
 	m.next_avail--;
