@@ -93,6 +93,10 @@ static void print_test(const struct right *r)
 	case RIGHT_FD:
 		print_kinds(r->kinds);
 		break;
+	case RIGHT_FD_NO_ADDRESS:
+		print_kinds(r->kinds);
+		printf(", no address");
+		break;
 	case RIGHT_FD_REQUEST:
 		print_kinds(r->kinds);
 		printf(", request %#llx", (unsigned long long)r->value);
@@ -181,7 +185,7 @@ static void count_pins(unsigned *ret_rows, unsigned *ret_pinned)
 				if (r->call != takes_fd[i])
 					continue;
 				++*ret_rows;
-				*ret_pinned += r->test == RIGHT_FD || r->test == RIGHT_FD_REQUEST || r->test == RIGHT_OWN_REQUEST;
+				*ret_pinned += r->kinds || r->test == RIGHT_OWN_REQUEST;
 			}
 }
 

@@ -54,6 +54,7 @@ static void setup(void)
 	fd_note(22, FD_TIMER);
 	fd_note(23, FD_VHOST);
 	fd_note(24, FD_TAP);
+	fd_note(25, FD_OUT_SOCKET);
 }
 
 static void teardown(void)
@@ -148,6 +149,9 @@ static void add_fds(scmp_filter_ctx ctx, const struct right *r)
 		if (r->test == RIGHT_FD)
 			ck_assert_int_eq(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 1,
 							  SCMP_A0(SCMP_CMP_EQ, (uint64_t)fd)), 0);
+		else if (r->test == RIGHT_FD_NO_ADDRESS)
+			ck_assert_int_eq(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 2,
+							  SCMP_A0(SCMP_CMP_EQ, (uint64_t)fd), SCMP_A4(SCMP_CMP_EQ, 0)), 0);
 		else
 			ck_assert_int_eq(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 2,
 							  SCMP_A0(SCMP_CMP_EQ, (uint64_t)fd),
@@ -161,6 +165,7 @@ static int add_row(scmp_filter_ctx ctx, const struct right *r)
 	case RIGHT_FREE:
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 0);
 	case RIGHT_FD:
+	case RIGHT_FD_NO_ADDRESS:
 	case RIGHT_FD_REQUEST:
 		add_fds(ctx, r);
 		return 0;
@@ -238,7 +243,9 @@ START_TEST(test_seccomp_agrees_with_libseccomp)
 		for (unsigned i = 0; i < (has_row(nr) ? n : 1); i++)
 			for (size_t k = 0; k < ARRAY_LEN(seconds); k++)
 				for (size_t l = 0; l < ARRAY_LEN(thirds); l++) {
-					const uint64_t args[6] = { firsts[i], seconds[k], thirds[l], l % 2 ? MAP_ANONYMOUS : 0 };
+					const uint64_t args[6] = {
+						firsts[i], seconds[k], thirds[l], l % 2 ? MAP_ANONYMOUS : 0, l / 2 * BIT64(31),
+					};
 
 					ck_assert_uint_eq(bpf_ask(mine, mine_len, nr, args), bpf_ask(other, len, nr, args));
 				}

@@ -5,13 +5,19 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <pty.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -19,6 +25,9 @@
 #include "tests/fake/loop.h"
 #include "vmm/app/keys.h"
 #include "vmm/app/signals.h"
+
+/* What a child ends with that could not take a right away, as under qemu-user. */
+#define NO_SECCOMP 97
 
 static int master, slave;
 
@@ -132,6 +141,50 @@ static void segfault_in_a_thread(void)
 	pthread_create(&t, NULL, write_to_nowhere, hole);
 	pthread_join(t, NULL);
 }
+
+static void *crash_without_the_right_to_terminals(void *arg)
+{
+	struct sock_filter prog[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = { .len = 4, .filter = prog };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p))
+		_exit(NO_SECCOMP);
+	raise(fatal_signo);
+	return arg;
+}
+
+static void crash_in_a_thread(void)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, crash_without_the_right_to_terminals, NULL);
+	pthread_join(t, NULL);
+}
+
+START_TEST(test_terminal_is_restored_where_a_thread_without_rights_crashes)
+{
+	static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP };
+
+	for (unsigned i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++) {
+		int status;
+
+		fatal_signo = fatal[i];
+		status = in_child(crash_in_a_thread);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == NO_SECCOMP) {
+			printf("SKIP test_terminal_is_restored_where_a_thread_without_rights_crashes: no seccomp(2) here\n");
+			return;
+		}
+		ck_assert(WIFSIGNALED(status));
+		ck_assert_int_eq(WTERMSIG(status), fatal[i]);
+		ck_assert(!is_raw());
+	}
+}
+END_TEST
 
 START_TEST(test_terminal_is_restored_by_a_fatal_signal_which_still_kills)
 {
@@ -331,6 +384,7 @@ int main(void)
 	tcase_add_test(t, test_terminal_that_is_none);
 	tcase_add_test(t, test_terminal_size_is_read);
 	tcase_add_test(t, test_terminal_is_restored_by_a_fatal_signal_which_still_kills);
+	tcase_add_test(t, test_terminal_is_restored_where_a_thread_without_rights_crashes);
 	tcase_add_test(t, test_terminal_in_the_background_is_not_ours);
 	tcase_add_test(g, test_signals_that_end);
 	tcase_add_test(g, test_signals_before_open_are_not_lost);

@@ -168,6 +168,11 @@ static void add_row(struct making *m, const struct right *r)
 		allow_fds(m, r->kinds);
 		land(m, from);
 		return;
+	case RIGHT_FD_NO_ADDRESS:
+		want_whole_arg(m, 4, 0);
+		allow_fds(m, r->kinds);
+		land(m, from);
+		return;
 	case RIGHT_OWN_REQUEST:
 		if (!is_first(m, r))
 			return;
@@ -203,11 +208,12 @@ static void add_row(struct making *m, const struct right *r)
 	land(m, from);
 }
 
+/* Only a row about descriptors names kinds of them. */
 static bool has_fds(const struct right *r)
 {
 	int first, last;
 
-	return (r->test != RIGHT_FD && r->test != RIGHT_FD_REQUEST) || fd_run(0, r->kinds, &first, &last);
+	return !r->kinds || fd_run(0, r->kinds, &first, &last);
 }
 
 static void add_call(struct making *m, int call)

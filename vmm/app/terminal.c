@@ -2,8 +2,11 @@
 /*
  * The modes as they were are kept in a static, with a flag that says whether they have to be
  * put back. Whoever clears the flag does it: the normal way out, a stop (SIGTSTP), or the
- * handler of a fatal signal on whatever thread it came. The handlers are installed only when a
- * terminal was really changed; a guest without one pays nothing.
+ * handler of a fatal signal. The handlers are installed only when a terminal was really changed;
+ * a guest without one pays nothing.
+ *
+ * A vCPU's thread may not touch the terminal. One that crashes hands over to the loop's thread,
+ * by a signal that is not its own: that one does by now what it always did.
  */
 #include "vmm/app/terminal.h"
 
@@ -29,7 +32,9 @@ static struct {
 	pid_t own_group;    /* a shell sets it before we begin */
 	bool known;         /* the above is valid, handlers installed */
 	atomic_bool is_raw;
+	atomic_int crash;   /* the signal of a thread that handed over */
 } term;
+static _Thread_local bool is_loop;
 
 static uint8_t handler_stack[16 * 1024];
 
@@ -63,14 +68,29 @@ void terminal_restore(void)
 	errno = saved;
 }
 
+/* The loop's thread has the number of the process. */
+static void signal_loop(int signo)
+{
+	syscall(SYS_tgkill, term.pid, term.pid, signo);
+}
+
 /* SA_RESETHAND made the next one deadly; it is pending until this returns. */
 static void fatal(int signo)
 {
+	int crash;
+
+	if (!is_loop) {
+		atomic_store(&term.crash, signo);
+		signal_loop(signo == SIGTRAP ? SIGABRT : SIGTRAP);
+		for (;;)
+			pause();
+	}
+	crash = atomic_load(&term.crash);
 	terminal_restore();
-	syscall(SYS_tgkill, term.pid, term.pid, signo); /* the loop's thread, whose number is the process's */
+	signal_loop(crash ? crash : signo);
 }
 
-/* The stack serves the thread that calls; others crash on their own. */
+/* The stack serves the thread that calls; others use their own. */
 static int install_handlers(void)
 {
 	stack_t stack = { .ss_sp = handler_stack, .ss_size = sizeof(handler_stack) };
@@ -101,6 +121,7 @@ int terminal_raw(int fd)
 	term.own_group = getpgrp();
 	term.pid = getpid();
 	term.known = true;
+	is_loop = true;
 	atomic_store(&term.is_raw, true); /* first, so that a signal in between restores */
 	if (tcsetattr(fd, TCSANOW, &term.raw)) {
 		ret = -errno;
@@ -136,6 +157,8 @@ const struct right terminal_rights[] = {
 	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGFPE, "the same" },
 	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGABRT, "the same" },
 	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGTRAP, "the same" },
+	{ RIGHT_CPU, SYS_tgkill, RIGHT_SELF, 0, SIGTRAP, "its own fatal signal is the loop's thread's to end with" },
+	{ RIGHT_CPU, SYS_tgkill, RIGHT_SELF, 0, SIGABRT, "the same, where that was SIGTRAP" },
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TCSETS, "raw mode, and back" },
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TIOCGPGRP, "is it ours again, after a stop?" },
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_TERMINAL, TIOCGWINSZ, "its size" },

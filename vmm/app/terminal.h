@@ -6,7 +6,7 @@
  *         given back at the end, at a stop, and by a fatal signal.
  * Not:    what is read from it (keys.h) and shown on it (console_mux.h).
  * Trust:  the terminal is the user's, and may be taken away at any time.
- * Thread: the loop's; terminal_restore() also in signal handlers of any thread.
+ * Thread: the loop's, the process's first; terminal_restore() also in its signal handlers.
  * Source: termios(3), signal-safety(7).
  */
 #ifndef VMM_APP_TERMINAL_H

@@ -23,7 +23,8 @@ enum right_threads {
 enum right_test {
 	RIGHT_FREE,          /* nothing in them is worth a test: addresses, lengths, flags without power */
 	RIGHT_FD,            /* the first is a descriptor of `kinds` */
-	RIGHT_FD_REQUEST,    /* and the second is `value` */
+	RIGHT_FD_NO_ADDRESS, /* the first is one, and the fifth is NULL: sendto(2) to its peer alone */
+	RIGHT_FD_REQUEST,    /* the first is one, and the second is `value` */
 	RIGHT_OWN_REQUEST,   /* the first is this thread's own vCPU, the second `value` */
 	RIGHT_FUTEX_PRIVATE, /* the second is a futex operation on memory that no other process has */
 	RIGHT_SELF,          /* the first is this process, the second one of its threads' or its own number, the third `value` */

@@ -615,6 +615,6 @@ const struct right stream_rights[] = {
 	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_IN, 0, "the console's input" },
 	{ RIGHT_LOOP, SYS_write, RIGHT_FD, FD_OUT, 0, "the console's output" },
 	{ RIGHT_LOOP, SYS_recvfrom, RIGHT_FD, FD_IN_SOCKET, 0, "the console's input, from a socket" },
-	{ RIGHT_LOOP, SYS_sendto, RIGHT_FD, FD_OUT_SOCKET, 0, "the console's output, to a socket" },
+	{ RIGHT_LOOP, SYS_sendto, RIGHT_FD_NO_ADDRESS, FD_OUT_SOCKET, 0, "the console's output, to a socket" },
 	{ 0 },
 };
