@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The start, step by step. Why in this order, main.c tells. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/app/app.h"
+#include "vmm/app/result.h"
+#include "vmm/app/sandbox.h"
+#include "vmm/app/seccomp.h"
+#include "vmm/app/terminal.h"
+#include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
+#include "vmm/base/log.h"
+#include "vmm/core/loop.h"
+#include "vmm/core/uring_probe.h"
+
+int app_start_log(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+
+	if (c->log_file) {
+		a->log_fd = open(c->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+		if (a->log_fd < 0) {
+			a->log_fd = STDERR_FILENO;
+			return err_set(err, -errno, "--log: '%s': %s", c->log_file, strerror(errno));
+		}
+	}
+	fd_note(STDERR_FILENO, FD_LOG); /* errors and the list of keys go there in any case */
+	log_init(a->log_fd, (enum log_level)c->log_level, c->log_json ? LOG_JSON : LOG_TEXT);
+	return 0;
+}
+
+static int open_result(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int flags;
+
+	if (c->result_path) {
+		int ret = outfile_open(&a->result, "--result", c->result_path, err);
+
+		a->has_result = !ret;
+		return ret;
+	}
+	if (c->result_fd < 0)
+		return 0;
+	flags = fcntl(c->result_fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return err_set(err, -EBADF, "--result: fd=%d: not a descriptor that is open for writing", c->result_fd);
+	fd_note_also(c->result_fd, FD_OUTFILE);
+	a->result.fd = c->result_fd; /* not cut: it may be shared and hold something */
+	a->has_result = true;
+	return 0;
+}
+
+static int refuse_ring(int ret, struct err *err)
+{
+	if (ret == -EPERM || ret == -ENOSYS)
+		return err_set(err, ret, "io_uring: %s (see sysctl kernel.io_uring_disabled, or the container's seccomp profile)",
+			       strerror(-ret));
+	return err_set(err, ret, "io_uring: %s%s", strerror(-ret), ret == -EINVAL ? " (Linux 5.10 or newer is needed)" : "");
+}
+
+static int write_dtb(struct app *a, struct err *err)
+{
+	size_t len;
+	const void *dtb = machine_dtb(a->machine, &len);
+	int ret = outfile_clear(&a->dtb);
+
+	if (!ret)
+		ret = outfile_put(&a->dtb, dtb, len);
+	if (ret)
+		return err_set(err, ret, "--dump-dtb: '%s': %s", a->dtb.path, strerror(-ret));
+	close_fd(&a->dtb.fd);
+	return 0;
+}
+
+/* The user's terminal, a pipe, or nothing: a terminal that is not ours to read would stop us. */
+static int open_mux(struct app *a, struct err *err)
+{
+	enum console_kind kind = a->options.config.console;
+	int in = -1, out = -1;
+	bool tty = false;
+	int ret;
+
+	if (kind == CONSOLE_STDIO) {
+		tty = terminal_is(STDIN_FILENO);
+		(void)terminal_is(STDOUT_FILENO); /* for its size */
+		in = !tty || terminal_usable(STDIN_FILENO) ? STDIN_FILENO : -1;
+		out = STDOUT_FILENO;
+	} else if (kind == CONSOLE_FILE) {
+		out = a->console.fd;
+	}
+	tty = tty && in >= 0;
+	a->terminal = tty ? in : -1;
+	ret = console_mux_open(a->mux, a->loop, in, out, tty, &app_mux_ops, a);
+	return ret ? err_set(err, ret, "console: %s", strerror(-ret)) : 0;
+}
+
+static const struct app *running; /* for denied(), which has no context */
+
+/* A thread is the attacker's, or has a bug: no lock, no memory, no more than has to be. */
+static void denied(const char *text)
+{
+	terminal_restore();
+	log_stderr(text);
+	if (running->has_result)
+		result_put_denied(running->result.fd, text);
+}
+
+static int arm_cpu(int vcpu_fd)
+{
+	return seccomp_arm(RIGHT_CPU, vcpu_fd);
+}
+
+/* All descriptors are there; from here on only threads come. */
+static int start_cpus(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int ret;
+
+	machine_settle(a->machine);
+	running = a;
+	if (!a->options.no_sandbox && seccomp_make(a->options.seccomp, denied, err))
+		return -EINVAL;
+	ret = machine_start(a->machine, arm_cpu);
+	return ret ? err_set(err, ret, "cpus: starting %u threads: %s", c->cpus, strerror(-ret)) : 0;
+}
+
+static int attach(struct app *a, struct err *err)
+{
+	int ret = signals_open(&a->signals, a->loop, &app_signals_ops, a);
+
+	if (ret)
+		return err_set(err, ret, "signals: %s", strerror(-ret));
+	ret = loop_seal(a->loop);
+	if (ret)
+		return refuse_ring(ret, err);
+	a->has_terminal = a->terminal >= 0;
+	if (a->has_terminal)
+		ret = terminal_raw(a->terminal);
+	if (ret)
+		return err_set(err, ret, "terminal: %s", strerror(-ret));
+	app_resize(a);
+	return start_cpus(a, err);
+}
+
+/* What changes files of the user's, when nothing else is left that can fail. */
+static int write_files(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int ret;
+
+	if (c->dump_dtb && write_dtb(a, err))
+		return EXIT_NO_START;
+	ret = outfile_clear(&a->result);
+	if (ret)
+		err_set(err, ret, "--result: '%s': %s", a->result.path, strerror(-ret));
+	if (!ret && !c->dry_run && c->console == CONSOLE_FILE) {
+		ret = outfile_clear(&a->console);
+		if (ret)
+			err_set(err, ret, "--console: '%s': %s", a->console.path, strerror(-ret));
+	}
+	return ret ? EXIT_NO_START : 0;
+}
+
+/* Everything that has a path. */
+static int open_paths(struct app *a, bool *ret_no_kvm, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	int ret = open_result(a, err);
+
+	if (!ret)
+		ret = machine_open(c, a->loop, &a->machine, ret_no_kvm, err);
+	if (!ret && c->console == CONSOLE_FILE)
+		ret = outfile_open(&a->console, "--console", c->console_file, err);
+	if (!ret && c->dump_dtb)
+		ret = outfile_open(&a->dtb, "--dump-dtb", c->dump_dtb, err);
+	if (!ret && !c->dry_run)
+		ret = open_mux(a, err);
+	return ret;
+}
+
+/* A failing start must take back the files that we made, though no path leads to them any more. */
+static int keep_files(struct app *a, struct err *err)
+{
+	const char *paths[] = { a->console.created ? a->console.path : NULL, a->dtb.created ? a->dtb.path : NULL };
+	int ret;
+
+	if (!paths[0] && !paths[1])
+		return 0;
+	ret = keeper_new(&a->keeper, paths, ARRAY_LEN(paths));
+	if (ret)
+		return err_set(err, ret, "sandbox: a child that looks after new files: %s", strerror(-ret));
+	a->console.kept = a->dtb.kept = true;
+	return 0;
+}
+
+static bool has_vfio(const struct config *c)
+{
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		if (c->devices[i].kind == DEV_VFIO)
+			return true;
+	return false;
+}
+
+static int enter_sandbox(struct app *a, struct err *err)
+{
+	const struct options *o = &a->options;
+	struct sandbox_cfg cfg = {
+		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid,
+		.memory = o->config.memory, .cpus = o->config.cpus, .pins_memory = has_vfio(&o->config),
+	};
+	int ret;
+
+	if (o->no_sandbox) {
+		log_warn("--no-sandbox: this process keeps all its rights; for guests that are trusted only");
+		return 0;
+	}
+	if (o->seccomp != SECCOMP_ON)
+		log_warn("--seccomp %s: system calls are not denied; for debugging only",
+			 o->seccomp == SECCOMP_LOG ? "log" : "off");
+	ret = keep_files(a, err);
+	return ret ? ret : sandbox_enter(&cfg, err);
+}
+
+/* Whether there would be a ring, where none is made. */
+static int check_ring(struct err *err)
+{
+	struct uring_facts f;
+
+	uring_probe(&f);
+	return f.error ? refuse_ring(f.error, err) : 0;
+}
+
+int app_start(struct app *a, struct err *err)
+{
+	const struct config *c = &a->options.config;
+	struct machine_console con;
+	bool no_kvm = false;
+	int ret;
+
+	signals_block();
+	ret = loop_new(&a->loop);
+	if (ret) {
+		err_set(err, ret, "event loop: %s", strerror(-ret));
+		return EXIT_NO_START;
+	}
+	a->mux = console_mux_get();
+	console_mux_sinks(a->mux, &con);
+	if (open_paths(a, &no_kvm, err))
+		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
+	if (enter_sandbox(a, err))
+		return EXIT_NO_START;
+	if (machine_build(a->machine, &con, &no_kvm, err))
+		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
+	if (c->dry_run ? check_ring(err) : attach(a, err))
+		return EXIT_NO_START;
+	return write_files(a, err);
+}
+
+int app_shut(struct app *a, struct err *err)
+{
+	int ret;
+
+	keeper_end(&a->keeper, KEEP_CONSOLE | KEEP_DTB);
+	if (a->options.no_sandbox)
+		return 0;
+	sandbox_shut();
+	ret = seccomp_arm(RIGHT_LOOP, -1);
+	if (ret)
+		err_set(err, ret, "seccomp: arming the filter of the event loop: %s", strerror(-ret));
+	return ret ? EXIT_NO_START : 0;
+}
