@@ -34,6 +34,7 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
+#include "vmm/core/irq_check.h"
 
 static struct pass *of_dev(struct pci_dev *d)
 {
@@ -49,7 +50,7 @@ static int sync_on_loop(void *ctx)
 
 	pass_bars_sync(p);
 	pthread_mutex_lock(&p->lock);
-	r = pass_irq_stale(&p->irq) ? pass_irq_sync(&p->irq) : 0;
+	r = p->checked || pass_irq_stale(&p->irq) ? pass_irq_sync(&p->irq) : 0;
 	pthread_mutex_unlock(&p->lock);
 	if (r)
 		log_guest("%s: interrupts: %s", p->name, strerror(-r));
@@ -63,7 +64,7 @@ void pass_settle(struct pass *p)
 	pthread_mutex_lock(&p->lock);
 	stale = pass_irq_stale(&p->irq);
 	pthread_mutex_unlock(&p->lock);
-	if (stale || pass_bars_stale(p))
+	if (stale || p->checked || pass_bars_stale(p))
 		loop_call(p->loop, sync_on_loop, p);
 }
 
@@ -361,6 +362,7 @@ int pass_new(const struct pass_cfg *cfg, struct pass **ret_p, struct err *err)
 	p->loop = cfg->loop;
 	p->hyp = cfg->hyp;
 	p->slot = cfg->slot;
+	p->checked = irq_check_on(cfg->space);
 	p->fd = steal_fd(&fd);
 	p->request.fd = p->error.fd = -1;
 	p->lost = cfg->lost;

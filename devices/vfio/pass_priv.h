@@ -44,6 +44,7 @@ struct pass {
 	uint32_t slot;
 	int fd;
 	bool resets;
+	bool checked;                  /* irq_check_on(): a write that changes nothing is looked at all the same */
 	struct hostdev_region config;
 	struct pcicfg cfg;
 	struct pass_bar bars[PCI_NUM_BARS];

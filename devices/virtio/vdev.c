@@ -49,15 +49,6 @@
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-/* One read takes all that an eventfd holds. More may come at once, from as many CPUs as there are: no loop. */
-static void drain(int fd)
-{
-	uint64_t count;
-
-	if (read(fd, &count, sizeof(count)) < 0)
-		return; /* there was nothing */
-}
-
 static void signal_fd(int fd)
 {
 	uint64_t one = 1;
@@ -73,7 +64,7 @@ static void kick_ready(void *ctx, uint32_t events)
 	struct vdev *v = vq->vdev;
 
 	(void)events;
-	drain(vq->kick_fd);
+	fd_drain(vq->kick_fd);
 	if (v->active && v->ops->kick)
 		v->ops->kick(v, (unsigned)(vq - v->queues));
 }
@@ -319,7 +310,7 @@ static int do_reset(struct vdev *v)
 		v->irq->reset(v->irq_ctx);
 	/* Only now, without doorbells, is a drained kick the last of this life. */
 	for (unsigned q = 0; q < v->nr_queues; q++)
-		drain(v->queues[q].kick_fd);
+		fd_drain(v->queues[q].kick_fd);
 
 	pthread_mutex_lock(&v->lock);
 	clear_registers_locked(v);

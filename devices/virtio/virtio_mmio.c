@@ -92,21 +92,12 @@ static void irq_config(void *ctx)
 	raise_bits(ctx, VIRTIO_MMIO_INT_CONFIG);
 }
 
-/* One read takes all that an eventfd holds. More may come at once, from as many CPUs as there are: no loop. */
-static void drain(int fd)
-{
-	uint64_t count;
-
-	if (read(fd, &count, sizeof(count)) < 0)
-		return; /* there was nothing */
-}
-
 static void call_ready(void *ctx, uint32_t events)
 {
 	struct mmio_queue *mq = ctx;
 
 	(void)events;
-	drain(mq->call_fd);
+	fd_drain(mq->call_fd);
 	raise_bits(mq->t, VIRTIO_MMIO_INT_VRING);
 }
 
@@ -158,7 +149,7 @@ static void mmio_reset(void *ctx)
 		doorbell_detach(&mq->bell);
 		if (mq->call_fd >= 0) {
 			loop_poll_disarm(&mq->call_poll);
-			drain(mq->call_fd);
+			fd_drain(mq->call_fd);
 		}
 		if (mq->has_irqfd) {
 			irqfd_detach(&mq->irqfd);

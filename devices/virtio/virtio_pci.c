@@ -21,8 +21,8 @@
  * reads the generation, the configuration and the generation again must not see half of a change
  * between two equal ones. The view is taken away before the driver is told, and does not come back.
  *
- * Locks: @regs_lock alone or before all others; @lock, then the function's (pci_dev) or the gsi space's. The vdev's is taken with
- * none of them held.
+ * Locks: @regs_lock alone or before all others; @lock, then the function's (pci_dev) or the gsi space's. The vdev's is a leaf,
+ * under @regs_lock or none of these.
  *
  * BAR 0: what is read without side effects, the ISR, and what is only written (notifications) share
  * no page. BAR 1: MSI-X table and pending bits.

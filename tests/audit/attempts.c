@@ -108,8 +108,11 @@ static void ring_attempts(struct count *c)
 		sqe->fd = listed ? 2 : 0;
 		sqe->flags = listed ? 0 : IOSQE_FIXED_FILE;
 		io_uring_submit_and_wait(the_ring, 1);
-		if (io_uring_peek_cqe(the_ring, &cqe))
+		if (io_uring_peek_cqe(the_ring, &cqe)) {
+			c->wrong++;
+			log_error("attempts: io_uring has no answer to opcode %u", op);
 			continue;
+		}
 		if (cqe->res == -EACCES || cqe->res == -EINVAL) {
 			c->denied++;
 		} else {

@@ -196,9 +196,17 @@ START_TEST(test_options_sandbox_by_name)
 {
 	GOOD("--cpus", "1");
 	ck_assert(!o.no_sandbox && o.seccomp == SECCOMP_ON && o.uid == -1 && o.gid == -1 && !o.cgroup);
-	GOOD("--uid", "1000", "--gid=4294967294", "--seccomp", "log", "--cgroup", "/sys/fs/cgroup/x", "--no-sandbox");
-	ck_assert(o.no_sandbox && o.seccomp == SECCOMP_LOG && o.uid == 1000 && o.gid == 4294967294);
+	GOOD("--uid", "1000", "--gid=4294967294", "--seccomp", "log", "--cgroup", "/sys/fs/cgroup/x");
+	ck_assert(!o.no_sandbox && o.seccomp == SECCOMP_LOG && o.uid == 1000 && o.gid == 4294967294);
 	ck_assert_str_eq(o.cgroup, "/sys/fs/cgroup/x");
+	GOOD("--no-sandbox");
+	ck_assert(o.no_sandbox);
+	BAD("--uid: is part of what --no-sandbox leaves out", "--kernel", "I", "--no-sandbox", "--uid", "1000");
+	BAD("--gid: is part of what --no-sandbox leaves out", "--kernel", "I", "--no-sandbox", "--gid", "1000");
+	BAD("--cgroup: is part of what --no-sandbox leaves out", "--kernel", "I", "--cgroup", "x", "--no-sandbox");
+	BAD("--seccomp: is part of what --no-sandbox leaves out", "--kernel", "I", "--no-sandbox", "--seccomp", "log");
+	BAD("net0: irq=direct is about interrupts of vhost", "--kernel", "I", "--transport", "mmio", "--net",
+	    "t,irq=direct,vhost=off");
 	BAD("--uid: ", "--kernel", "I", "--uid", "0");
 	BAD("--gid: ", "--kernel", "I", "--gid", "4294967295");
 	BAD("--uid: ", "--kernel", "I", "--uid", "root");

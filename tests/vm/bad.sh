@@ -4,25 +4,26 @@
 bad_kernel_files()
 {
 	mkdir work
-	: >work/empty
-	mkfifo work/fifo
-	printf 'MZ\220\000' >work/short
-	dd if=/dev/urandom of=work/noise bs=4096 count=4 2>/dev/null
-	{ printf '\177ELF\002\001\001'; head -c 5000 /dev/zero; } >work/elf
-	{ head -c 510 /dev/zero; printf 'U\252'; printf 'HdrS' ; head -c 9000 /dev/zero; } >work/bz
-	dd if=/dev/zero of=work/bz bs=1 seek=512 count=2 conv=notrunc 2>/dev/null
-	printf 'HdrS' | dd of=work/bz bs=1 seek=514 conv=notrunc 2>/dev/null
+	# names that are no part of what has to be said
+	: >work/f0
+	mkfifo work/f1
+	printf 'MZ\220\000' >work/f2
+	dd if=/dev/urandom of=work/f3 bs=4096 count=4 2>/dev/null
+	{ printf '\177ELF\002\001\001'; head -c 5000 /dev/zero; } >work/f4
+	{ head -c 510 /dev/zero; printf 'U\252'; printf 'HdrS' ; head -c 9000 /dev/zero; } >work/f5
+	dd if=/dev/zero of=work/f5 bs=1 seek=512 count=2 conv=notrunc 2>/dev/null
+	printf 'HdrS' | dd of=work/f5 bs=1 seek=514 conv=notrunc 2>/dev/null
 	# flags: bit 0 big endian; bits 1-2: 1 4K, 2 16K, 3 64K
-	cp null.Image work/be && printf '\013' | dd of=work/be bs=1 seek=24 conv=notrunc 2>/dev/null
-	expect_error 125 'nothere' $M --kernel work/nothere
-	expect_error 125 'empty' $M --kernel work/empty
-	expect_error 125 'directory' $M --kernel work
-	expect_error 125 'fifo' $M --kernel work/fifo
-	expect_error 125 'short' $M --kernel work/short
-	expect_error 125 'noise' $M --kernel work/noise
-	expect_error 125 'ELF' $M --kernel work/elf
-	expect_error 125 'x86' $M --kernel work/bz
-	expect_error 125 'endian' $M --kernel work/be
+	cp null.Image work/f6 && printf '\013' | dd of=work/f6 bs=1 seek=24 conv=notrunc 2>/dev/null
+	expect_error 125 "work/f9': No such file" $M --kernel work/f9
+	expect_error 125 "work/f0' is empty" $M --kernel work/f0
+	expect_error 125 "work' is a directory" $M --kernel work
+	expect_error 125 "work/f1' is a FIFO" $M --kernel work/f1
+	expect_error 125 "work/f2' is too short to be a kernel" $M --kernel work/f2
+	expect_error 125 "work/f3' is not an arm64 Image" $M --kernel work/f3
+	expect_error 125 "work/f4' is an ELF" $M --kernel work/f4
+	expect_error 125 "work/f5' is an x86" $M --kernel work/f5
+	expect_error 125 "work/f6' is big-endian" $M --kernel work/f6
 }
 
 # Debian's kernel says in its PE header how long the file must be (a plain header does not).
@@ -31,45 +32,46 @@ bad_kernel_truncated()
 	mkdir work
 	size=$(stat -c %s Image.stock)
 	for k in 1 2 3 16 100 500 1000 4000 $((size / 4096 - 1)) $((size / 4096)); do
-		head -c $((k * 4096)) Image.stock >work/part
-		expect_error 125 'part' $M --kernel work/part
+		head -c $((k * 4096)) Image.stock >work/f0
+		expect_error 125 "work/f0' is truncated: $((k * 4096)) bytes of $size" $M --kernel work/f0
 	done
 }
 
 bad_initrd()
 {
 	mkdir work
-	truncate -s 300M work/big
-	expect_error 125 'big' $M --kernel Image --initrd work/big
-	truncate -s 300M work/kernel
-	dd if=null.Image of=work/kernel conv=notrunc 2>/dev/null
-	expect_error 125 'kernel' $M --kernel work/kernel
+	truncate -s 300M work/f0
+	expect_error 125 "initrd: 'work/f0' \(300 MiB\) does not fit" $M --kernel Image --initrd work/f0
+	truncate -s 300M work/f1
+	dd if=null.Image of=work/f1 conv=notrunc 2>/dev/null
+	expect_error 125 "kernel: 'work/f1' takes 300 MiB" $M --kernel work/f1
 }
 
 bad_memory()
 {
-	expect_error 125 'memory' $M --kernel Image --memory 0
-	expect_error 125 'memory' $M --kernel Image --memory banana
-	expect_error 125 'memory' $M --kernel Image --memory -1
-	expect_error 125 'memory' $M --kernel Image --memory 4000G
-	expect_error 125 'memory' $M --kernel Image --memory 99999999999999999999
-	expect_error 125 'memory' $M --kernel Image --memory 1M
+	expect_error 125 'memory: (0 is too little|must be above 0)' $M --kernel Image --memory 0
+	expect_error 125 "memory: 'banana' is not a size" $M --kernel Image --memory banana
+	expect_error 125 "memory: '-1' is not a size" $M --kernel Image --memory -1
+	expect_error 125 'more than this host' $M --kernel Image --memory 4000G
+	expect_error 125 'too large' $M --kernel Image --memory 99999999999999999999
+	expect_error 125 '1 MiB of memory cannot hold' $M --kernel Image --memory 1M
 }
 
 bad_cpus()
 {
-	expect_error 125 'cpus' $M --kernel Image --cpus 0
-	expect_error 125 'cpus' $M --kernel Image --cpus 1000000
-	expect_error 125 'cpus' $M --kernel Image --cpus two
+	expect_error 125 "cpus: '0' is not a number from 1" $M --kernel Image --cpus 0
+	expect_error 125 "cpus: '1000000' is not a number from 1" $M --kernel Image --cpus 1000000
+	expect_error 125 'cpus: 512 is more than' $M --kernel Image --cpus 512
+	expect_error 125 "cpus: 'two' is not a number" $M --kernel Image --cpus two
 }
 
 bad_taps()
 {
-	expect_error 125 'tap9' $M --kernel Image --net tap9
+	expect_error 125 'tap9: no such network interface' $M --kernel Image --net tap9
 	[ ! -e /sys/class/net/tap9 ] || fail "a tap was made"
-	expect_error 125 'lo' $M --kernel Image --net lo
+	expect_error 125 'lo: not a tap interface' $M --kernel Image --net lo
 	make_tap tap0
-	expect_error 125 'queues' $M --kernel Image --net tap0,queues=2
+	expect_error 125 'tap0: made without multi_queue' $M --kernel Image --net tap0,queues=2
 	mkdir work
 	mkfifo work/end
 	timeout 120 ./with-tap tap0 7 sh -c 'echo >work/held; read -r line <work/end' &
@@ -78,22 +80,22 @@ bad_taps()
 	echo >work/end
 	wait
 	ip tuntap add tap1 mode tap vnet_hdr multi_queue
-	expect_error 125 'multi_queue|queues' $M --kernel Image --net tap1
-	expect_error 125 'fd' $M --kernel Image --net fd=99
-	expect_error 125 'fd|tap' $M --kernel Image --net fd=0
+	expect_error 125 'tap1: made with multi_queue' $M --kernel Image --net tap1
+	expect_error 125 'fd=99: (not a tap|fcntl|not open)' $M --kernel Image --net fd=99
+	expect_error 125 "'0' is not a number from 3" $M --kernel Image --net fd=0
 	ip tuntap | grep tap0
 }
 
 bad_options()
 {
-	expect_error 125 'kernel' $M
-	expect_error 125 'nonsense' $M --kernel Image --nonsense
-	expect_error 125 'colour' $M --kernel Image --net tap0,colour=red
-	expect_error 125 'vhost' $M --kernel Image --net tap0,vhost=maybe
-	expect_error 125 'cpus' $M --kernel Image --cpus 1 --cpus 2
-	expect_error 125 'disk' $M --kernel Image --disk a.img
-	expect_error 125 'id' $M --kernel Image --net tap0,id=a --net tap1,id=a
-	expect_error 125 'config' $M --config nothere.json
+	expect_error 125 'kernel: not given' $M
+	expect_error 125 "nonsense'?: unknown option" $M --kernel Image --nonsense
+	expect_error 125 "unknown key 'colour'" $M --kernel Image --net tap0,colour=red
+	expect_error 125 "vhost: 'maybe' is none of" $M --kernel Image --net tap0,vhost=maybe
+	expect_error 125 'cpus: given twice' $M --kernel Image --cpus 1 --cpus 2
+	expect_error 125 'disk: this version does not have it' $M --kernel Image --disk a.img
+	expect_error 125 'id=a is taken by another' $M --kernel Image --net tap0,id=a --net tap1,id=a
+	expect_error 125 'nothere.json.*No such file' $M --config nothere.json
 }
 
 bad_no_kvm()

@@ -134,6 +134,8 @@ idle_cpu()
 	end_guest
 	echo "figure: idle guest, 2 s: $((after - before)) wake-ups of the event loop, $(((all_after - all_before) * 10)) ms of CPU, the guest's included"
 	[ $((after - before)) -le 6 ] || fail "the event loop woke up $((after - before)) times"
+	# a thread that spins takes all 200 hundredths
+	[ $((all_after - all_before)) -le 100 ] || fail "the process took $(((all_after - all_before) * 10)) ms"
 }
 
 # judges STATUS PATTERN SCRIPT BOOT-TEST-OPTIONS...: boot-test with a monitor that is a script

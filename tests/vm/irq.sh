@@ -73,6 +73,9 @@ irq_every_spi()
 	end_guest
 	spis=$(counter 'spi routes')
 	[ "$spis" -ge 32 ] && [ $((spis % 32)) = 0 ] || fail "spi routes: $spis"
+	# as the kernel was given it: one table, with these and the card's three messages
+	[ "$(commits log)" = 1 ] && [ "$(counter 'table bytes')" = $((8 + 48 * (spis + 3))) ] ||
+		fail "$(commits log) tables of $(counter 'table bytes') bytes for $spis + 3 routes"
 }
 
 irq_dump()

@@ -90,7 +90,7 @@ mark_klog()
 
 klog_is_clean()
 {
-	bad=$(dmesg | tail -n +$((klog_lines + 1)) | grep -E 'WARNING|BUG|Oops|nobody cared|Call trace|RCU.*stall|hung task')
+	bad=$(dmesg | tail -n +$((klog_lines + 1)) | grep -E 'WARNING|BUG|Oops|nobody cared|Call trace|rcu.*stall|blocked for more than|soft lockup')
 	[ -z "$bad" ] && return 0
 	echo "the host kernel says:" >>case.log
 	echo "$bad" >>case.log

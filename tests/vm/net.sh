@@ -25,8 +25,9 @@ net()
 net_queues()
 {
 	make_tap tap0 multi_queue
-	run_net small "$2" --net "tap0,vhost=$1,queues=$2" | tee log
-	grep -q 'status 0' log || fail "the guest did not pass"
+	(run_net small "$2" --net "tap0,vhost=$1,queues=$2") >log || { cat log; exit 1; }
+	cat log
+	grep -q 'input\.1$' log || fail 'no second pair of queues'
 }
 
 # The first use, word for word.
@@ -40,8 +41,8 @@ net_defaults()
 # The same on a host without GICv3: nothing else has to be said.
 net_defaults_gicv2()
 {
-	net_defaults | tee log
-	grep -q 'guest: net status 0' log || fail 'the guest did not pass'
+	(net_defaults) >log || { cat log; exit 1; }
+	cat log
 	grep -q 'GICv2m-PCI-MSIX.*virtio2-input' log || fail 'no messages through a v2m frame'
 }
 

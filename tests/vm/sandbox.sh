@@ -176,9 +176,9 @@ sandbox_attempts()
 	mkdir work
 	timeout 120 ./attempts --kernel null.Image --cpus 4 2>work/err || fail "status $?: $(cat work/err)"
 	cat work/err
-	[ "$(grep -c 'attempts: cpu .* denied, 0 not' work/err)" = 4 ] || fail "not all vCPUs' threads"
-	grep -q 'attempts: loop .* denied, 0 not' work/err || fail "not the loop's thread"
-	grep -q 'attempts: ring: .* denied, 0 not' work/err || fail "not the ring"
+	[ "$(grep -Ec 'attempts: cpu [0-9]+: 1[0-9]{3} denied, 0 not' work/err)" = 4 ] || fail "not all vCPUs' threads"
+	grep -Eq 'attempts: loop [0-9]+: 1[0-9]{3} denied, 0 not' work/err || fail "not the loop's thread"
+	grep -Eq 'attempts: ring: [5-9][0-9] denied, 0 not' work/err || fail "not the ring"
 	! grep -q 'not denied\|took opcode' work/err || fail "some were not denied"
 }
 
@@ -212,6 +212,7 @@ sandbox_cgroup()
 	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"
 	  [ "$(cat /sys/fs/cgroup/vm1/pids.max)" = 9 ] || fail "pids.max is $(cat /sys/fs/cgroup/vm1/pids.max)"
 	  end_watched
+	  expect_error 125 "vm1': pids.max is 9, and this VM needs 17" ./microvm --kernel null.Image --cpus 9 --cgroup /sys/fs/cgroup/vm1
 	  expect_error 125 "cgroup.*no/such.*folder of a cgroup" ./microvm --kernel null.Image --cgroup /sys/fs/cgroup/no/such )
 	status=$?
 	rmdir /sys/fs/cgroup/vm1

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #define TAIL_LINES 40   /* kept of the console */
 #define LINE_MAX_LEN 512 /* bytes looked at in one line; the rest of it is cut */
@@ -51,6 +52,9 @@ void run_once(const struct options *o, struct outcome *ret_o, struct console *re
 void console_feed(struct console *c, const char *buf, size_t len,
 		  bool (*line)(void *ctx, const char *text), void *ctx);
 void console_print_tail(const struct console *c, FILE *out);
+
+/* hung.c: what @pid, which was too slow, is doing; its log gets what it has to say. */
+void hung_report(pid_t pid);
 
 /* report.c */
 void report_outcome(const struct options *o, unsigned i, const struct outcome *r, const struct console *c);

@@ -164,6 +164,8 @@ static bool reap(struct boot *b, int *ret_status, uint64_t limit_ns)
 
 static void end(struct boot *b, int *ret_status)
 {
+	if (b->settled && b->out->verdict == V_TIMEOUT)
+		hung_report(b->pid);
 	if (b->settled)
 		kill(b->pid, SIGTERM);
 	if (reap(b, ret_status, b->settled ? now_ns() + GRACE_NS : b->start_ns + b->o->timeout_ns))

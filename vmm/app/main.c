@@ -137,13 +137,20 @@ static void fill_standard_fds(void)
 			return;
 }
 
+static int end_of_output(int failed)
+{
+	if (failed)
+		log_error("standard output: %s", strerror(errno));
+	return failed ? EXIT_NO_START : 0;
+}
+
 static int print(bool usage)
 {
 	if (usage)
 		options_usage(stdout);
 	else
 		puts("microvm " MICROVM_VERSION);
-	return fflush(stdout) ? EXIT_NO_START : 0;
+	return end_of_output(fflush(stdout));
 }
 
 static int doctor(const struct options *o)
@@ -154,7 +161,7 @@ static int doctor(const struct options *o)
 	enum doctor_verdict verdict;
 	int ret = doctor_run(&o->config, o->json, stdout, &verdict);
 
-	return ret || fflush(stdout) ? EXIT_NO_START : statuses[verdict];
+	return ret || end_of_output(fflush(stdout)) ? EXIT_NO_START : statuses[verdict];
 }
 
 /* What is printed needs neither log nor result. */

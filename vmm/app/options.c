@@ -565,6 +565,8 @@ static int complete_nets(struct config *c, struct err *err)
 			return ret;
 		if (d->net.irq_direct && t == TRANSPORT_PCI)
 			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
+		if (d->net.irq_direct && d->net.vhost == TRI_OFF)
+			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and vhost=off", d->id);
 		if (!d->net.has_mac)
 			mac_default(d->net.tap, d->net.mac);
 		d->net.has_mac = true;
@@ -582,6 +584,16 @@ static int complete_vfios(const struct config *c, struct err *err)
 	return 0;
 }
 
+/* What has no effect is refused. */
+static int complete_rights(const struct options *o, struct err *err)
+{
+	const char *vain = o->uid >= 0 ? "uid" : o->gid >= 0 ? "gid" : o->cgroup ? "cgroup" : o->seccomp != SECCOMP_ON ? "seccomp" : NULL;
+
+	if (o->no_sandbox && vain)
+		return err_set(err, -EINVAL, "--%s: is part of what --no-sandbox leaves out (give one of them)", vain);
+	return 0;
+}
+
 static int complete(struct options *o, struct err *err)
 {
 	int ret;
@@ -590,7 +602,9 @@ static int complete(struct options *o, struct err *err)
 		return err_set(err, -EINVAL, "--json: is for --doctor");
 	if (!o->config.kernel && !o->doctor)
 		return err_set(err, -EINVAL, "--kernel: not given (microvm --kernel Image --net tap0; see --help)");
-	ret = complete_ids(&o->config, err);
+	ret = complete_rights(o, err);
+	if (!ret)
+		ret = complete_ids(&o->config, err);
 	if (!ret)
 		ret = complete_cmdline(o, err);
 	if (!ret)

@@ -22,6 +22,7 @@
 #include <linux/landlock.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -46,6 +47,7 @@ struct missing {
 	char text[200];
 	int error;
 };
+static struct missing missing; /* of the last sandbox_enter() */
 
 static void miss(struct missing *m, const char *what)
 {
@@ -56,17 +58,25 @@ static void miss(struct missing *m, const char *what)
 	snprintf(m->text + used, sizeof(m->text) - used, "%s%s (%s)", used ? ", " : "", what, strerror(errno));
 }
 
-/* The kernel's limits of a group that is ours to use. A group that has limits already keeps them. */
-static void limit_cgroup(int dir, const char *name, uint64_t value)
+/* The kernel's limits of a group that is ours to use. One that has a limit keeps it, if we have room in it. */
+static int limit_cgroup(int dir, const char *path, const char *name, uint64_t need, struct err *err)
 {
 	_cleanup_close_ int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
 	char text[32] = "";
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 3 || memcmp(text, "max", 3))
-		return;
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	if (pwrite(fd, text, strlen(text), 0) < 0)
-		log_info("--cgroup: %s: %s", name, strerror(errno));
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return 0;
+	if (!memcmp(text, "max", 3)) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)need);
+		if (pwrite(fd, text, strlen(text), 0) < 0)
+			log_info("--cgroup: %s: %s", name, strerror(errno));
+		return 0;
+	}
+	if (strtoull(text, NULL, 10) >= need)
+		return 0;
+	text[strcspn(text, "\n")] = '\0';
+	return err_set(err, -ENOSPC, "--cgroup: '%s': %s is %s, and this VM needs %llu (each VM is to have a group of its own)",
+		       path, name, text, (unsigned long long)need);
 }
 
 /* From Linux 6.4 on each has a worker that counts as a thread of ours. */
@@ -84,6 +94,7 @@ static unsigned count_vhosts(void)
 static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 {
 	_cleanup_close_ int dir = open(cfg->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	int r;
 
 	if (dir >= 0)
 		fd = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -91,9 +102,8 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	limit_cgroup(dir, "pids.max", cfg->cpus + count_vhosts() + CGROUP_TASKS);
-	limit_cgroup(dir, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB);
-	return 0;
+	r = limit_cgroup(dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + CGROUP_TASKS, err);
+	return r ? r : limit_cgroup(dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
 }
 
 /* Stage 2: what our parent left open and nobody named. Ours are in the book. */
@@ -263,7 +273,7 @@ static int leave_as_user(const struct sandbox_cfg *cfg, struct missing *m, struc
 
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 {
-	struct missing m = { "", 0 };
+	struct missing *m = &missing;
 	int r = cfg->cgroup ? join_cgroup(cfg, err) : 0;
 
 	if (!r && !fd_book_is_whole())
@@ -273,17 +283,19 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 	close_strangers();
 	/* No program that is executed gives rights; Landlock and seccomp ask for this first. */
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	r = geteuid() ? leave_as_user(cfg, &m, err) : leave_as_root(cfg, &m, err);
+	r = geteuid() ? leave_as_user(cfg, m, err) : leave_as_root(cfg, m, err);
 	if (r)
 		return r;
-	deny_files(&m);
-	drop_capabilities(&m);
+	deny_files(m);
+	drop_capabilities(m);
 	hide();
-	if (m.error)
-		return err_set(err, m.error, "sandbox: %s%s", m.text, m.error == -ENOMEM ? "" : " (more are allowed by: ulimit -n)");
-	if (m.text[0])
-		log_warn("sandbox: could not have: %s", m.text);
-	return 0;
+	return m->error ? err_set(err, m->error, "sandbox: %s%s", m->text,
+				  m->error == -ENOMEM ? "" : " (more are allowed by: ulimit -n)") : 0;
+}
+
+const char *sandbox_missing(void)
+{
+	return missing.text;
 }
 
 void sandbox_shut(void)

@@ -25,11 +25,12 @@ struct sandbox_cfg {
 
 /*
  * Every path is open by now, every descriptor in the book; no VM, no ring, no thread yet. As root the process ends
- * as another user (--uid, --gid, else one that nobody has), otherwise it gives up what it can, and says by one
- * line of the log what it could not. Errors, with a sentence: -EMFILE, -ENFILE, -ENOMEM; -E2BIG, a descriptor past the
+ * as another user (--uid, --gid, else one that nobody has), otherwise it gives up what it can. Errors, with a sentence: -EMFILE, -ENFILE, -ENOMEM; -E2BIG, a descriptor past the
  * book; and those of what was asked for by name, the cgroup and the user. Afterwards no path leads anywhere.
  */
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err);
+/* What that could not have, for a line of the log; "": it has all. */
+const char *sandbox_missing(void);
 /* With all threads there: no further descriptor, process or thread. */
 void sandbox_shut(void);
 

@@ -16,16 +16,27 @@
 #include "vmm/core/loop.h"
 #include "vmm/core/uring_probe.h"
 
+/* O_NONBLOCK is for open(2) alone: a FIFO without a reader must not hang us. */
+static int open_log(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+
+	if (fd < 0 || fcntl(fd, F_SETFL, O_APPEND))
+		return -errno;
+	return steal_fd(&fd);
+}
+
 int app_start_log(struct app *a, struct err *err)
 {
 	const struct config *c = &a->options.config;
 
 	if (c->log_file) {
-		a->log_fd = open(c->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
-		if (a->log_fd < 0) {
-			a->log_fd = STDERR_FILENO;
-			return err_set(err, -errno, "--log: '%s': %s", c->log_file, strerror(errno));
-		}
+		int fd = open_log(c->log_file);
+
+		if (fd < 0)
+			return err_set(err, fd, "--log: '%s': %s", c->log_file,
+				       fd == -ENXIO ? "nothing reads this pipe" : strerror(-fd));
+		a->log_fd = fd;
 	}
 	fd_note(STDERR_FILENO, FD_LOG); /* errors and the list of keys go there in any case */
 	log_init(a->log_fd, (enum log_level)c->log_level, c->log_json ? LOG_JSON : LOG_TEXT);
@@ -105,6 +116,8 @@ static void denied(const char *text)
 {
 	terminal_restore();
 	log_stderr(text);
+	if (running->log_fd != STDERR_FILENO)
+		log_last(text);
 	if (running->has_result)
 		result_put_denied(running->result.fd, text);
 }
@@ -214,15 +227,22 @@ static int enter_sandbox(struct app *a, struct err *err)
 	};
 	int ret;
 
-	if (o->no_sandbox) {
-		log_warn("--no-sandbox: this process keeps all its rights; for guests that are trusted only");
+	if (o->no_sandbox)
 		return 0;
-	}
+	ret = keep_files(a, err);
+	return ret ? ret : sandbox_enter(&cfg, err);
+}
+
+/* At the end of a start, so that what ends in an error says that alone. */
+static void say_what_is_kept(const struct options *o)
+{
+	if (o->no_sandbox)
+		log_warn("--no-sandbox: this process keeps all its rights; for guests that are trusted only");
 	if (o->seccomp != SECCOMP_ON)
 		log_warn("--seccomp %s: system calls are not denied; for debugging only",
 			 o->seccomp == SECCOMP_LOG ? "log" : "off");
-	ret = keep_files(a, err);
-	return ret ? ret : sandbox_enter(&cfg, err);
+	if (*sandbox_missing())
+		log_warn("sandbox: could not have: %s", sandbox_missing());
 }
 
 /* Whether there would be a ring, where none is made. */
@@ -257,6 +277,7 @@ int app_start(struct app *a, struct err *err)
 		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
 	if (c->dry_run ? check_ring(err) : attach(a, err))
 		return EXIT_NO_START;
+	say_what_is_kept(&a->options);
 	return write_files(a, err);
 }
 

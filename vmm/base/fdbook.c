@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 static uint32_t book[FDBOOK_MAX];
 static int end;
@@ -76,4 +77,12 @@ int fd_event(void)
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 	return fd < 0 ? -errno : fd_note(fd, FD_EVENT);
+}
+
+void fd_drain(int fd)
+{
+	uint64_t count;
+
+	if (read(fd, &count, sizeof(count)) < 0)
+		return; /* there was nothing */
 }

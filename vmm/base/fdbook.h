@@ -57,5 +57,7 @@ bool fd_run(int fd, uint32_t kinds, int *ret_first, int *ret_last);
 const char *fd_kind_name(enum fd_kind kind);
 /* An eventfd, O_NONBLOCK and O_CLOEXEC, noted; -EMFILE, -ENFILE, -ENOMEM. */
 int fd_event(void);
+/* One read takes all that the eventfd @fd holds. More may come at once, from as many CPUs as there are: no loop. Any thread. */
+void fd_drain(int fd);
 
 #endif

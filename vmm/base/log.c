@@ -239,6 +239,15 @@ void log_put(int fd, const char *const parts[])
 		return; /* nobody is looking */
 }
 
+/* Without a time, which takes stdio to write. */
+void log_last(const char *text)
+{
+	const char *const plain[] = { "microvm: ", text, "\n", NULL };
+	const char *const json[] = { "{\"level\":\"error\",\"message\":\"", text, "\"}\n", NULL };
+
+	log_put(log_fd, log_form == LOG_JSON ? json : plain);
+}
+
 void log_stderr(const char *text)
 {
 	const char *const parts[] = { "microvm: ", text, "\n", NULL };

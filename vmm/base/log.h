@@ -58,6 +58,8 @@ void log_limited(struct log_limit *l, const char *fmt, ...) __attribute__((forma
 
 /* The @parts (the last one NULL), together, on @fd, if it takes them soon. Async-signal-safe. */
 void log_put(int fd, const char *const parts[]);
+/* @text, plain, as the log's last line. Async-signal-safe. */
+void log_last(const char *text);
 /* "microvm: @text" on standard error, wherever the log goes. Async-signal-safe. */
 void log_stderr(const char *text);
 

@@ -98,7 +98,6 @@ int gsi_space_new(const struct gsi_cfg *cfg, struct hyp *hyp, struct gsi_space *
 	s->way = way_of(cfg);
 	s->hyp = hyp;
 	s->top = s->lowest = cfg->nr_spis;
-	s->stats.spi_routes = cfg->nr_spis;
 	*ret_s = s;
 	return 0;
 }
@@ -199,6 +198,15 @@ static void forget_gsi(struct gsi_space *s, uint32_t gsi)
 		s->lowest = gsi;
 }
 
+static unsigned count_spis(const struct hyp_route *routes, unsigned n)
+{
+	unsigned spis = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		spis += routes[i].kind == HYP_ROUTE_SPI;
+	return spis;
+}
+
 /* The kernel took the table that build_table() made: so does the shadow. */
 static void table_taken(struct gsi_space *s, unsigned n)
 {
@@ -215,7 +223,8 @@ static void table_taken(struct gsi_space *s, unsigned n)
 	s->wanting = 0;
 	s->leaving = 0;
 	s->stats.commits++;
-	s->stats.msi_routes = n - s->cfg.nr_spis;
+	s->stats.spi_routes = count_spis(s->scratch, n);
+	s->stats.msi_routes = n - s->stats.spi_routes;
 }
 
 static void count_ns(struct gsi_stats *st, uint64_t ns)

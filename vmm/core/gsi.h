@@ -148,7 +148,7 @@ struct gsi_stats {
 	uint64_t failed_commits;
 	uint64_t skipped_commits; /* batches with nothing to change */
 	uint64_t table_bytes;     /* of all tables that were handed to the kernel, those that it refused too */
-	uint32_t spi_routes;
+	uint32_t spi_routes;      /* in the last table of ours; 0: the kernel's is in force */
 	uint32_t msi_routes;      /* in the committed table */
 	uint32_t irqfds;          /* attached now */
 	uint32_t hops;            /* eventfds that the loop reads now, to signal a message */

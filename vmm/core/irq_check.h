@@ -8,8 +8,8 @@
  * Not:    repairing anything; what a guest sees of an interrupt that KVM has injected.
  * Trust:  nobody's word: KVM's side is taken from the calls themselves (hyp_set_watch()), the
  *         guest's from the registers that it wrote.
- * Thread: any. Its mutex is the last of all. More system calls than without: poll(2) and fcntl(2)
- *         of eventfds, on the thread that made the change.
+ * Thread: any. Its mutex is the last of all. More system calls than without: poll(2) of eventfds, on
+ *         the thread that made the change.
  * Source: the rules, in irq_rules.h.
  *
  * Every function that takes a space does nothing where that space is not checked.

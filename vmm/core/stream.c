@@ -526,7 +526,6 @@ static int choose_in(struct stream *s, int fd)
 
 static int init_out(struct stream *s, int fd)
 {
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	int r;
 
 	if (fd < 0)
@@ -537,8 +536,6 @@ static int init_out(struct stream *s, int fd)
 	s->ring = obj_new(s->size);
 	if (!s->ring)
 		return -ENOMEM;
-	/* A reader that leaves is told by EPIPE, not by the end of the VM. */
-	sigaction(SIGPIPE, &ignore, NULL);
 	return loop_poll_init(s->loop, &s->out, s->out_fd, out_ready, s);
 }
 

@@ -8,6 +8,7 @@
  *         device (vmm/app/console_mux.h).
  * Trust:  output bytes are the guest's and pass unchanged; input is the user's. A consumer
  *         that is slow, stopped or gone never blocks a vCPU nor grows memory.
+ * Signals: SIGPIPE is blocked or ignored by the program: a reader that leaves is told by EPIPE.
  * Thread: stream_write() any; the rest on the loop.
  * Source: open(2) of /proc/self/fd (a description of our own), pipe(7), tty_ioctl(4).
  */

@@ -278,10 +278,16 @@ static void say_what_is_odd(const struct machine *m)
 		log_warn("interrupts: this host's KVM has no ITS; %s instead", plan_irqchip_name(&m->plan));
 	else
 		log_info("interrupts: %s", plan_irqchip_name(&m->plan));
-	for (unsigned i = 0; i < m->plan.nr_devs; i++)
-		if (m->devs[i].tap_down[0])
-			log_warn("%s: %s is down; no packets until: ip link set %s up", m->cfg->devices[i].id,
-				 m->devs[i].tap_down, m->devs[i].tap_down);
+	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
+		const struct mdev *d = &m->devs[i];
+		const char *id = m->cfg->devices[i].id;
+
+		if (d->tap_down[0])
+			log_warn("%s: %s is down; no packets until: ip link set %s up", id, d->tap_down, d->tap_down);
+		if (d->no_vhost)
+			log_warn("%s: open '/dev/vhost-net': %s; packets take the slower way through this process "
+				 "(%s, or use vhost=off)", id, strerror(-d->no_vhost), mdev_vhost_remedy(d->no_vhost));
+	}
 }
 
 int machine_build(struct machine *m, const struct machine_console *con, bool *ret_no_kvm, struct err *err)

@@ -11,7 +11,6 @@
 #include "devices/virtio/rng.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
-#include "vmm/base/log.h"
 #include "vmm/machine/internal.h"
 
 static int open_tap(const struct net_options *o, struct tap **ret_t, struct err *err)
@@ -36,7 +35,7 @@ static int open_vhost(struct mdev *d, unsigned pairs)
 	return 0;
 }
 
-static const char *vhost_remedy(int r)
+const char *mdev_vhost_remedy(int r)
 {
 	if (r == -EMFILE)
 		return "more are allowed by: ulimit -n";
@@ -61,9 +60,8 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 	/* Want of descriptors is no lack of vhost: what follows would want more. */
 	if (c->net.vhost == TRI_ON || r == -EMFILE || r == -ENFILE)
 		return err_set(err, r, "%s: open '/dev/vhost-net': %s (%s, or use vhost=off)", c->id, strerror(-r),
-			       vhost_remedy(r));
-	log_warn("%s: open '/dev/vhost-net': %s; packets take the slower way through this process (%s, or use vhost=off)",
-		 c->id, strerror(-r), vhost_remedy(r));
+			       mdev_vhost_remedy(r));
+	d->no_vhost = r;
 	return 0;
 }
 

@@ -39,6 +39,7 @@ enum {
 struct mdev {
 	struct tap *tap;
 	char tap_down[16];       /* its name, if the interface was down */
+	int no_vhost;            /* -errno: why it does without */
 	int vhost_fds[NET_MAX_PAIRS];
 	struct vdev *vdev;
 	struct virtio_mmio *mmio;
@@ -92,6 +93,8 @@ int mdev_open(struct machine *m, unsigned i, struct err *err);
 int mdev_make(struct machine *m, unsigned i, struct err *err);
 void mdev_init(struct mdev *d); /* nothing opened yet */
 void mdev_free(struct mdev *d);
+/* What helps against that error of opening /dev/vhost-net. */
+const char *mdev_vhost_remedy(int r);
 /* Did device @i change something of the host's that stays when the process ends? */
 bool mdev_outlives_us(const struct machine *m, unsigned i);
 
