@@ -7,6 +7,10 @@
  * acknowledged, so the tap's offloads are set at DRIVER_OK and taken away at reset. Of a tap
  * with several queues only as many are attached as pairs are on: the kernel spreads flows
  * over all attached ones, and nobody would read the others.
+ *
+ * Either takes the lock that all interfaces of the host share, and is told to whoever listens there.
+ * A guest that asks for them without end waits for its turn: a command in its ring, a driver that
+ * sets DRIVER_OK in that write.
  */
 #include "devices/virtio/net.h"
 
@@ -21,6 +25,7 @@
 
 #include "devices/virtio/net_priv.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/compat.h"
 #include "vmm/base/log.h"
 
@@ -28,6 +33,10 @@
 #define CONFIG_LEN 12
 
 #define MIN_MTU 68 /* bytes, RFC 791 */
+
+/* Changes of the interface, in the long run and at once: a driver that is bound anew makes two, 16 pairs 15. */
+#define CHANGES_PER_SECOND 40
+#define CHANGES_AT_ONCE 64
 
 static_assert(NET_HDR_SIZE == TAP_HDR_SIZE, "the tap's header is the driver's");
 static_assert(NET_MAX_PAIRS == TAP_MAX_QUEUES && 2 * NET_MAX_PAIRS + 1 <= VDEV_MAX_QUEUES, "pairs");
@@ -94,6 +103,12 @@ static unsigned tun_offloads(const struct net *n)
 	return tun_f & n->tap->can_offload;
 }
 
+/* Whether @changes of the interface are due: 0, or the nanoseconds until they are. */
+static uint64_t changes_due_in(struct net *n, unsigned changes)
+{
+	return changes ? bucket_take(&n->changes, changes, clock_now_ns()) : 0;
+}
+
 /* ---- queue pairs -------------------------------------------------------------------------- */
 
 /* Pairs that are not ready stay off; they come to no harm. */
@@ -132,10 +147,15 @@ static int lay_out_queues(struct net *n)
 static int net_activate(struct vdev *v)
 {
 	struct net *n = to_net(v);
-	int r = lay_out_queues(n);
+	unsigned offloads = tun_offloads(n);
+	int r;
 
+	/* that of the reset to come is paid for here */
+	if (changes_due_in(n, (n->tap->offloads != offloads) + (offloads != 0) + n->tap->enabled - 1))
+		return LOOP_AGAIN;
+	r = lay_out_queues(n);
 	if (!r)
-		r = tap_set_offload(n->tap, tun_offloads(n));
+		r = tap_set_offload(n->tap, offloads);
 	if (!r)
 		r = n->path->start(n);
 	return r ? r : set_pairs(n, 1);
@@ -150,6 +170,8 @@ static void net_reset(struct vdev *v)
 		n->pair[i].ready = n->pair[i].on = false;
 	n->ctrl = -1;
 	n->pairs_on = 0;
+	if (n->again.poll.loop)
+		loop_timer_set(&n->again, 0);
 	/* Refused only where the interface is gone. */
 	tap_set_offload(n->tap, 0);
 }
@@ -188,20 +210,27 @@ static bool switch_pairs(struct net *n, unsigned want)
 	return false;
 }
 
-/* s5.1.6.5: the one command of the one class that we offer. */
-static uint8_t execute(struct net *n, const struct vq_chain *c)
+/* s5.1.6.5: the one command of the one class that we offer. The pairs that it wants, 0: it is none of that. */
+static unsigned pairs_wanted(const struct net *n, const struct vq_chain *c)
 {
 	struct command m;
 
 	if (!fetch(c, &m, sizeof(m)) || m.class != VIRTIO_NET_CTRL_MQ ||
 	    m.cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !vdev_has(&n->v, VIRTIO_NET_F_MQ))
-		return VIRTIO_NET_ERR;
+		return 0;
 	if (m.data < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || m.data > n->pairs)
-		return VIRTIO_NET_ERR;
+		return 0;
 	for (unsigned i = 0; i < m.data; i++)
 		if (!n->pair[i].ready)
-			return VIRTIO_NET_ERR;
-	return switch_pairs(n, m.data) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+			return 0;
+	return m.data;
+}
+
+static uint64_t switch_due_in(struct net *n, unsigned want)
+{
+	unsigned on = n->tap->enabled;
+
+	return want ? changes_due_in(n, want > on ? want - on : on - want) : 0;
 }
 
 /*
@@ -218,11 +247,19 @@ static void control(struct net *n)
 	struct iovec iov[NET_QUEUE_SIZE];
 	struct vq_chain c = { .iov = iov, .cap = ARRAY_LEN(iov) };
 	unsigned left = CONTROL_TURN;
+	uint64_t wait = 0;
 	int r = 0;
 
 	for (; left && (r = vq_pop(ring, &c)) > 0; left--) {
-		uint8_t ack = execute(n, &c);
+		unsigned want = pairs_wanted(n, &c);
+		uint8_t ack;
 
+		wait = switch_due_in(n, want);
+		if (wait) {
+			vq_unpop(ring, 1);
+			break;
+		}
+		ack = want && switch_pairs(n, want) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 		if (c.n_in)
 			*(uint8_t *)iov[c.n_out].iov_base = ack;
 		vq_push(ring, c.head, c.n_in ? sizeof(ack) : 0);
@@ -230,8 +267,18 @@ static void control(struct net *n)
 	vdev_queue_flush(v, q);
 	if (r < 0)
 		vdev_fault(v, (int)q, "broken control queue");
+	else if (wait)
+		loop_timer_set(&n->again, wait);
 	else if (vq_enable_kick(ring))
 		vdev_notify(v, q); /* more came in: in the loop's next round, after the others */
+}
+
+static void control_again(void *ctx)
+{
+	struct net *n = ctx;
+
+	if (n->v.active && n->ctrl >= 0 && !n->v.queues[n->ctrl].ring.broken)
+		control(n);
 }
 
 static void net_kick(struct vdev *v, unsigned q)
@@ -270,6 +317,7 @@ static void net_free(struct vdev *v)
 			  (unsigned long long)n->rx_dropped, (unsigned long long)n->tx_dropped);
 	/* vhost before the tap it works on; guest memory is the caller's and goes later still. */
 	n->path->fini(n);
+	loop_timer_fini(&n->again);
 	if (n->have_vdev)
 		vdev_fini(&n->v);
 	tap_close(n->tap);
@@ -317,6 +365,10 @@ static int init(struct net *n, const struct net_cfg *cfg, struct err *err)
 	if (r)
 		return err_set(err, r, "%s: %s", cfg->name, strerror(-r));
 	n->have_vdev = true;
+	bucket_init(&n->changes, CHANGES_PER_SECOND, CHANGES_AT_ONCE);
+	r = n->pairs > 1 ? loop_timer_init(cfg->loop, &n->again, control_again, n) : 0;
+	if (r)
+		return err_set(err, r, "%s: %s", cfg->name, strerror(-r));
 	return n->path->init(n, cfg, err);
 }
 

@@ -16,6 +16,7 @@
 
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/net.h"
+#include "vmm/base/bucket.h"
 
 #define NET_QUEUE_SIZE 256 /* entries, also the most parts that a chain may have */
 #define NET_HDR_SIZE 12    /* struct virtio_net_hdr_v1, bytes */
@@ -109,6 +110,8 @@ struct net {
 	uint8_t mac[6];
 	uint16_t mtu;
 	bool have_vdev;
+	struct bucket changes;       /* of the interface, for which the host has one lock */
+	struct loop_timer again;     /* several pairs: a command waits for its turn */
 	uint64_t rx_dropped, tx_dropped; /* packets, net_user.c only */
 	struct net_pair pair[NET_MAX_PAIRS];
 };

@@ -235,14 +235,24 @@ static unsigned frame_protocol(const uint8_t *copy, size_t len)
 	return len < NET_TX_COPY ? 0 : load16(type + VLAN_LEN);
 }
 
+/*
+ * Where the host has to cut a packet itself it does so within our writev: not into tens of thousands. The least
+ * that Linux' TCP puts into a segment is 36 bytes; of UDP the kernel takes 128 segments.
+ */
+static bool segments_ok(const struct virtio_net_hdr_v1 *h, uint32_t frame)
+{
+	unsigned most = h->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 128 : 2048;
+
+	return h->gso_size && frame / h->gso_size <= most;
+}
+
 static bool gso_ok(const struct vdev *v, const struct virtio_net_hdr_v1 *h, unsigned proto)
 {
 	bool ecn = h->gso_type & VIRTIO_NET_HDR_GSO_ECN;
 	bool ip4 = proto == ETH_P_IP, ip6 = proto == ETH_P_IPV6;
 
 	/* s5.1.6.2.1: segments need their checksums filled in. */
-	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !h->gso_size ||
-	    (ecn && !vdev_has(v, VIRTIO_NET_F_HOST_ECN)))
+	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || (ecn && !vdev_has(v, VIRTIO_NET_F_HOST_ECN)))
 		return false;
 	switch (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_TCPV4:
@@ -274,7 +284,7 @@ static bool tx_headers_ok(const struct vdev *v, uint8_t *copy, size_t copied, ui
 	else
 		h.csum_start = h.csum_offset = 0;
 	if (h.gso_type != VIRTIO_NET_HDR_GSO_NONE)
-		ok = ok && h.hdr_len <= frame && gso_ok(v, &h, frame_protocol(copy, copied));
+		ok = ok && h.hdr_len <= frame && segments_ok(&h, frame) && gso_ok(v, &h, frame_protocol(copy, copied));
 	else
 		h.hdr_len = h.gso_size = 0;
 	memcpy(copy, &h, sizeof(h));

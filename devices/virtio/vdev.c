@@ -277,6 +277,8 @@ static int do_activate(struct vdev *v)
 	if (!may_activate(v))
 		return 0;
 	r = v->ops->activate(v);
+	if (r == LOOP_AGAIN)
+		return r;
 	if (r < 0) {
 		v->ops->reset(v);
 		stop_queues(v);
@@ -524,7 +526,7 @@ void vdev_fault(struct vdev *v, int q, const char *why)
 	if (tell)
 		raise_config(v);
 	if (q >= 0)
-		log_guest("%s: queue %d: %s; stopped until the guest resets the device", v->name, q, why);
+		log_limited(&v->log, "%s: queue %d: %s; stopped until the guest resets the device", v->name, q, why);
 	else
-		log_guest("%s: %s; stopped until the guest resets the device", v->name, why);
+		log_limited(&v->log, "%s: %s; stopped until the guest resets the device", v->name, why);
 }

@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 #include "devices/virtio/vq.h"
+#include "vmm/base/log.h"
 #include "vmm/core/loop.h"
 
 #define VDEV_MAX_QUEUES 33 /* 16 receive and transmit pairs and a control queue */
@@ -51,7 +52,10 @@ struct vdev_ops {
 	const char *kind; /* "net" */
 	/* "rx0": what dumps call queue @q. Pure; may be NULL: then "q0", "q1", ... */
 	void (*queue_name)(unsigned q, unsigned nr_queues, char *buf, size_t cap);
-	/* Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET. */
+	/*
+	 * Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET.
+	 * LOOP_AGAIN: it is too early, nothing was done, and the driver waits in its write.
+	 */
 	int (*activate)(struct vdev *v);
 	/*
 	 * Loop. Stops everything: no access to guest memory, no interrupt after return. Also called
@@ -102,6 +106,7 @@ struct vdev {
 	struct vdev_queue *queues; /* nr_queues */
 
 	uint64_t faults;         /* guest faults since start */
+	struct log_limit log;    /* of lines about them: one device's do not hide another's */
 };
 
 struct vdev_cfg {
@@ -154,7 +159,7 @@ enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
  * Loop (through loop_call): does what vdev_set_status() asked for. RESET: ops->reset, the
  * transport's reset, then status reads 0. ACTIVATE: ops->activate, kicks; what came in
  * between (a reset, another activation) makes it do nothing. Errors are ops->activate's, and
- * the driver sees NEEDS_RESET.
+ * the driver sees NEEDS_RESET. LOOP_AGAIN: not yet, for loop_call().
  */
 int vdev_act(struct vdev *v, enum vdev_todo todo);
 uint32_t vdev_features(struct vdev *v, uint32_t sel);                /* offered, 32 bits a selector; 0 beyond 1 */

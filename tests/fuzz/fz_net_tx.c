@@ -44,7 +44,9 @@ static bool segments_ok(const struct virtio_net_hdr_v1 *h, const uint8_t *frame,
 
 	if (type == 0x8100 || type == 0x88a8)
 		type = len < 18 ? 0 : frame[16] << 8 | frame[17];
-	if (!(h->flags & 1) || !h->gso_size || (h->gso_type & 0x80 && !acked(VIRTIO_NET_F_HOST_ECN)))
+	if (!h->gso_size || len / h->gso_size > (h->gso_type == 5 ? 128 : 2048))
+		return false;
+	if (!(h->flags & 1) || (h->gso_type & 0x80 && !acked(VIRTIO_NET_F_HOST_ECN)))
 		return false;
 	if (gso == 1)
 		return type == 0x800 && acked(VIRTIO_NET_F_HOST_TSO4);

@@ -966,6 +966,66 @@ START_TEST(test_loop_call_from_callback_is_plain)
 }
 END_TEST
 
+/* Asked @left times, and then no more. */
+static int not_yet(void *ctx)
+{
+	unsigned *left = ctx;
+
+	return --*left ? LOOP_AGAIN : 7;
+}
+
+static void *call_not_yet(void *arg)
+{
+	int r = loop_call(loop, not_yet, arg);
+
+	loop_stop(loop);
+	return (void *)(intptr_t)r;
+}
+
+/* Nothing else happens in the loop, and the caller sleeps on until the function is through. */
+START_TEST(test_loop_call_that_waits_is_asked_again)
+{
+	unsigned left = 20;
+	pthread_t t;
+	void *r;
+
+	loop_timer_set(&limit, 20000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_not_yet, &left), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	pthread_join(t, &r);
+	ck_assert_int_eq((intptr_t)r, 7);
+	ck_assert_uint_eq(left, 0);
+}
+END_TEST
+
+static int never(void *ctx)
+{
+	atomic_fetch_add((atomic_uint *)ctx, 1);
+	return LOOP_AGAIN;
+}
+
+static void *call_never(void *arg)
+{
+	return (void *)(intptr_t)loop_call(loop, never, arg);
+}
+
+START_TEST(test_loop_call_that_waits_is_canceled_at_the_end)
+{
+	atomic_uint asked = 0;
+	pthread_t t;
+	void *r;
+
+	loop_timer_set(&limit, 50 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, call_never, &asked), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	pthread_join(t, &r);
+	ck_assert_int_eq((intptr_t)r, -ECANCELED);
+	ck_assert_uint_le(atomic_load(&asked), 60); /* it does not spin */
+}
+END_TEST
+
 /* Between the seal and the run a thread may be quicker than the loop: it waits, nothing runs beside the loop's thread. */
 START_TEST(test_loop_call_waits_for_run)
 {
@@ -1163,6 +1223,8 @@ static void add_rest(TCase *t)
 	tcase_add_test(t, test_loop_calls_of_threads_run_on_loop);
 	tcase_add_test(t, test_loop_call_from_callback_is_plain);
 	tcase_add_test(t, test_loop_call_waits_for_run);
+	tcase_add_test(t, test_loop_call_that_waits_is_asked_again);
+	tcase_add_test(t, test_loop_call_that_waits_is_canceled_at_the_end);
 	tcase_add_test(t, test_loop_call_after_end_canceled);
 	tcase_add_test(t, test_loop_call_waiting_when_stopped_canceled);
 	tcase_add_test(t, test_loop_stop_ends_all_callers);

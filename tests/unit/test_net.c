@@ -455,6 +455,68 @@ START_TEST(test_net_commands_take_turns)
 }
 END_TEST
 
+/* The host's interfaces share a lock: a guest that switches without end waits, in its ring, and gets there. */
+START_TEST(test_net_commands_without_end_wait)
+{
+	const uint8_t cmd[2][4] = { { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1, 0 },
+				    { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2, 0 } };
+	struct rig r;
+	unsigned done;
+
+	rig_init(&r, 2, true);
+	rig_limit(&r);
+	ck_assert_int_eq(rig_start(&r, r.v->offered, 5), 0);
+	ck_assert_int_eq(gmem_write(r.mem, CMD, cmd, sizeof(cmd)), 0);
+	for (unsigned i = 0; i < 80; i++) {
+		const struct fake_part parts[] = { { CMD + 4 * ((i + 1) % 2), 4, false }, { ACK, 1, true } };
+
+		fake_ring_add(&r.ring[4], parts, 2);
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		rig_kick(&r, 4);
+		fake_loop_turn(r.loop);
+	}
+	done = fake_ring_used_idx(&r.ring[4]);
+	ck_assert_uint_ge(done, 50);
+	ck_assert_uint_lt(done, 80);
+	ck_assert_uint_gt(fake_loop_timer(&r.n->again), 0);
+	ck_assert_uint_le(fake_loop_timer(&r.n->again), UINT64_C(1000000000) / 40);
+	/* told again when it is time: the rest, each in its turn */
+	for (unsigned i = 0; i < 400 && fake_ring_used_idx(&r.ring[4]) < 80; i++) {
+		usleep(5000);
+		fake_loop_expire(&r.n->again);
+		fake_loop_turn(r.loop);
+	}
+	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[4]), 80);
+	check_pairs(&r, 1, true);
+	rig_fini(&r);
+}
+END_TEST
+
+/* The same by resets: offloads are set at DRIVER_OK and taken away again. */
+START_TEST(test_net_activations_without_end_wait)
+{
+	struct rig r;
+	unsigned waits = 0;
+
+	rig_init(&r, 1, _i);
+	rig_limit(&r);
+	for (unsigned i = 0; i < 200; i++) {
+		waits += rig_start(&r, F(GUEST_CSUM), 2) == LOOP_AGAIN;
+		ck_assert(r.v->active || !fv.offloads);
+		fake_vdev_reset(r.v);
+	}
+	ck_assert_uint_ge(waits, 100);
+	ck_assert_uint_le(fv.nr_offload_calls, 100);
+	/* a driver that wants none changes nothing */
+	for (unsigned i = 0; i < 200; i++) {
+		ck_assert_int_eq(rig_start(&r, 0, 2), 0);
+		fake_vdev_reset(r.v);
+	}
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_net_pairs_out_of_range_refused)
 {
 	static const uint16_t bad[] = { 0, 5, 0x8000, 0xffff };
@@ -623,6 +685,8 @@ int main(void)
 	tcase_add_test(t, test_net_vhost_backend_that_stays_is_closed);
 	tcase_add_loop_test(t, test_net_no_queue_ready_starts_idle, 0, 2);
 	tcase_add_loop_test(t, test_net_pairs_set_and_kept_apart, 0, 2);
+	tcase_add_test(t, test_net_commands_without_end_wait);
+	tcase_add_loop_test(t, test_net_activations_without_end_wait, 0, 2);
 	tcase_add_loop_test(t, test_net_commands_take_turns, 0, 2);
 	tcase_add_test(t, test_net_pairs_out_of_range_refused);
 	tcase_add_loop_test(t, test_net_pairs_not_ready_refused, 0, 2);

@@ -518,6 +518,8 @@ static const struct header_case {
 	{ "UFO with ECN", { CSUM, UFO | ECN, 42, 400, { { 34, 6 } }, 0 }, ETH_P_IP, 0, false },
 	{ "USO", { CSUM, USO, 42, 400, { { 34, 6 } }, 0 }, ETH_P_IPV6, 0, true },
 	{ "USO unasked", { CSUM, USO, 42, 400, { { 34, 6 } }, 0 }, ETH_P_IPV6, F(HOST_USO), false },
+	{ "USO, 122 segments", { CSUM, USO, 42, 4, { { 34, 6 } }, 0 }, ETH_P_IPV6, 0, true },
+	{ "USO, 162 segments", { CSUM, USO, 42, 3, { { 34, 6 } }, 0 }, ETH_P_IPV6, 0, false },
 	{ "USO, ARP", { CSUM, USO, 42, 400, { { 34, 6 } }, 0 }, ETH_P_ARP, 0, false },
 	{ "unknown kind 2", { CSUM, 2, 42, 400, { { 34, 6 } }, 0 }, ETH_P_IP, 0, false },
 	{ "unknown kind 6", { CSUM, 6, 42, 400, { { 34, 6 } }, 0 }, ETH_P_IP, 0, false },
@@ -544,6 +546,24 @@ START_TEST(test_net_user_tx_header_checked)
 		ck_assert_uint_eq(written(&r, 0), 500);
 		ck_assert(!memcmp(got, packet, 500));
 	}
+	rig_fini(&r);
+}
+END_TEST
+
+/* Tens of thousands would be cut within one writev(2) of ours. */
+START_TEST(test_net_user_tx_segments_are_bounded)
+{
+	struct virtio_net_hdr_v1 h = { CSUM, TCP4, 54, _i ? 3 : 2, { { 34, 16 } }, 0 }; /* 1,662 and 2,494 */
+	struct rig r;
+
+	start(&r, 0);
+	make_packet(5000, 4);
+	memcpy(packet, &h, HDR);
+	ethertype(packet, ETH_P_IP);
+	add_tx(&r, BUFFERS, 5000);
+	rig_kick(&r, 1);
+	ck_assert_uint_eq(writing(&r), (unsigned)_i);
+	ck_assert_uint_eq(r.n->tx_dropped, !_i);
 	rig_fini(&r);
 }
 END_TEST
@@ -886,6 +906,7 @@ int main(void)
 	tcase_add_test(tx, test_net_user_tx_writable_only_dropped);
 	tcase_add_loop_test(tx, test_net_user_tx_header_checked, 0, ARRAY_LEN(header_cases));
 	tcase_add_test(tx, test_net_user_tx_cut_vlan_tag_has_no_protocol);
+	tcase_add_loop_test(tx, test_net_user_tx_segments_are_bounded, 0, 2);
 	tcase_add_test(tx, test_net_user_tx_stray_header_fields_cleared);
 	tcase_add_test(tx, test_net_user_tx_header_not_read_again);
 	tcase_add_loop_test(tx, test_net_user_tx_many_bounded_and_in_order, 0, 2);

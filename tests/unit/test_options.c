@@ -318,17 +318,19 @@ START_TEST(test_options_net_keys_arrive)
 	const struct dev_config *d = &o.config.devices[2];
 	static const uint8_t mac[6] = { 2, 0, 0, 0xab, 0xcd, 0xef };
 
-	GOOD("--net", "tap0,vhost=off,queues=4,mac=02:00:00:aB:cd:EF,mtu=9000,id=lan,transport=mmio,irq=direct");
+	GOOD("--net", "tap0,vhost=on,queues=4,mac=02:00:00:aB:cd:EF,mtu=9000,id=lan,transport=mmio,irq=direct");
 	ck_assert_uint_eq(o.config.nr_devices, 3);
 	ck_assert_int_eq(d->kind, DEV_NET);
 	ck_assert_str_eq(d->id, "lan");
 	ck_assert_int_eq(d->transport, TRANSPORT_MMIO);
 	ck_assert_str_eq(d->net.tap, "tap0");
-	ck_assert_int_eq(d->net.vhost, TRI_OFF);
+	ck_assert_int_eq(d->net.vhost, TRI_ON);
 	ck_assert_uint_eq(d->net.queues, 4);
 	ck_assert_mem_eq(d->net.mac, mac, 6);
 	ck_assert_uint_eq(d->net.mtu, 9000);
 	ck_assert(d->net.irq_direct);
+	GOOD("--net", "tap=tap1,vhost=off");
+	ck_assert_int_eq(d->net.vhost, TRI_OFF);
 	GOOD("--net", "tap=tap1,vhost");
 	ck_assert_str_eq(d->net.tap, "tap1");
 	ck_assert_int_eq(d->net.vhost, TRI_ON);

@@ -202,6 +202,8 @@ static size_t compare_locked(struct console_mux *m, const char *text, size_t len
 	size_t i = 0;
 
 	while (i < len && !replay_is_over(r)) {
+		char c;
+
 		if (!drain_locked(m))
 			return i;
 		if (m->passing) {
@@ -212,15 +214,16 @@ static size_t compare_locked(struct console_mux *m, const char *text, size_t len
 			i += n;
 			continue;
 		}
-		switch (replay_feed(r, text[i++])) {
+		c = text[i++]; /* once: it is in the guest's memory */
+		switch (replay_feed(r, c)) {
 		case REPLAY_MAYBE:
 			break;
 		case REPLAY_KNOWN:
 			m->line_nr++;
 			break;
 		case REPLAY_NEW:
-			release_locked(m, text[i - 1] == '\n');
-			m->line_nr += text[i - 1] == '\n';
+			release_locked(m, c == '\n');
+			m->line_nr += c == '\n';
 			break;
 		}
 	}

@@ -100,9 +100,10 @@ static void on_user_end(void *ctx)
 
 static void on_help(void *ctx)
 {
+	const char *const parts[] = { keys_help, NULL };
+
 	(void)ctx;
-	if (write(STDERR_FILENO, keys_help, strlen(keys_help)) < 0)
-		return; /* nobody is looking */
+	log_put(STDERR_FILENO, parts);
 }
 
 const struct console_mux_ops app_mux_ops = {

@@ -7,7 +7,7 @@
  * the vCPU threads; write what was asked for (device tree); arm; run. Nothing of the user's is
  * changed before all that can fail has been tried: files are opened without being cut.
  *
- * Way out: the guest has stopped; what it printed is written out; the terminal is restored;
+ * Way out: the guest has stopped, or KVM does not let go of it; what it printed is written out; the terminal is restored;
  * machine_let_go() lets go of taps and vhost in their order, so that the tap is as it was; then
  * result and error line, and _exit(): what is left, the VM and its memory above all, the kernel
  * takes back quicker than we could give it.
@@ -112,7 +112,10 @@ static int run(struct app *a)
 	r.status = result_status(&run);
 	console_mux_flush(a->mux, FLUSH_NS);
 	terminal_restore();
-	machine_let_go(a->machine);
+	if (run.stuck)
+		log_warn("a vCPU does not come out of KVM, to which the guest gave much work; taps stay as they are");
+	else
+		machine_let_go(a->machine);
 	if (run.reason == STOP_FAILED) {
 		r.error = run.text;
 		say_error(a, run.text);

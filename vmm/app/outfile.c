@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +16,8 @@
 
 /* O_NONBLOCK is for open(2) alone: a FIFO without a reader must not hang us. */
 #define OPEN_FLAGS (O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
+#define PATIENCE_MS 1000 /* with a reader that is slow */
 
 int outfile_open(struct outfile *f, const char *what, const char *path, struct err *err)
 {
@@ -43,14 +47,25 @@ int outfile_clear(struct outfile *f)
 	return f->regular && ftruncate(f->fd, 0) ? -errno : 0;
 }
 
-/* All of it, whatever write(2) takes at a time. */
+/* A pipe that says it has room has it for so much. */
+static bool has_room(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, PATIENCE_MS) != 0;
+}
+
+/* All of it, whatever write(2) takes at a time; -EAGAIN: whoever reads does not. Signals have no reader by now. */
 static int write_all(int fd, const void *buf, size_t len)
 {
 	const char *p = buf;
 
 	while (len) {
-		ssize_t n = write(fd, p, len);
+		ssize_t n;
 
+		if (!has_room(fd))
+			return -EAGAIN;
+		n = write(fd, p, len < PIPE_BUF ? len : PIPE_BUF);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -57,6 +57,9 @@ static int open_result(struct app *a, struct err *err)
 	if (c->result_fd < 0)
 		return 0;
 	flags = fcntl(c->result_fd, F_GETFL);
+	/* what is in the book by now, standard error aside, is ours: nobody handed it down */
+	if (fd_kinds(c->result_fd) & ~(uint32_t)FD_LOG || (c->result_fd == a->log_fd && a->log_fd != STDERR_FILENO))
+		flags = -1;
 	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
 		return err_set(err, -EBADF, "--result: fd=%d: not a descriptor that is open for writing", c->result_fd);
 	fd_note_also(c->result_fd, FD_OUTFILE);

@@ -27,6 +27,7 @@
 #define LINE_MAX_BYTES 1000
 #define LIMIT_LINES 10
 #define LIMIT_WINDOW_NS UINT64_C(5000000000)
+#define LIMIT_DOUBLED 10 /* 85 minutes */
 #define PATIENCE_MS 500 /* with a reader that is slow */
 
 static int log_fd = STDERR_FILENO;
@@ -186,6 +187,11 @@ static bool warn_at_once(const char *fmt, ...)
 	return done;
 }
 
+static uint64_t window_of(const struct log_limit *l)
+{
+	return LIMIT_WINDOW_NS << __atomic_load_n(&l->doubled, __ATOMIC_RELAXED);
+}
+
 /* One thread opens the next window; the others go on in it. */
 static void open_window(struct log_limit *l, uint64_t seen, uint64_t now)
 {
@@ -196,6 +202,10 @@ static void open_window(struct log_limit *l, uint64_t seen, uint64_t now)
 		return;
 	__atomic_store_n(&l->used, 0, __ATOMIC_RELAXED);
 	dropped = __atomic_exchange_n(&l->dropped, 0, __ATOMIC_RELAXED);
+	if (now - seen >= 2 * window_of(l))
+		__atomic_store_n(&l->doubled, 0, __ATOMIC_RELAXED); /* a quiet one between */
+	else if (dropped && l->doubled < LIMIT_DOUBLED)
+		__atomic_fetch_add(&l->doubled, 1, __ATOMIC_RELAXED);
 	if (dropped && !warn_at_once("%u more lines like the next were left out", dropped))
 		__atomic_fetch_add(&l->dropped, dropped, __ATOMIC_RELAXED);
 }
@@ -205,7 +215,7 @@ bool log_limit_ok(struct log_limit *l)
 	uint64_t now = now_ns();
 	uint64_t window = __atomic_load_n(&l->window_ns, __ATOMIC_RELAXED);
 
-	if (!window || now - window >= LIMIT_WINDOW_NS)
+	if (!window || now - window >= window_of(l))
 		open_window(l, window, now);
 	if (__atomic_load_n(&l->used, __ATOMIC_RELAXED) < LIMIT_LINES) {
 		__atomic_fetch_add(&l->used, 1, __ATOMIC_RELAXED);

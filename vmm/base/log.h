@@ -36,9 +36,13 @@ void log_always(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
-/* At most 10 lines in 5 seconds from one call site; says how many were left out. */
+/*
+ * At most 10 lines in 5 seconds from one call site; says how many were left out. Where they always are too many, the
+ * seconds double, up to more than an hour: what a guest causes without end does not fill a disk.
+ */
 struct log_limit {
 	uint64_t window_ns; /* CLOCK_MONOTONIC start of the current window */
+	uint32_t doubled;   /* so often */
 	uint32_t used;
 	uint32_t dropped;
 };

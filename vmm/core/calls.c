@@ -18,6 +18,7 @@ void calls_init(struct calls *q)
 	q->first = NULL;
 	q->end = &q->first;
 	q->ended = false;
+	q->again = NULL;
 }
 
 void calls_fini(struct calls *q)
@@ -66,22 +67,53 @@ static struct call *take_all(struct calls *q, bool end)
 	return first;
 }
 
+/* Those that are not finished keep their order, at *@end and on. Returns the end of what is left. */
+static struct call **run_all(struct call *first, struct call **end)
+{
+	struct call *c, *next;
+	int r;
+
+	for (c = first; c; c = next) {
+		next = c->next;
+		r = c->fn(c->ctx);
+		if (r != CALL_AGAIN) {
+			finish(c, r);
+			continue;
+		}
+		c->next = NULL;
+		*end = c;
+		end = &c->next;
+	}
+	return end;
+}
+
 void calls_run(struct calls *q)
+{
+	struct call *again = q->again, **end;
+
+	q->again = NULL;
+	end = run_all(again, &q->again);
+	run_all(take_all(q, false), end);
+}
+
+bool calls_wait_for_us(const struct calls *q)
+{
+	return q->again;
+}
+
+static void cancel_all(struct call *first)
 {
 	struct call *c, *next;
 
-	for (c = take_all(q, false); c; c = next) {
+	for (c = first; c; c = next) {
 		next = c->next;
-		finish(c, c->fn(c->ctx));
+		finish(c, -ECANCELED);
 	}
 }
 
 void calls_end(struct calls *q)
 {
-	struct call *c, *next;
-
-	for (c = take_all(q, true); c; c = next) {
-		next = c->next;
-		finish(c, -ECANCELED);
-	}
+	cancel_all(q->again);
+	q->again = NULL;
+	cancel_all(take_all(q, true));
 }

@@ -12,10 +12,14 @@
 #ifndef VMM_CORE_CALLS_H
 #define VMM_CORE_CALLS_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "vmm/base/types.h"
+
+/* What a function returns that has to be asked again: its caller sleeps on. No result of a function is the same. */
+#define CALL_AGAIN INT_MIN
 
 struct call {
 	int (*fn)(void *ctx);
@@ -29,6 +33,7 @@ struct calls {
 	pthread_mutex_t lock;
 	struct call *first, **end;
 	bool ended;
+	struct call *again;      /* the serving thread's: asked at each run */
 };
 
 void calls_init(struct calls *q);
@@ -39,8 +44,10 @@ int calls_add(struct calls *q, struct call *c);
 /* Sleeps until @c, which was added, has run or was cancelled; its result, or -ECANCELED. */
 int calls_wait(struct call *c);
 
-/* Runs what is in the list, in order. */
+/* Runs what is in the list, in order; before that, what wanted to be asked again. */
 void calls_run(struct calls *q);
+/* Is there something that wants to be asked again? */
+bool calls_wait_for_us(const struct calls *q);
 /* Cancels what is in the list and refuses all that follows. */
 void calls_end(struct calls *q);
 

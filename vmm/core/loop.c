@@ -49,6 +49,7 @@
 /* A round submits in steps of this. Completions that find no room wait in the kernel. */
 #define SQ_ENTRIES 64
 #define CQ_ENTRIES 512
+#define AGAIN_NS 5000000 /* how often a call that has to wait is asked again, at least */
 
 enum slot_kind { SLOT_POLL, SLOT_READV, SLOT_WRITEV };
 enum { LIST_READY, LIST_DIRTY, NR_LISTS };
@@ -277,13 +278,25 @@ static void pause_briefly(void)
 	syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ms, NULL, 0);
 }
 
+/* As long as a call wants to be asked again. */
+static int submit_and_wait_a_little(struct loop *l)
+{
+	struct __kernel_timespec ts = { .tv_nsec = AGAIN_NS };
+	struct io_uring_cqe *cqe;
+
+	if (l->ring.features & IORING_FEAT_EXT_ARG)
+		return io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
+	pause_briefly(); /* before Linux 5.11 */
+	return io_uring_submit(&l->ring);
+}
+
 /* Submits what is prepared, waits for @wait completions, takes in what there is. */
 static int enter(struct loop *l, unsigned wait)
 {
-	int r = io_uring_submit_and_wait(&l->ring, wait);
+	int r = wait && calls_wait_for_us(&l->calls) ? submit_and_wait_a_little(l) : io_uring_submit_and_wait(&l->ring, wait);
 	unsigned n = reap(l);
 
-	if (r >= 0 || r == -EINTR)
+	if (r >= 0 || r == -EINTR || r == -ETIME)
 		return 0;
 	if (r != -EAGAIN && r != -EBUSY && r != -ENOMEM)
 		return r;
@@ -463,6 +476,8 @@ void loop_io_cancel(struct loop_io *io)
 	}
 	dispatch_io(l, i);
 }
+
+_Static_assert(CALL_AGAIN == LOOP_AGAIN, "one word for the same");
 
 /* ---- calls from other threads -------------------------------------------------------------- */
 
@@ -644,12 +659,17 @@ int loop_run(struct loop *l)
 {
 	int r = 0;
 
-	while (!r && !atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
+	while (!atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
 		bool more = sync_requests(l);
 
 		r = enter(l, !more);
-		if (!r)
+		if (r)
+			break;
+		dispatch(l);
+		if (calls_wait_for_us(&l->calls)) {
+			calls_run(&l->calls);
 			dispatch(l);
+		}
 	}
 	cancel_all(l);
 	calls_end(&l->calls);

@@ -22,6 +22,7 @@
 #ifndef VMM_CORE_LOOP_H
 #define VMM_CORE_LOOP_H
 
+#include <limits.h>
 #include <sys/uio.h>
 
 #include "vmm/base/rights.h"
@@ -136,9 +137,11 @@ void loop_timer_fini(struct loop_timer *t);
 
 /*
  * Runs @fn(@ctx) on the loop's thread and returns its result; the caller sleeps meanwhile
- * and must hold no lock that the loop takes. On the loop's thread itself, and before the
- * seal, it is a plain call. -ECANCELED: the loop has ended and @fn did not run.
+ * and must hold no lock that the loop takes. LOOP_AGAIN: @fn has to wait for something; it is asked
+ * again after each round, and every few milliseconds, and its caller sleeps on. On the loop's thread
+ * itself, and before the seal, it is a plain call. -ECANCELED: the loop has ended and @fn was not done.
  */
+#define LOOP_AGAIN INT_MIN
 int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx);
 /* Any thread: would loop_call() be a plain call here? */
 bool loop_is_here(const struct loop *l);

@@ -11,7 +11,8 @@
  *
  * A thread that is through says so and sleeps until the process ends, which follows at once: an
  * exit and a join of its own would only make that later. After cpus_stop() no thread touches
- * anything.
+ * anything, unless it says that one is still in KVM: a guest can give the kernel minutes of work in one
+ * exit (a full command queue of its ITS), which no signal interrupts.
  */
 #include "vmm/machine/cpus.h"
 
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
@@ -29,6 +31,7 @@
 #include "vmm/core/kvm.h"
 #include "vmm/machine/internal.h"
 
+#define PATIENCE_S 3 /* with a vCPU that does not come out of KVM */
 #define CPU_STACK_SIZE (128 * 1024) /* bytes; the deepest MMIO handler needs a few KiB */
 
 struct cpu {
@@ -66,13 +69,16 @@ static void empty_handler(int signo)
 int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err)
 {
 	struct cpus *c = obj_new(sizeof(*c) + n * sizeof(c->cpu[0]));
+	pthread_condattr_t monotonic;
 	int r;
 
 	if (!c)
 		return err_set(err, -ENOMEM, "cpus: out of memory");
 	pthread_mutex_init(&c->gate, NULL);
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->through, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->through, &monotonic);
 	r = vcpu_probe_features(h, &c->features, err);
 	for (unsigned i = 0; i < n && !r; i++) {
 		c->cpu[i].all = c;
@@ -269,7 +275,23 @@ void cpus_go(struct cpus *c)
 	c->gate_shut = false;
 }
 
-void cpus_stop(struct cpus *c)
+/* False: one does not come out of KVM. */
+static bool wait_until_through(struct cpus *c)
+{
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += PATIENCE_S;
+	pthread_mutex_lock(&c->lock);
+	while (c->running && !r)
+		r = pthread_cond_timedwait(&c->through, &c->lock, &until);
+	r = !c->running;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+bool cpus_stop(struct cpus *c)
 {
 	atomic_store(&c->stopping, true);
 	cpus_go(c);
@@ -282,10 +304,7 @@ void cpus_stop(struct cpus *c)
 		vcpu_kick(&c->cpu[i].vcpu);
 		syscall(SYS_tgkill, c->pid, tid, CPUS_SIGNAL_KICK);
 	}
-	pthread_mutex_lock(&c->lock);
-	while (c->running)
-		pthread_cond_wait(&c->through, &c->lock);
-	pthread_mutex_unlock(&c->lock);
+	return wait_until_through(c);
 }
 
 uint64_t cpus_exits(const struct cpus *c)

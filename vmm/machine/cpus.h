@@ -52,9 +52,10 @@ int cpus_start(struct cpus *c, struct machine *m, struct bus *bus, int (*arm)(in
 void cpus_go(struct cpus *c);
 /*
  * Kicks every thread out of the guest and waits until each has said that it is through; they sleep until the
- * process ends. Idempotent. The loop must answer no more calls (loop_stop()).
+ * process ends. Idempotent. The loop must answer no more calls (loop_stop()). False: after three seconds one is still
+ * in KVM, and may come out at any time: what it touches must stay.
  */
-void cpus_stop(struct cpus *c);
+bool cpus_stop(struct cpus *c);
 
 /* KVM_RUN returns of all vCPUs; exact once stopped. */
 uint64_t cpus_exits(const struct cpus *c);

@@ -75,11 +75,11 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 		snprintf(text, sizeof(text), "event loop: %s", strerror(-r));
 		machine_stop(m, STOP_FAILED, 0, text);
 	}
-	cpus_stop(m->cpus);
+	m->result.stuck = !cpus_stop(m->cpus);
 	m->result.exits = cpus_exits(m->cpus);
 	m->result.end_ns = clock_now_ns();
 	*ret_r = m->result;
-	if (m->check)
+	if (m->check && !m->result.stuck)
 		onlooker_end(m, ret_r);
 }
 

@@ -38,6 +38,7 @@ struct machine_result {
 	enum stop_reason reason;
 	int signo;               /* STOP_SIGNAL */
 	char text[200];          /* STOP_FAILED */
+	bool stuck;              /* a vCPU is still in KVM: nothing of the machine may be let go */
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
 	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
 };
