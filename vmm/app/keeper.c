@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
-#include "vmm/base/log.h"
 
 /* Nothing of the VM's is left open in the child but its pipe, as descriptor 0. */
 static void child(int fd, const char *const paths[], unsigned n)
@@ -22,6 +21,8 @@ static void child(int fd, const char *const paths[], unsigned n)
 	do {
 		got = read(0, &keep, 1);
 	} while (got < 0 && errno == EINTR);
+	if (got < 0) /* not known: a VM that runs has its files */
+		_exit(1);
 	for (unsigned i = 0; i < n; i++)
 		if (paths[i] && !(keep & BIT32(i)))
 			unlink(paths[i]);
@@ -47,16 +48,28 @@ int keeper_new(struct keeper *k, const char *const paths[], unsigned n)
 	return 0;
 }
 
-void keeper_end(struct keeper *k, unsigned keep)
+/* A child that is gone takes nothing back. */
+static int tell(int fd, unsigned keep)
 {
 	const unsigned char told = (unsigned char)keep;
+	ssize_t n;
+
+	do {
+		n = write(fd, &told, 1);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 && errno != EPIPE ? -errno : 0;
+}
+
+int keeper_end(struct keeper *k, unsigned keep, struct err *err)
+{
+	int r;
 
 	if (!k->pid)
-		return;
-	if (write(k->fd, &told, 1) < 0)
-		log_warn("sandbox: the child that looks after new files: %s", strerror(errno));
+		return 0;
+	r = keep ? tell(k->fd, keep) : 0;
 	close_fd(&k->fd);
 	while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	k->pid = 0;
+	return r ? err_set(err, r, "sandbox: the child that looks after new files: %s", strerror(-r)) : 0;
 }

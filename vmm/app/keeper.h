@@ -11,6 +11,7 @@
 #ifndef VMM_APP_KEEPER_H
 #define VMM_APP_KEEPER_H
 
+#include "vmm/base/err.h"
 #include "vmm/base/types.h"
 
 struct keeper {
@@ -20,7 +21,10 @@ struct keeper {
 
 /* Of the @n files at @paths, at most 8, which stay valid; NULL ones are passed over. -EAGAIN, -ENOMEM, -EMFILE. */
 int keeper_new(struct keeper *k, const char *const paths[], unsigned n);
-/* Waits until it is gone, which is at once. @keep: a bit for each file that stays. Nothing happens where there is none. */
-void keeper_end(struct keeper *k, unsigned keep);
+/*
+ * Waits until it is gone, which is at once. @keep: a bit for each file that stays. Nothing happens where there is none.
+ * Where it cannot be told, no file stays, and the error says so.
+ */
+int keeper_end(struct keeper *k, unsigned keep, struct err *err);
 
 #endif

@@ -68,7 +68,7 @@ static int give_up(struct app *a, int status, const struct err *err)
 	};
 
 	terminal_restore();
-	keeper_end(&a->keeper, 0);
+	keeper_end(&a->keeper, 0, NULL);
 	outfile_abandon(&a->console);
 	outfile_abandon(&a->dtb);
 	machine_free(a->machine);
@@ -80,8 +80,10 @@ static int give_up(struct app *a, int status, const struct err *err)
 static int end_dry_run(struct app *a)
 {
 	struct result r = { .reason = "dry-run", .begin_ns = a->begin_ns };
+	struct err err;
 
-	keeper_end(&a->keeper, KEEP_DTB);
+	if (keeper_end(&a->keeper, KEEP_DTB, &err))
+		return give_up(a, EXIT_NO_START, &err);
 	outfile_abandon(&a->console);
 	machine_free(a->machine);
 	write_result(a, &r, false);

@@ -288,7 +288,8 @@ int app_shut(struct app *a, struct err *err)
 {
 	int ret;
 
-	keeper_end(&a->keeper, KEEP_CONSOLE | KEEP_DTB);
+	if (keeper_end(&a->keeper, KEEP_CONSOLE | KEEP_DTB, err))
+		return EXIT_NO_START;
 	if (a->options.no_sandbox)
 		return 0;
 	sandbox_shut();
