@@ -107,14 +107,15 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 }
 
 /* Stage 2: what our parent left open and nobody named. Ours are in the book. */
-static void close_strangers(void)
+static void close_strangers(struct missing *m)
 {
 	int end = fd_end() > STANDARD_FDS ? fd_end() : STANDARD_FDS;
 
 	for (int fd = STANDARD_FDS; fd < end; fd++)
 		if (!fd_kinds(fd))
 			close(fd);
-	syscall(SYS_close_range, end, ~0u, 0);
+	if (syscall(SYS_close_range, end, ~0u, 0))
+		miss(m, "closing what was inherited");
 }
 
 /*
@@ -220,31 +221,32 @@ static bool set_capabilities(uint64_t effective, uint64_t permitted)
 static void drop_capabilities(struct missing *m)
 {
 	bool may_drop = prctl(PR_CAPBSET_DROP, 0, 0, 0, 0) == 0;
+	int cap = 1;
 
 	/* root without a user namespace: still permitted, no longer in effect */
 	if (!may_drop)
 		may_drop = set_capabilities(BIT64(CAP_SETPCAP), BIT64(CAP_SETPCAP)) && !prctl(PR_CAPBSET_DROP, 0, 0, 0, 0);
-	for (int cap = 1; may_drop && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
-		;
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (!may_drop)
+	while (may_drop && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+		cap++;
+	if (!may_drop || errno != EINVAL) /* which says that there are no more */
 		miss(m, "bounding set of capabilities");
+	/* The ambient set is part of the permitted one. */
 	if (!set_capabilities(0, 0))
 		miss(m, "capabilities");
 }
 
-static void limit(int what, rlim_t value)
+static int limit(int what, rlim_t value)
 {
 	const struct rlimit l = { .rlim_cur = value, .rlim_max = value };
 
-	prlimit(0, what, &l, NULL); /* not setrlimit(), which in this C library brings a lock into every thread's start */
+	return prlimit(0, what, &l, NULL); /* not setrlimit(), which in this C library brings a lock into every thread's start */
 }
 
 /* Stage 8: nobody looks into us, and our memory goes to no file: it is the guest's. */
-static void hide(void)
+static void hide(struct missing *m)
 {
-	limit(RLIMIT_CORE, 0);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (limit(RLIMIT_CORE, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		miss(m, "no core dumps, no tracing");
 }
 
 static int leave_as_root(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
@@ -280,15 +282,16 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 		r = err_set(err, -E2BIG, "sandbox: descriptors with numbers above %d are not provided for", FDBOOK_MAX - 1);
 	if (r)
 		return r;
-	close_strangers();
+	close_strangers(m);
 	/* No program that is executed gives rights; Landlock and seccomp ask for this first. */
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_set(err, -errno, "sandbox: no new privileges: %s", strerror(errno));
 	r = geteuid() ? leave_as_user(cfg, m, err) : leave_as_root(cfg, m, err);
 	if (r)
 		return r;
 	deny_files(m);
 	drop_capabilities(m);
-	hide();
+	hide(m);
 	return m->error ? err_set(err, m->error, "sandbox: %s%s", m->text,
 				  m->error == -ENOMEM ? "" : " (more are allowed by: ulimit -n)") : 0;
 }
@@ -300,7 +303,7 @@ const char *sandbox_missing(void)
 
 void sandbox_shut(void)
 {
-	limit(RLIMIT_NPROC, 0);
 	/* poll(2) takes no more descriptors than this allows, and is given one */
-	limit(RLIMIT_NOFILE, STANDARD_FDS);
+	if (limit(RLIMIT_NPROC, 0) || limit(RLIMIT_NOFILE, STANDARD_FDS))
+		log_warn("sandbox: could not have: limits of processes and descriptors (%s)", strerror(errno));
 }
