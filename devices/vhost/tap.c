@@ -156,12 +156,12 @@ static int set_hdr_size(struct tap *t, struct err *err)
 
 	if (ioctl(t->fds[0], TUNGETVNETHDRSZ, &old))
 		return err_set(err, -errno, "%s: TUNGETVNETHDRSZ: %s", t->name, strerror(errno));
+	if (old != size)
+		t->old_hdr_size = old; /* before the first is set: the second may be refused */
 	/* Of the interface for a tap, of each queue for its cousin macvtap: hence all. */
 	for (unsigned i = 0; i < t->nr_fds; i++)
 		if (ioctl(t->fds[i], TUNSETVNETHDRSZ, &size))
 			return err_set(err, -errno, "%s: TUNSETVNETHDRSZ: %s", t->name, strerror(errno));
-	if (old != size)
-		t->old_hdr_size = old;
 	return 0;
 }
 
