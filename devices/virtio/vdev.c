@@ -270,6 +270,21 @@ static bool may_activate(struct vdev *v)
 	return ok;
 }
 
+/* What the rings' addresses and sizes are refused with; all else is the host's. */
+static bool is_the_drivers(int r)
+{
+	return r == -EINVAL || r == -EFAULT;
+}
+
+static void fault_start(struct vdev *v, int r)
+{
+	char why[80];
+
+	snprintf(why, sizeof(why), "cannot be started%s%s", is_the_drivers(r) ? " as the driver set it up" : ": ",
+		 is_the_drivers(r) ? "" : strerror(-r));
+	vdev_fault(v, -1, why);
+}
+
 static int do_activate(struct vdev *v)
 {
 	int r;
@@ -282,7 +297,7 @@ static int do_activate(struct vdev *v)
 	if (r < 0) {
 		v->ops->reset(v);
 		stop_queues(v);
-		vdev_fault(v, -1, "cannot be started as the driver set it up");
+		fault_start(v, r);
 		return r;
 	}
 	v->active = true;
