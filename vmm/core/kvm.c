@@ -64,6 +64,8 @@ int hyp_open_dev(int *ret_fd, struct err *err)
 		return err_set(err, r, "/dev/kvm: %s%s", strerror(-r), open_remedy(r));
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0L);
+	if (version < 0)
+		return err_set(err, -errno, "/dev/kvm: KVM_GET_API_VERSION: %s", strerror(errno));
 	if (version != KVM_API_VERSION)
 		return err_set(err, -ENODEV, "/dev/kvm: API version %d, not %d", version,
 			       KVM_API_VERSION);

@@ -44,10 +44,10 @@ static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 	return m;
 }
 
-/* Want of memory or descriptors is this process's trouble, not a host without KVM. */
+/* Want of memory or descriptors, or what passes, is this process's trouble, not a host without KVM. */
 static bool means_no_kvm(int r)
 {
-	return r && r != -ENOMEM && r != -EMFILE && r != -ENFILE;
+	return r && r != -ENOMEM && r != -EMFILE && r != -ENFILE && r != -EINTR && r != -EAGAIN;
 }
 
 int machine_open(const struct config *c, struct loop *loop, struct machine **ret_m, bool *ret_no_kvm,
