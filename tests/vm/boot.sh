@@ -63,6 +63,12 @@ end_timeout()
 	[ "$(result reason result.json)" = timeout ] || fail "$(cat result.json)"
 }
 
+# Where no more signals may wait, the vCPUs are called out of the guest all the same.
+end_no_signals_to_spare()
+{
+	timeout -s KILL 60 prlimit --sigpending=0 ./microvm --irq-check --kernel null.Image --cpus 4 >out 2>err || fail "status $?: $(cat err)"
+}
+
 end_sigterm()
 {
 	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=hang" >out 2>err &

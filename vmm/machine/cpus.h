@@ -12,6 +12,7 @@
 #ifndef VMM_MACHINE_CPUS_H
 #define VMM_MACHINE_CPUS_H
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -23,7 +24,8 @@ struct cpus;
 struct hyp;
 struct machine;
 
-#define CPUS_SIGNAL_KICK 40 /* calls a vCPU out of the guest: a real-time signal that no C library keeps for itself */
+/* Calls a vCPU out of the guest. A real-time signal would be refused where too many signals wait (RLIMIT_SIGPENDING). */
+#define CPUS_SIGNAL_KICK SIGURG
 
 /*
  * Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt
