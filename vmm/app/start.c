@@ -2,6 +2,7 @@
 /* The start, step by step. Why in this order, main.c tells. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -125,9 +126,15 @@ static void denied(const char *text)
 		result_put_denied(running->result.fd, text);
 }
 
+static atomic_bool cpu_unarmed;
+
 static int arm_cpu(int vcpu_fd)
 {
-	return seccomp_arm(RIGHT_CPU, vcpu_fd);
+	int ret = seccomp_arm(RIGHT_CPU, vcpu_fd);
+
+	if (ret)
+		atomic_store(&cpu_unarmed, true);
+	return ret;
 }
 
 /* All descriptors are there; from here on only threads come. */
@@ -141,6 +148,8 @@ static int start_cpus(struct app *a, struct err *err)
 	if (!a->options.no_sandbox && seccomp_make(a->options.seccomp, denied, err))
 		return -EINVAL;
 	ret = machine_start(a->machine, arm_cpu);
+	if (ret && atomic_load(&cpu_unarmed))
+		return err_set(err, ret, "seccomp: arming the filter of a vCPU's thread: %s", strerror(-ret));
 	return ret ? err_set(err, ret, "cpus: starting %u threads: %s", c->cpus, strerror(-ret)) : 0;
 }
 
