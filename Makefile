@@ -249,7 +249,7 @@ fuzz-coverage: $(patsubst %,$(B)/fuzz-cov/fz_%,$(FUZZ))
 # ---- on real KVM ---------------------------------------------------------------------------
 
 BT_SRCS     := $(wildcard tools/boot-test/*.c)
-VM_TOOLS    := with-tap tap-state without-io-uring hostile
+VM_TOOLS    := with-tap tap-state without-io-uring hostile fault
 BENCH_TOOLS := floor runs
 
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))

@@ -4,6 +4,7 @@
 
 static const struct bare_case cases[] = {
 	{ "find", case_find, "finds each device by the device tree, and tries it" },
+	{ "start", case_start, "starts each device, has it do one thing, and resets it; once more where that fails: host=" },
 	{ "bars", case_bars, "moves BARs while the device runs" },
 	{ "vectors", case_vectors, "two queues on one vector, none, and vectors that do not exist" },
 	{ "storm", case_storm, "masks, unmasks and retargets a vector while it is signalled: n=, retargets=" },

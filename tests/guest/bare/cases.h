@@ -17,6 +17,7 @@ struct bare_case {
 };
 
 void case_find(void);
+void case_start(void);
 void case_bars(void);
 void case_vectors(void);
 void case_storm(void);

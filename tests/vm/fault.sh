@@ -1,0 +1,54 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2086 # options of several words
+# One system call that fails, for each of a start's and of a guest's devices': fault.c.
+
+# faults NAME ARGS of fault: its count is the figure
+faults()
+{
+	what=$1
+	shift
+	./fault "$@" >out
+	status=$?
+	cat out
+	echo "figure: faults, $what: $(tail -n 1 out)"
+	[ $status = 0 ] || fail "status $status"
+}
+
+# fault_start [OPTION...]: with all that a start takes from outside; one of the outputs is new, so there is a keeper
+fault_start()
+{
+	mkdir work
+	ip tuntap add tap0 mode tap vnet_hdr multi_queue && ip link set tap0 up || fail "no tap"
+	./tap-state tap0 10
+	faults start start "$@" --tap tap0 --there work/result --there work/dtb --absent work/console -- \
+		./microvm --kernel null.Image --initrd initrd.tiny --cpus 2 --net tap0,queues=2 --timeout 60s \
+		--result work/result --dump-dtb work/dtb --console file=work/console
+}
+
+# The same on a terminal, in a cgroup, without vhost
+fault_start_terminal()
+{
+	only_in_the_emulated_host
+	mkdir work
+	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "no cgroup v2 here"
+	mkdir /sys/fs/cgroup/vm1
+	echo +pids >/sys/fs/cgroup/cgroup.subtree_control
+	ip tuntap add tap0 mode tap vnet_hdr && ip link set tap0 up || fail "no tap"
+	( faults 'start on a terminal' start "$@" --tap tap0 --terminal --cgroup /sys/fs/cgroup/vm1 -- \
+		./microvm --kernel null.Image --cgroup /sys/fs/cgroup/vm1 --net tap0,vhost=off,transport=mmio )
+	status=$?
+	rmdir /sys/fs/cgroup/vm1
+	return $status
+}
+
+# fault_run TRANSPORT VHOST [OPTION...]: from the guest's first instruction to its power-off
+fault_run()
+{
+	transport=$1 by=$2
+	shift 2
+	make_tap tap0
+	mkdir work
+	faults "a guest's devices, $transport vhost=$by" run "$@" --tap tap0 --there work/result --says work/result -- \
+		./microvm --kernel bare.Image --transport $transport --net tap0,vhost=$by --cmdline "case=start host=$HOST_IP" \
+		--console none --result work/result
+}
