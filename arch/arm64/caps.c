@@ -77,7 +77,7 @@ void caps_probe(const struct hyp *h, struct caps *ret_c)
 	};
 	struct gic_caps gic;
 
-	gic_probe(h, &gic);
+	(void)gic_probe(h, &gic); /* machine_host_facts() has asked, and told */
 	c.gicv3 = gic.v3;
 	c.its = gic.its;
 	probe_cpu(h, &c);

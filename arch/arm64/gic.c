@@ -37,21 +37,31 @@ static int create_device(const struct hyp *h, uint32_t type, uint32_t flags, int
 	return 0;
 }
 
-void gic_probe(const struct hyp *h, struct gic_caps *ret_caps)
+/* -ENODEV is the answer no; anything else is none. */
+static bool offers(const struct hyp *h, uint32_t type, int *error)
 {
-	int unused;
+	int unused, r = create_device(h, type, KVM_CREATE_DEVICE_TEST, &unused);
 
-	ret_caps->v3 = !create_device(h, KVM_DEV_TYPE_ARM_VGIC_V3, KVM_CREATE_DEVICE_TEST, &unused);
-	ret_caps->its = ret_caps->v3 &&
-			!create_device(h, KVM_DEV_TYPE_ARM_VGIC_ITS, KVM_CREATE_DEVICE_TEST, &unused);
-	ret_caps->v2 = !ret_caps->v3 && gic_offers_v2(h);
+	if (r && r != -ENODEV)
+		*error = r;
+	return !r;
+}
+
+int gic_probe(const struct hyp *h, struct gic_caps *ret_caps)
+{
+	int error = 0;
+
+	ret_caps->v3 = offers(h, KVM_DEV_TYPE_ARM_VGIC_V3, &error);
+	ret_caps->its = ret_caps->v3 && offers(h, KVM_DEV_TYPE_ARM_VGIC_ITS, &error);
+	ret_caps->v2 = !ret_caps->v3 && offers(h, KVM_DEV_TYPE_ARM_VGIC_V2, &error);
+	return error;
 }
 
 bool gic_offers_v2(const struct hyp *h)
 {
-	int unused;
+	int error;
 
-	return !create_device(h, KVM_DEV_TYPE_ARM_VGIC_V2, KVM_CREATE_DEVICE_TEST, &unused);
+	return offers(h, KVM_DEV_TYPE_ARM_VGIC_V2, &error);
 }
 
 struct window {

@@ -24,8 +24,11 @@ struct gic_caps {
 	bool v2; /* asked only where there is no v3 */
 };
 
-/* KVM_CREATE_DEVICE with the TEST flag: creates nothing. A GICv2 is asked for only where there is no GICv3: a start can do without. */
-void gic_probe(const struct hyp *h, struct gic_caps *ret_caps);
+/*
+ * KVM_CREATE_DEVICE with the TEST flag: creates nothing. A GICv2 is asked for only where there is no GICv3: a start can do without.
+ * An error: that of a question which KVM answered neither way.
+ */
+int gic_probe(const struct hyp *h, struct gic_caps *ret_caps);
 /* Can guests have a GICv2? Some GICv3 hosts have what it takes. */
 bool gic_offers_v2(const struct hyp *h);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/doctor/kvm.h"
 
-#include <string.h>
 
 #include "vmm/core/kvm.h"
 #include "vmm/core/loop.h"
@@ -23,10 +22,8 @@ static int probe_vm(struct doctor_facts *f)
 	r = hyp_new(fd, bits < 40 ? bits : 40, &h, &f->kvm_text);
 	if (r)
 		return r;
-	r = machine_host_facts(h, bits, &f->plan_facts);
-	if (r) {
-		err_set(&f->kvm_text, r, "host: sysinfo: %s", strerror(-r));
-	} else {
+	r = machine_host_facts(h, bits, &f->plan_facts, &f->kvm_text);
+	if (!r) {
 		caps_probe(h, &f->caps);
 		f->plan_facts.gicv2 = f->caps.gicv2; /* which a start asks only where it matters */
 	}

@@ -77,14 +77,17 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	return 0;
 }
 
-int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f)
+int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f, struct err *err)
 {
 	struct sysinfo si;
 	struct gic_caps caps;
+	int r;
 
 	if (sysinfo(&si))
-		return -errno;
-	gic_probe(h, &caps);
+		return err_set(err, -errno, "host: sysinfo: %s", strerror(errno));
+	r = gic_probe(h, &caps);
+	if (r)
+		return err_set(err, r, "KVM: which interrupt controllers it has: %s", strerror(-r));
 	*ret_f = (struct host_facts){
 		.max_ipa_bits = max_ipa_bits,
 		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(h)),
@@ -109,9 +112,9 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	*ret_no_kvm = means_no_kvm(r);
 	if (r)
 		return r;
-	r = machine_host_facts(m->hyp, max_bits, &facts);
+	r = machine_host_facts(m->hyp, max_bits, &facts, err);
 	if (r)
-		return err_set(err, r, "host: sysinfo: %s", strerror(-r));
+		return r;
 	if (m->cfg->irqchip == IRQCHIP_GICV2 || m->cfg->irqchip == IRQCHIP_GICV2M)
 		facts.gicv2 = gic_offers_v2(m->hyp);
 	facts.pci_mem64 = m->pci_mem64;

@@ -67,8 +67,8 @@ void machine_free(struct machine *m);
  */
 void machine_let_go(struct machine *m);
 
-/* What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). sysinfo(2)'s errors. */
-int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f);
+/* What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). sysinfo(2)'s errors, gic_probe()'s. */
+int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f, struct err *err);
 
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);
