@@ -15,7 +15,7 @@
  *   tiny=sleep:SECONDS   waits, then powers off
  *   tiny=ping:A.B.C.D    one ICMP echo through eth0, then powers off; says "init: pong N", the answer being
  *                        to the N-th request, or "init: no pong"
- *   ip4=A.B.C.D/LEN      eth0's own address; else the pinged one plus one, in a /24
+ *   ip4=A.B.C.D/LEN      eth0's own address, with ping and hang; else, with ping, the pinged one plus one, in a /24
  */
 #include <linux/fcntl.h>
 #include <linux/icmp.h>
@@ -151,6 +151,29 @@ static void say_pong(unsigned int n)
 	say(text);
 }
 
+/* A socket for pings, eth0 being up as @own; negative: there is none. */
+static long open_eth0(unsigned int own, unsigned int len)
+{
+	long fd = sys3(__NR_socket, AF_INET, SOCK_RAW_TYPE, IPPROTO_ICMP);
+
+	if (len < 1 || len > 32)
+		len = 24;
+	if (fd < 0 || interface_up(fd, own, ~0u << (32 - len)) < 0) {
+		say("init: no eth0\n");
+		return -1;
+	}
+	return fd;
+}
+
+static unsigned int own_address(const char *ip4, unsigned int *ret_len)
+{
+	unsigned int own = address(ip4, &ip4);
+
+	if (*ip4 == '/')
+		number(ip4 + 1, ret_len);
+	return own;
+}
+
 static void ping(const char *target, const char *ip4)
 {
 	unsigned int ip, own, len = 24, i;
@@ -158,19 +181,10 @@ static void ping(const char *target, const char *ip4)
 	long fd;
 
 	ip = address(target, &end);
-	own = ip + 1;
-	if (ip4) {
-		own = address(ip4, &end);
-		if (*end == '/')
-			number(end + 1, &len);
-	}
-	if (len < 1 || len > 32)
-		len = 24;
-	fd = sys3(__NR_socket, AF_INET, SOCK_RAW_TYPE, IPPROTO_ICMP);
-	if (fd < 0 || interface_up(fd, own, ~0u << (32 - len)) < 0) {
-		say("init: no eth0\n");
+	own = ip4 ? own_address(ip4, &len) : ip + 1;
+	fd = open_eth0(own, len);
+	if (fd < 0)
 		return;
-	}
 	for (i = 1; i <= PING_TRIES; i++) {
 		if (ping_once(fd, ip, (unsigned short)i)) {
 			say_pong(i);
@@ -185,6 +199,19 @@ static void sleep_for(long seconds)
 	struct __kernel_timespec time = { .tv_sec = seconds };
 
 	sys3(__NR_nanosleep, (long)&time, 0, 0);
+}
+
+/* For ever; with an address the kernel answers pings meanwhile. */
+static void hang(const char *ip4)
+{
+	unsigned int own, len = 24;
+
+	if (ip4) {
+		own = own_address(ip4, &len);
+		open_eth0(own, len);
+	}
+	for (;;)
+		sleep_for(1000000);
 }
 
 static void crash(void)
@@ -218,8 +245,7 @@ static void act(const char *what, const char *ip4)
 	else if (after(what, "exit"))
 		sys3(__NR_exit, 0, 0, 0);
 	else if (after(what, "hang"))
-		for (;;)
-			sleep_for(1000000);
+		hang(ip4);
 	else if (after(what, "spin"))
 		for (;;)
 			__asm__ volatile("" ::: "memory");
