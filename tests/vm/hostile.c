@@ -2,14 +2,14 @@
 /*
  * hostile - boots the payload of tests/guest/hostile under a monitor, and looks at the monitor after each case
  *
- * usage: hostile [--peer] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...
+ * usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...
  *
  * The argument "@" of COMMAND stands for the payload's command line: WORDS and what we add (the payload's main.c says
  * what there is). The payload says "@ ready" and sleeps; the monitor must then be as it was before the first case:
  * quick, idle, with its memory, descriptors, threads, irqfds and routes, a log that hardly grew, files that are not
  * its own untouched, and nothing in the host kernel's log. Where a case ends the monitor, the next boot goes on behind
- * it; cases that are to end it get a boot of their own. --peer: another monitor, of which only is seen whether it
- * lives, is idle, and what the guest says.
+ * it; cases that are to end it get a boot of their own. --slab: the host kernel's own memory has not grown either, where
+ * nothing else runs. --peer: another monitor, of which only is seen whether it lives, is idle, and what the guest says.
  *
  * Prints a line a failed case (each with --verbose), then the count. Status 0: no case failed.
  */
@@ -33,10 +33,12 @@
 #define ANSWER_TRIES 4
 #define CALIBRATION_NS 10e6   /* what calibrate() takes there */
 #define RSS_GROWTH 256        /* KiB */
+#define SLAB_GROWTH 256       /* KiB: what is kept for each CPU was given back, so thousands of small things would be more */
 #define LOG_GROWTH 4096       /* bytes a case */
 #define IDLE_WINDOW_MS 60
 #define IDLE_SHARE 100        /* the window's part that may be used: a hundredth */
 #define IDLE_TRIES 8
+#define SETTLE_MS 1000
 #define HANG_MS 40000
 #define MAX_ALONE 64
 #define CANARY "canary"
@@ -46,10 +48,11 @@ struct state {
 	long rss;             /* KiB outside the guest's RAM */
 	unsigned fds, threads;
 	long irqfds, routes;
+	long slab;            /* KiB of the host's kernel; 0: not looked at */
 };
 
 static struct {
-	bool peer, verbose;
+	bool peer, slab, verbose;
 	const char *log, *words;
 	long ram;             /* KiB */
 	char **command;
@@ -178,6 +181,52 @@ static uint64_t task_ns(const char *path)
 		ns = 0;
 	fclose(f);
 	return ns;
+}
+
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		return;
+	fputs(text, f);
+	fclose(f);
+}
+
+/* What the host's kernel only keeps for later is given back: caches, and free objects that SLUB holds for each CPU. */
+static void settle_host(void)
+{
+	char path[300];
+	struct dirent *e;
+	DIR *d;
+
+	put("/proc/sys/vm/drop_caches", "3");
+	d = opendir("/sys/kernel/slab");
+	while (d && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", e->d_name);
+		if (e->d_name[0] != '.')
+			put(path, "1");
+	}
+	if (d)
+		closedir(d);
+}
+
+/* Twice, since what RCU frees comes a moment later. */
+static long slab_kib(void)
+{
+	char line[256];
+	long n = 0;
+	FILE *f;
+
+	settle_host();
+	sleep_ms(SETTLE_MS);
+	settle_host();
+	f = fopen("/proc/meminfo", "r");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "SUnreclaim: %ld", &n) != 1)
+		;
+	if (f)
+		fclose(f);
+	return n;
 }
 
 /* All that its threads ran, and its vhost's. */
@@ -318,7 +367,7 @@ static bool canary_stands(void)
 	return good;
 }
 
-/* Looks at all of it; false with a sentence. */
+/* Looks at all of it, and says in a sentence what was seen; false: what is wrong. */
 static bool look(char *why, size_t cap)
 {
 	struct state s = { 0 };
@@ -347,6 +396,7 @@ static bool look(char *why, size_t cap)
 	s.rss = rss_kib();
 	s.fds = entries("fd");
 	s.threads = entries("task");
+	s.slab = opt.slab ? slab_kib() : 0;
 	if (!have_base) {
 		base = s;
 		have_base = true;
@@ -358,6 +408,12 @@ static bool look(char *why, size_t cap)
 	if (s.irqfds != base.irqfds || s.routes != base.routes)
 		return snprintf(why, cap, "irqfds %ld, routes %ld; were %ld, %ld", s.irqfds, s.routes, base.irqfds,
 				base.routes), false;
+	if (s.slab > base.slab + SLAB_GROWTH)
+		return snprintf(why, cap, "the host's slab grew from %ld to %ld KiB", base.slab, s.slab), false;
+	snprintf(why, cap, "%u fds, %u threads, %ld irqfds, %ld routes as before, memory %+ld KiB", s.fds, s.threads, s.irqfds,
+		 s.routes, s.rss - base.rss);
+	if (opt.slab)
+		snprintf(why + strlen(why), cap - strlen(why), ", the host's slab %+ld KiB", s.slab - base.slab);
 	return true;
 }
 
@@ -427,7 +483,7 @@ static void at_ready(void)
 	if (guest_why[0] || !good)
 		conclude("FAIL", ": %s%s%s", guest_why, guest_why[0] && !good ? "; " : "", good ? "" : why);
 	else
-		conclude("ok", " ");
+		conclude("ok", ": %s", why);
 	guest_why[0] = '\0';
 	if (write(in_fd, "n", 1) != 1)
 		return;
@@ -579,6 +635,8 @@ static void parse(int argc, char **argv)
 	for (i = 1; i + 1 < argc && strcmp(argv[i], "--"); i++) {
 		if (!strcmp(argv[i], "--peer"))
 			opt.peer = true;
+		else if (!strcmp(argv[i], "--slab"))
+			opt.slab = true;
 		else if (!strcmp(argv[i], "--verbose"))
 			opt.verbose = true;
 		else if (!strcmp(argv[i], "--log"))
@@ -589,7 +647,7 @@ static void parse(int argc, char **argv)
 			opt.words = argv[++i];
 	}
 	if (i + 1 >= argc || !opt.words || (!opt.log && !opt.peer)) {
-		fprintf(stderr, "usage: hostile [--peer] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...\n");
+		fprintf(stderr, "usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...\n");
 		exit(2);
 	}
 	opt.command = argv + i + 1;

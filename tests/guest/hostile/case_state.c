@@ -12,6 +12,7 @@
 #define END 0x100
 #define RINGS 0x101     /* not a status: rings are made and enabled */
 #define FEATURES 0x102  /* VERSION_1 is acknowledged */
+#define RESETS_A_LINE 10
 
 struct walk_row {
 	struct row row;
@@ -138,6 +139,40 @@ static void reset_net_under_load(void)
 	under_load(net);
 }
 
+/*
+ * Word resets=N: as a driver that is taken off and put on N times. Each time all is set up, vectors included, and requests are
+ * under way at the reset.
+ */
+static void resets(struct vdev *d)
+{
+	unsigned n = (unsigned)option_number("resets", 30);
+
+	for (unsigned i = 0; i < n && begin(d, 0); i++) {
+		send_request(d);
+		if (!want(vdev_reset(d), "reset %u: the status stays %x", i, vdev_status(d)))
+			return;
+		if (d->pci)
+			msix_control(d->pci, 0);
+		if (i % RESETS_A_LINE == 0)
+			say("@ reset %u\n", i); /* the harness takes silence for a hang */
+	}
+}
+
+static void resets_rng(void)
+{
+	resets(rng);
+}
+
+static void resets_console(void)
+{
+	resets(con);
+}
+
+static void resets_net(void)
+{
+	resets(net);
+}
+
 /* Two CPUs: one sets up, one resets. */
 static struct vdev *racing;
 
@@ -241,6 +276,9 @@ static const struct fn_row fn_rows[] = {
 	{ { "reset-rng-under-load", 0 }, reset_rng_under_load },
 	{ { "reset-console-under-load", OFTEN }, reset_console_under_load },
 	{ { "reset-net-under-load", ON_NET }, reset_net_under_load },
+	{ { "resets-rng", 0 }, resets_rng },
+	{ { "resets-console", 0 }, resets_console },
+	{ { "resets-net", ON_NET }, resets_net },
 	{ { "reset-race", ON_CPUS | OFTEN }, reset_race },
 	{ { "reset-race-net", ON_CPUS | ON_NET }, reset_race_net },
 	{ { "start-race", ON_CPUS }, start_race },

@@ -114,26 +114,26 @@ uint16_t request_flags(const struct vdev *d)
 	return d == rng ? DESC_WRITE : 0;
 }
 
-static bool net_trip(struct vdev *d)
+void send_request(struct vdev *d)
 {
-	vq_post(&d->vq[NET_RX], 0, buf2, 2048, true);
-	vq_kick(&d->vq[NET_RX]);
-	net_arp(d, buf);
-	vq_post(&d->vq[NET_TX], 0, buf, NET_HEADER + NET_FRAME, false);
-	vq_kick(&d->vq[NET_TX]);
-	return uses(&d->vq[NET_TX]) && uses(&d->vq[NET_RX]);
+	struct vq *vq = request_queue(d);
+
+	if (d == net) {
+		vq_post(&d->vq[NET_RX], 0, buf2, 2048, true);
+		vq_kick(&d->vq[NET_RX]);
+		net_arp(d, buf);
+		vq_post(vq, 0, buf, NET_HEADER + NET_FRAME, false);
+	} else {
+		buf[0] = '\n';
+		vq_post(vq, 0, buf, d == rng ? 64 : 1, d == rng);
+	}
+	vq_kick(vq);
 }
 
 bool trip(struct vdev *d)
 {
-	struct vq *vq = request_queue(d);
-
-	if (d == net)
-		return net_trip(d);
-	buf[0] = '\n';
-	vq_post(vq, 0, buf, d == rng ? 64 : 1, d == rng);
-	vq_kick(vq);
-	return uses(vq);
+	send_request(d);
+	return uses(request_queue(d)) && (d != net || uses(&d->vq[NET_RX]));
 }
 
 static void heal_pci(struct vdev *d)

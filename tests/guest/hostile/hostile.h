@@ -83,6 +83,8 @@ bool uses(struct vq *vq);
 /* The queue that carries requests of @d, and the direction of its buffers. */
 struct vq *request_queue(struct vdev *d);
 uint16_t request_flags(const struct vdev *d);
+/* Requests whose answers make a round trip; does not wait for them. */
+void send_request(struct vdev *d);
 /* A round trip on a device that runs. */
 bool trip(struct vdev *d);
 /* Reset, and a good round trip. False: wedged. */

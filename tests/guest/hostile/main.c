@@ -7,6 +7,7 @@
  *   often=1                    of those only such as are OFTEN
  *   alone=1                    also such as end the VM; without it they are named, "alone NAME STATUS"
  *   host=ADDR, vhost=1         of the network
+ *   resets=N                   how often state-resets-* does it
  *
  * Lines begin with "@ ": "case N NAME", then "ok", "skip NAME" or "FAIL NAME: why", then "ready". After ready the CPU sleeps
  * until a byte comes in by the UART.
