@@ -37,6 +37,15 @@ static void link_name(const char *dir, const char *name, char *buf, size_t cap)
 	buf[len] = '\0';
 }
 
+/* The number that is all of @name; -1: none, or more than a group has. */
+static int group_of(const char *name)
+{
+	char *end;
+	long nr = strtol(name, &end, 10);
+
+	return isdigit((unsigned char)*name) && !*end && nr <= INT_MAX ? (int)nr : -1;
+}
+
 /* A line a resource: first and last address, flags. The BARs are the first six. */
 static uint64_t mem64_of(const char *dir)
 {
@@ -63,11 +72,10 @@ int sysdev_lookup(const char *sys, const char *address, struct sysdev *ret_d)
 
 	if (snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s", sys, address) >= (int)sizeof(dir) || stat(dir, &st))
 		return -ENODEV;
-	*ret_d = (struct sysdev){ .group = -1, .mem64 = mem64_of(dir) };
+	*ret_d = (struct sysdev){ .mem64 = mem64_of(dir) };
 	link_name(dir, "driver", ret_d->driver, sizeof(ret_d->driver));
 	link_name(dir, "iommu_group", group, sizeof(group));
-	if (isdigit((unsigned char)group[0]))
-		ret_d->group = atoi(group);
+	ret_d->group = group_of(group);
 	return 0;
 }
 

@@ -41,6 +41,14 @@ static void link_to(const char *path, const char *target)
 	ck_assert_int_eq(symlink(target, full), 0);
 }
 
+static void unlink_from(const char *path)
+{
+	char full[300];
+
+	snprintf(full, sizeof(full), "%s/%s", sys, path);
+	ck_assert_int_eq(unlink(full), 0);
+}
+
 static void setup(void)
 {
 	strcpy(sys, "/tmp/microvm-sysdev-XXXXXX");
@@ -87,6 +95,24 @@ START_TEST(test_sysdev_lookup)
 	ck_assert_int_eq(sysdev_lookup(sys, "0000:00:02.0", &d), 0);
 	ck_assert_int_eq(d.group, -1);
 	ck_assert_uint_eq(d.mem64, 0);
+}
+END_TEST
+
+/* Its number would be that of another group. */
+START_TEST(test_sysdev_group_that_is_no_number)
+{
+	static const char *const links[] = { "groups/17x", "groups/4294967313", "groups/-17", "groups/" };
+	struct sysdev d;
+
+	for (unsigned i = 0; i < ARRAY_LEN(links); i++) {
+		link_to("bus/pci/devices/0000:00:01.0/iommu_group", links[i]);
+		ck_assert_int_eq(sysdev_lookup(sys, "0000:00:01.0", &d), 0);
+		ck_assert_msg(d.group == -1, "%s: %d", links[i], d.group);
+		unlink_from("bus/pci/devices/0000:00:01.0/iommu_group");
+	}
+	link_to("bus/pci/devices/0000:00:01.0/iommu_group", "groups/2147483647");
+	ck_assert_int_eq(sysdev_lookup(sys, "0000:00:01.0", &d), 0);
+	ck_assert_int_eq(d.group, 2147483647);
 }
 END_TEST
 
@@ -166,6 +192,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_sysdev_lookup);
+	tcase_add_test(t, test_sysdev_group_that_is_no_number);
 	tcase_add_test(t, test_sysdev_blockers_are_those_with_drivers);
 	tcase_add_test(t, test_sysdev_any_iommu);
 	tcase_add_test(t, test_container_memory_keeps_clear_of_the_doorbell);
