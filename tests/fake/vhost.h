@@ -57,6 +57,7 @@ static struct {
 	unsigned nr_queues;
 	bool knows_uso;
 	unsigned offloads, nr_offload_calls;
+	int hdr_size;
 	/* every request seen, and one to refuse */
 	unsigned long log[FAKE_VHOST_LOG];
 	unsigned nr_log;
@@ -72,6 +73,7 @@ static inline void fake_vhost_reset(void)
 	fv.features = BIT64(15) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(28) | BIT64(29) | BIT64(32) |
 		      BIT64(33) | BIT64(40);
 	fv.knows_uso = true;
+	fv.hdr_size = 12;
 	for (unsigned i = 0; i < FAKE_VHOST_MAX; i++)
 		fv.dev[i].fd = -1;
 }
@@ -296,10 +298,13 @@ static inline int fake_tap_call(unsigned q, unsigned long req, void *arg)
 			ifr->ifr_flags |= IFF_MULTI_QUEUE;
 		return 0;
 	case TUNGETVNETHDRSZ:
-		*(int *)arg = 12;
+		*(int *)arg = fv.hdr_size;
 		return 0;
 	case TUNSETVNETHDRSZ:
-		return *(int *)arg < 10 ? EINVAL : 0;
+		if (*(int *)arg < 10)
+			return EINVAL;
+		fv.hdr_size = *(int *)arg;
+		return 0;
 	default:
 		return ENOTTY;
 	}

@@ -133,6 +133,23 @@ START_TEST(test_net_new_bad_mtu_refused)
 }
 END_TEST
 
+/* Header sizes of a tap that was taken in part are as they were. */
+START_TEST(test_net_tap_refused_late_has_its_header_size_again)
+{
+	struct tap *t = NULL;
+	struct err e = { "" };
+	struct rig r;
+
+	rig_init_bare(&r, 2);
+	fv.hdr_size = 10;
+	fake_vhost_fail(TUNSETVNETHDRSZ, EIO, 1);
+	ck_assert_int_eq(tap_from_fds(fv.tap_fd, 2, &t, &e), -EIO);
+	ck_assert_ptr_null(t);
+	ck_assert_int_eq(fv.hdr_size, 10);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_net_new_vhost_failure_closes_all)
 {
 	struct net_cfg cfg;
@@ -674,6 +691,7 @@ int main(void)
 	tcase_add_test(t, test_net_offer_without_uso_on_old_kernel);
 	tcase_add_test(t, test_net_config_space);
 	tcase_add_test(t, test_net_new_bad_mtu_refused);
+	tcase_add_test(t, test_net_tap_refused_late_has_its_header_size_again);
 	tcase_add_loop_test(t, test_net_new_vhost_failure_closes_all, 0, 3);
 	tcase_add_loop_test(t, test_net_new_loop_full_closes_all, 0, 2);
 	tcase_add_test(t, test_net_offloads_from_acknowledged_features);
