@@ -152,8 +152,10 @@ static void after_reset(struct pass *p)
 
 		pci_dev_poke(&p->dev, p->cfg.msix_cap + PCI_MSIX_FLAGS, &flags, sizeof(flags));
 	}
-	if (p->cfg.msi_cap)
+	if (p->cfg.msi_cap) {
+		pci_dev_poke(&p->dev, p->cfg.msi_cap + PCI_MSI_ADDRESS_LO, zero, p->cfg.msi_len - PCI_MSI_ADDRESS_LO);
 		pci_dev_cfg_write(&p->dev, p->cfg.msi_cap + PCI_MSI_FLAGS, 2, 0);
+	}
 	pthread_mutex_lock(&p->lock);
 	pass_irq_reset(&p->irq);
 	pthread_mutex_unlock(&p->lock);

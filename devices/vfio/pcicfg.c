@@ -141,6 +141,7 @@ static void show_msi(struct pcicfg *c, struct pci_dev *d, const struct cap *cap)
 	unsigned data;
 
 	c->msi_cap = cap->off;
+	c->msi_len = cap->len;
 	c->msi_vectors = 1u << (order < 5 ? order : 5);
 	c->msi_wide = flags & PCI_MSI_FLAGS_64BIT;
 	c->msi_masks = flags & PCI_MSI_FLAGS_MASKBIT;

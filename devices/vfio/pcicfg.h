@@ -25,6 +25,7 @@ struct pcicfg {
 	unsigned exp_cap;
 	unsigned msix_vectors;       /* as the device has them, 1 to 2048 */
 	unsigned msi_vectors;        /* 1 to 32 */
+	unsigned msi_len;            /* bytes of that capability */
 	bool msi_wide, msi_masks;    /* 64-bit address; per-vector mask */
 	unsigned table_bar, pba_bar; /* 0 to 5 */
 	struct slice table, pba;     /* bytes in those BARs; may be outside of them */

@@ -386,6 +386,23 @@ START_TEST(test_pass_function_reset_by_the_guest)
 }
 END_TEST
 
+/* Vectors that a driver left masked are not masked for the next one. */
+START_TEST(test_pass_function_reset_clears_the_msi_message)
+{
+	bring_up();
+	place();
+	wr(MSI_CAP + PCI_MSI_ADDRESS_LO, 4, (uint32_t)FAKE_TRANSLATER);
+	wr(MSI_CAP + PCI_MSI_ADDRESS_HI, 4, 1);
+	wr(MSI_CAP + PCI_MSI_DATA_64, 2, 0x11);
+	wr(MSI_CAP + PCI_MSI_MASK_64, 4, 1);
+	wr(MSI_CAP + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE);
+	wr(EXP_CAP + PCI_EXP_DEVCTL, 2, PCI_EXP_DEVCTL_BCR_FLR);
+	for (unsigned off = PCI_MSI_ADDRESS_LO; off <= PCI_MSI_MASK_64 + 4; off += 4)
+		ck_assert_uint_eq(rd(MSI_CAP + off, 4), 0);
+	ck_assert_uint_eq(rd(MSI_CAP + PCI_MSI_FLAGS, 2), PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_MASKBIT | 1 << 1);
+}
+END_TEST
+
 /* Interrupts */
 
 START_TEST(test_pass_msix_all_vectors_at_once)
@@ -633,6 +650,7 @@ int main(void)
 	tcase_add_test(t, test_pass_bar_moves_with_its_slots);
 	tcase_add_test(t, test_pass_config_bits_of_the_device);
 	tcase_add_test(t, test_pass_function_reset_by_the_guest);
+	tcase_add_test(t, test_pass_function_reset_clears_the_msi_message);
 	tcase_add_test(t, test_pass_msix_all_vectors_at_once);
 	tcase_add_test(t, test_pass_msix_mask_keeps_and_replays);
 	tcase_add_test(t, test_pass_msi_vectors_share_a_message);
