@@ -22,19 +22,20 @@
 
 /* Accesses that come to us */
 
-static bool in_slice(const struct pass_bar *b, unsigned bar, struct slice s, uint64_t off)
+/* In part, too: an access across the edge is none to the table, and none to the device's. */
+static bool touches(const struct pass_bar *b, unsigned bar, struct slice s, uint64_t off, unsigned len)
 {
-	return b->index == bar && b->pass->irq.msix && off >= s.off && off - s.off < s.size;
+	return b->index == bar && b->pass->irq.msix && ranges_overlap(off, len, s.off, s.size);
 }
 
-static bool in_table(const struct pass_bar *b, uint64_t off)
+static bool in_table(const struct pass_bar *b, uint64_t off, unsigned len)
 {
-	return in_slice(b, b->pass->cfg.table_bar, b->pass->cfg.table, off);
+	return touches(b, b->pass->cfg.table_bar, b->pass->cfg.table, off, len);
 }
 
-static bool in_pba(const struct pass_bar *b, uint64_t off)
+static bool in_pba(const struct pass_bar *b, uint64_t off, unsigned len)
 {
-	return in_slice(b, b->pass->cfg.pba_bar, b->pass->cfg.pba, off);
+	return touches(b, b->pass->cfg.pba_bar, b->pass->cfg.pba, off, len);
 }
 
 static uint64_t bar_read(void *ctx, uint64_t off, unsigned len)
@@ -43,10 +44,10 @@ static uint64_t bar_read(void *ctx, uint64_t off, unsigned len)
 	struct pass *p = b->pass;
 	uint64_t val = 0;
 
-	if (in_table(b, off) || in_pba(b, off)) {
+	if (in_table(b, off, len) || in_pba(b, off, len)) {
 		pthread_mutex_lock(&p->lock);
-		val = in_table(b, off) ? msix_table_read(p->irq.msix, off - p->cfg.table.off, len) :
-					 msix_pba_read(p->irq.msix, off - p->cfg.pba.off, len);
+		val = in_table(b, off, len) ? msix_table_read(p->irq.msix, off - p->cfg.table.off, len) :
+					      msix_pba_read(p->irq.msix, off - p->cfg.pba.off, len);
 		pthread_mutex_unlock(&p->lock);
 		return val;
 	}
@@ -58,14 +59,14 @@ static void bar_write(void *ctx, uint64_t off, unsigned len, uint64_t val)
 	struct pass_bar *b = ctx;
 	struct pass *p = b->pass;
 
-	if (in_table(b, off)) {
+	if (in_table(b, off, len)) {
 		pthread_mutex_lock(&p->lock);
 		msix_table_write(p->irq.msix, off - p->cfg.table.off, len, val);
 		pthread_mutex_unlock(&p->lock);
 		pass_settle(p);
 		return;
 	}
-	if (!in_pba(b, off)) /* a device that does not answer takes nothing */
+	if (!in_pba(b, off, len)) /* a device that does not answer takes nothing */
 		(void)hostdev_write(p->fd, &b->region, off, &val, len);
 }
 

@@ -302,6 +302,23 @@ START_TEST(test_pass_bar_is_mapped_without_the_tables_pages)
 }
 END_TEST
 
+/* Of the device's own table not a word, by an access across its edge either. */
+START_TEST(test_pass_bar_access_across_the_tables_edge)
+{
+	static const unsigned edges[] = { TABLE, TABLE + 16 * NVEC, PBA, PBA + 8 };
+
+	bring_up();
+	place();
+	for (unsigned i = 0; i < ARRAY_LEN(edges); i++) {
+		memset(hd->bar[0] + edges[i] - 4, 0xee, 8);
+		ck_assert_uint_eq(bus_read(bus, WIN64 + edges[i] - 4, 8), UINT64_MAX);
+		bus_write(bus, WIN64 + edges[i] - 4, 8, 0);
+		ck_assert_uint_eq(hd->bar[0][edges[i] - 1], 0xee);
+		ck_assert_uint_eq(hd->bar[0][edges[i]], 0xee);
+	}
+}
+END_TEST
+
 START_TEST(test_pass_bar_moves_with_its_slots)
 {
 	bring_up();
@@ -647,6 +664,7 @@ int main(void)
 	tcase_add_test(t, test_pass_refuses_what_cannot_be);
 	tcase_add_test(t, test_pass_short_of_descriptors);
 	tcase_add_test(t, test_pass_bar_is_mapped_without_the_tables_pages);
+	tcase_add_test(t, test_pass_bar_access_across_the_tables_edge);
 	tcase_add_test(t, test_pass_bar_moves_with_its_slots);
 	tcase_add_test(t, test_pass_config_bits_of_the_device);
 	tcase_add_test(t, test_pass_function_reset_by_the_guest);
