@@ -48,13 +48,29 @@ bool fake_hostdev_fire(struct fake_hostdev *d, enum hostdev_irq irq, unsigned ve
 		d->line_masked = false;
 	if (vector >= d->nr_fds[irq] || (irq == HOSTDEV_INTX && d->line_masked))
 		return false;
-	d->line_masked = irq == HOSTDEV_INTX;
+	if (irq == HOSTDEV_INTX)
+		d->line_masked = true;
 	return eventfd_write(d->fds[irq][vector], 1) == 0;
+}
+
+/* What this call is to return instead of what it does. */
+static int failure(void)
+{
+	int err = dev.fail_call;
+
+	if (!err || dev.fail_after--)
+		return 0;
+	dev.fail_call = 0;
+	return err;
 }
 
 int hostdev_info(int fd, bool *ret_resets)
 {
+	int err = failure();
+
 	(void)fd;
+	if (err)
+		return err;
 	if (dev.dead)
 		return -ENODEV;
 	*ret_resets = dev.resets;
@@ -63,7 +79,11 @@ int hostdev_info(int fd, bool *ret_resets)
 
 int hostdev_region(int fd, unsigned index, struct hostdev_region *ret_r)
 {
+	int err = failure();
+
 	(void)fd;
+	if (err)
+		return err;
 	if (index == HOSTDEV_CONFIG)
 		*ret_r = (struct hostdev_region){ .size = 4096, .offset = BAR_OFFSET(7), .readable = true, .writable = true };
 	else
@@ -95,6 +115,9 @@ int hostdev_set_irqs(int fd, enum hostdev_irq irq, const int *fds, unsigned n)
 		dev.fail_irqs = 0;
 		return err;
 	}
+	err = n ? failure() : 0;
+	if (err)
+		return err;
 	if (n > dev.nr_irqs[irq] || other_kind_on(irq) || (!n && !dev.nr_fds[irq]))
 		return -EINVAL;
 	for (unsigned i = 0; i < n; i++)
@@ -109,10 +132,17 @@ int hostdev_set_irqs(int fd, enum hostdev_irq irq, const int *fds, unsigned n)
 
 int hostdev_set_unmask(int fd, int unmask)
 {
+	int err = failure();
+	uint64_t n;
+
 	(void)fd;
+	if (err)
+		return err;
 	if (!dev.nr_fds[HOSTDEV_INTX])
 		return -EINVAL;
 	dev.unmask = unmask;
+	if (read(unmask, &n, sizeof(n)) == sizeof(n)) /* signalled before: the kernel takes it at once */
+		dev.line_masked = false;
 	return 0;
 }
 
@@ -153,6 +183,8 @@ int hostdev_write(int fd, const struct hostdev_region *r, uint64_t off, const vo
 void *hostdev_map(int fd, const struct hostdev_region *r, struct slice s)
 {
 	(void)fd;
+	if (failure())
+		return NULL;
 	dev.maps++;
 	return bytes_at(r, s.off, s.size);
 }
@@ -166,7 +198,9 @@ void hostdev_unmap(void *p, struct slice s)
 
 int hostdev_reset(int fd)
 {
+	int err = failure();
+
 	(void)fd;
 	dev.nr_resets++;
-	return dev.dead ? -EIO : 0;
+	return err ? err : dev.dead ? -EIO : 0;
 }

@@ -25,6 +25,8 @@ struct fake_hostdev {
 	bool resets;
 	bool dead;                           /* answers nothing any more */
 	int fail_irqs;                       /* what the next hostdev_set_irqs() with descriptors returns; 0: works */
+	int fail_call;                       /* what a call returns, once, that is no transfer and switches nothing off; 0: works */
+	unsigned fail_after;                 /* let so many pass first */
 
 	/* what was done to it */
 	int fds[FAKE_HOSTDEV_IRQS][HOSTDEV_MAX_VECTORS];

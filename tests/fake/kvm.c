@@ -319,6 +319,23 @@ unsigned fake_kvm_nr_slots(struct hyp *h)
 	return n;
 }
 
+bool fake_kvm_slot(struct hyp *h, uint32_t slot, gpa_t *ret_gpa, uint64_t *ret_size, void **ret_hva)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&h->lock);
+	for (unsigned i = 0; i < h->nr_slots && !found; i++) {
+		found = h->slots[i].slot == slot;
+		if (!found)
+			continue;
+		*ret_gpa = h->slots[i].gpa;
+		*ret_size = h->slots[i].size;
+		*ret_hva = h->slots[i].hva;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return found;
+}
+
 /* ioeventfds */
 
 /* Two of them collide where one write could mean both. */

@@ -109,6 +109,8 @@ bool fake_kvm_guest_write(struct hyp *h, gpa_t gpa, unsigned len, uint64_t value
 bool fake_kvm_guest_read(struct hyp *h, gpa_t gpa, unsigned len, uint64_t *ret_value);
 unsigned fake_kvm_nr_ioeventfds(struct hyp *h);
 unsigned fake_kvm_nr_slots(struct hyp *h);
+/* Where memory slot @slot is, and the memory behind it. False: nowhere. */
+bool fake_kvm_slot(struct hyp *h, uint32_t slot, gpa_t *ret_gpa, uint64_t *ret_size, void **ret_hva);
 
 /*
  * What the kernel swallows and the program must never ask for: the first such thing since
