@@ -417,7 +417,7 @@ static void check_pending(void)
 	must(bus_read(bus, at + reg.pba, 8) == want && bus_read(bus, at + reg.pba, 4) == want);
 }
 
-/* After what may have changed something; tables that the kernel refused are tried again with the next access. */
+/* After each write that may have changed something; tables that the kernel refused are tried again with the next access. */
 static void look(uint64_t refusals)
 {
 	if (rig_stats(&rig).failed_commits != refusals)
@@ -517,6 +517,7 @@ static void write_msix_control(uint16_t val)
 static void write_msi(unsigned off, unsigned len, uint32_t val)
 {
 	const uint16_t mask = PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE;
+	const uint64_t refusals = rig_stats(&rig).failed_commits;
 
 	cfg_write(MSI_CAP + off, len, val);
 	if (!reg.messages)
@@ -534,7 +535,7 @@ static void write_msi(unsigned off, unsigned len, uint32_t val)
 	}
 	if (!(reg.msi_flags & PCI_MSI_FLAGS_ENABLE) && failed_kind == HOSTDEV_MSI)
 		failed_kind = -1;
-	choose();
+	look(refusals);
 }
 
 static void program_msi(struct fuzz_in *in)
@@ -571,6 +572,7 @@ static bool fits_table(uint64_t off, unsigned len)
 static void bar_write(unsigned bar, uint64_t off, unsigned len, uint64_t val)
 {
 	bool ours = in_table(bar, off) || in_table(bar, off + len - 1) || in_pba(bar, off) || in_pba(bar, off + len - 1);
+	const uint64_t refusals = rig_stats(&rig).failed_commits;
 	uint8_t bytes[8];
 
 	memcpy(bytes, hd->bar[bar] + off, len);
@@ -585,6 +587,7 @@ static void bar_write(unsigned bar, uint64_t off, unsigned len, uint64_t val)
 	if (!ours && !hd->dead)
 		memcpy(bytes, &val, len);
 	must(!memcmp(hd->bar[bar] + off, bytes, len));
+	look(refusals);
 }
 
 static void bar_read(unsigned bar, uint64_t off, unsigned len)
