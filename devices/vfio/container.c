@@ -225,26 +225,35 @@ bool iova_usable(const struct iova_range *ranges, unsigned n, uint64_t start, ui
 	return false;
 }
 
+/* Those of the capability at @off, by bytes: before Linux 6.6 it stands behind one of twelve, and not where they could be read. */
+static unsigned copy_ranges(const char *info, uint32_t len, uint32_t off, struct iova_range *ranges)
+{
+	struct vfio_iommu_type1_info_cap_iova_range cap;
+	struct vfio_iova_range r;
+	unsigned n = 0;
+
+	memcpy(&cap, info + off, sizeof(cap));
+	for (off += sizeof(cap); n < cap.nr_iovas && n < MAX_RANGES && range_fits(off, sizeof(r), len); off += sizeof(r)) {
+		memcpy(&r, info + off, sizeof(r));
+		ranges[n++] = (struct iova_range){ r.start, r.end };
+	}
+	return n;
+}
+
 /* The ranges out of @info's capability; 0: the kernel does not say. */
 static unsigned read_ranges(const struct vfio_iommu_type1_info *info, uint32_t len, struct iova_range *ranges)
 {
 	uint32_t off = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
-	unsigned n = 0;
+	struct vfio_info_cap_header h;
 
-	while (off && range_fits(off, sizeof(struct vfio_info_cap_header), len)) {
-		const struct vfio_iommu_type1_info_cap_iova_range *cap = (const void *)((const char *)info + off);
-
-		if (cap->header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE && range_fits(off, sizeof(*cap), len)) {
-			for (uint32_t i = 0; i < cap->nr_iovas && n < MAX_RANGES; i++) {
-				if ((const char *)&cap->iova_ranges[i + 1] > (const char *)info + len)
-					break;
-				ranges[n++] = (struct iova_range){ cap->iova_ranges[i].start, cap->iova_ranges[i].end };
-			}
-			return n;
-		}
-		if (cap->header.next <= off)
+	while (off && range_fits(off, sizeof(h), len)) {
+		memcpy(&h, (const char *)info + off, sizeof(h));
+		if (h.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE &&
+		    range_fits(off, sizeof(struct vfio_iommu_type1_info_cap_iova_range), len))
+			return copy_ranges((const char *)info, len, off, ranges);
+		if (h.next <= off)
 			break;
-		off = cap->header.next;
+		off = h.next;
 	}
 	return 0;
 }

@@ -31,39 +31,43 @@ int hostdev_info(int fd, bool *ret_resets)
 	return 0;
 }
 
-/* The capability of @id in the chain behind @info, with at least @size bytes; NULL: none. */
-static const void *find_cap(const struct vfio_region_info *info, uint32_t len, uint16_t id, size_t size)
+/* Where the capability of @id stands in the chain behind @info, with at least @size bytes; 0: none. It need not be aligned. */
+static uint32_t find_cap(const struct vfio_region_info *info, uint32_t len, uint16_t id, size_t size)
 {
 	uint32_t off = info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0;
+	struct vfio_info_cap_header h;
 
 	/* Offsets only grow, so the walk ends. */
-	while (off && range_fits(off, sizeof(struct vfio_info_cap_header), len)) {
-		const struct vfio_info_cap_header *h = (const void *)((const char *)info + off);
-
-		if (h->id == id && range_fits(off, size, len))
-			return h;
-		if (h->next <= off)
+	while (off && range_fits(off, sizeof(h), len)) {
+		memcpy(&h, (const char *)info + off, sizeof(h));
+		if (h.id == id && range_fits(off, size, len))
+			return off;
+		if (h.next <= off)
 			break;
-		off = h->next;
+		off = h.next;
 	}
-	return NULL;
+	return 0;
 }
 
 static void take_areas(const struct vfio_region_info *info, uint32_t len, struct hostdev_region *r)
 {
-	const struct vfio_region_info_cap_sparse_mmap *s;
+	struct vfio_region_info_cap_sparse_mmap s;
+	struct vfio_region_sparse_mmap_area a;
+	uint32_t off;
 
 	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return;
-	s = find_cap(info, len, VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*s));
-	if (!s) {
+	off = find_cap(info, len, VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(s));
+	if (!off) {
 		r->areas[r->nr_areas++] = (struct slice){ 0, r->size };
 		return;
 	}
-	for (uint32_t i = 0; i < s->nr_areas && r->nr_areas < HOSTDEV_MAX_AREAS; i++) {
-		if ((const char *)&s->areas[i + 1] > (const char *)info + len)
-			return;
-		r->areas[r->nr_areas++] = (struct slice){ s->areas[i].offset, s->areas[i].size };
+	memcpy(&s, (const char *)info + off, sizeof(s));
+	off += sizeof(s);
+	while (r->nr_areas < s.nr_areas && r->nr_areas < HOSTDEV_MAX_AREAS && range_fits(off, sizeof(a), len)) {
+		memcpy(&a, (const char *)info + off, sizeof(a));
+		r->areas[r->nr_areas++] = (struct slice){ a.offset, a.size };
+		off += sizeof(a);
 	}
 }
 

@@ -530,14 +530,14 @@ static void make_dev(struct fuzz_in *in, struct made_dev *d)
 	make_resource(in, d);
 }
 
-/* A chain of capabilities at @at: perhaps another one, then that of @id with @n pairs of numbers. */
+/* A chain of capabilities at @at: perhaps another one, of twelve bytes, then that of @id with @n pairs of numbers. */
 static uint32_t make_chain(struct answer *a, uint32_t at, bool other, uint16_t id, const uint64_t (*pairs)[2], uint32_t n)
 {
-	struct vfio_info_cap_header h = { .id = 77, .version = 1, .next = at + sizeof(h) };
+	struct vfio_info_cap_header h = { .id = 77, .version = 1, .next = at + 12 };
 
 	if (other) {
 		memcpy(a->bytes + at, &h, sizeof(h));
-		at += (uint32_t)sizeof(h);
+		at = h.next;
 	}
 	h = (struct vfio_info_cap_header){ .id = id, .version = 1 };
 	memcpy(a->bytes + at, &h, sizeof(h));
