@@ -225,7 +225,7 @@ bool iova_usable(const struct iova_range *ranges, unsigned n, uint64_t start, ui
 	return false;
 }
 
-/* Those of the capability at @off, by bytes: before Linux 6.6 it stands behind one of twelve, and not where they could be read. */
+/* Those of the capability at @off, which need not be aligned: before Linux 6.6 it stands behind one of 12 bytes. */
 static unsigned copy_ranges(const char *info, uint32_t len, uint32_t off, struct iova_range *ranges)
 {
 	struct vfio_iommu_type1_info_cap_iova_range cap;

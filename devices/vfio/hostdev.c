@@ -31,7 +31,7 @@ int hostdev_info(int fd, bool *ret_resets)
 	return 0;
 }
 
-/* Where the capability of @id stands in the chain behind @info, with at least @size bytes; 0: none. It need not be aligned. */
+/* Where the capability of @id, with at least @size bytes, stands behind @info, aligned or not; 0: nowhere. */
 static uint32_t find_cap(const struct vfio_region_info *info, uint32_t len, uint16_t id, size_t size)
 {
 	uint32_t off = info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0;

@@ -387,8 +387,10 @@ static void check_queues(struct tap *t, unsigned pairs)
 
 static void use(struct fuzz_in *in, struct tap *t)
 {
-	if (!tun.failed)
-		must(t->can_offload == (OFFLOADS_BASE | (tun.knows_uso ? USO : 0)) && tun.offloads == (tun.knows_uso ? 0 : tun.first_offloads));
+	if (!tun.failed) {
+		must(t->can_offload == (OFFLOADS_BASE | (tun.knows_uso ? USO : 0)));
+		must(tun.offloads == (tun.knows_uso ? 0 : tun.first_offloads));
+	}
 	check_taken(t);
 	for (unsigned steps = 0; fuzz_more(in) && steps < 40; steps++) {
 		uint8_t what = fuzz_u8(in);
