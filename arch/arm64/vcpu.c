@@ -22,6 +22,7 @@
 #include "arch/arm64/vcpu.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
+#include "vmm/base/log.h"
 #include "vmm/base/rights.h"
 #include "vmm/core/kvm.h"
 
@@ -232,6 +233,16 @@ static void inject_external_abort(struct vcpu *c, struct vcpu_exit *x)
 	exit_decode_errno(c->run, errno, x);
 }
 
+/*
+ * An atomic or unaligned access to a device's memory faults in a way that KVM hands to us, for good. Any process of the
+ * guest's that was given the device may cause it: it is that one's fault, as without KVM.
+ */
+static void answer_device_fault(struct vcpu *c, struct vcpu_exit *x)
+{
+	log_guest("cpu%u: an access to a device's memory that the device cannot take; the guest gets an external abort", c->index);
+	inject_external_abort(c, x);
+}
+
 void vcpu_run(struct vcpu *c, struct vcpu_exit *ret_x)
 {
 	int rc = ioctl(c->fd, KVM_RUN, 0);
@@ -244,6 +255,8 @@ void vcpu_run(struct vcpu *c, struct vcpu_exit *ret_x)
 		if (errnum == EINTR)
 			__atomic_exchange_n(&c->run->immediate_exit, 0, __ATOMIC_ACQ_REL);
 		exit_decode_errno(c->run, errnum, ret_x);
+		if (errnum == EFAULT && c->has_device_memory)
+			answer_device_fault(c, ret_x);
 		return;
 	}
 	exit_decode(c->run, ret_x);

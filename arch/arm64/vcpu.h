@@ -37,6 +37,7 @@ struct vcpu {
 	uint64_t mpidr;       /* affinity bits, as the device tree's cpu reg wants them */
 	struct kvm_run *run;
 	size_t run_size;
+	bool has_device_memory; /* there are devices of the host's: EFAULT is an access that they cannot take */
 	atomic_ullong exits;  /* returns of KVM_RUN; others may look */
 };
 

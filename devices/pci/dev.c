@@ -205,13 +205,12 @@ static bool misplaced(const struct pci_dev *d, unsigned bar)
 }
 
 /* First all that leave, then all that come: a function may exchange two of its own BARs. */
-static void place_bars_locked(struct pci_dev *d, bool *ret_left, bool *ret_came)
+static void place_bars_locked(struct pci_dev *d, bool *ret_left)
 {
 	bool decode = get16(d, PCI_COMMAND) & PCI_COMMAND_MEMORY;
 	unsigned i;
 
 	*ret_left = false;
-	*ret_came = false;
 	if (!d->host)
 		return;
 	for (i = 0; i < PCI_NUM_BARS; i++) {
@@ -223,9 +222,8 @@ static void place_bars_locked(struct pci_dev *d, bool *ret_left, bool *ret_came)
 	for (i = 0; i < PCI_NUM_BARS; i++) {
 		struct pci_bar *b = &d->bars[i];
 
-		if (decode && b->size && !b->mapped &&
-		    pci_host_map_bar(d->host, b, bar_address(d, i)) == 0)
-			*ret_came = true;
+		if (decode && b->size && !b->mapped)
+			(void)pci_host_map_bar(d->host, b, bar_address(d, i)); /* taken: when that one leaves */
 	}
 }
 
@@ -241,7 +239,7 @@ static void merge_locked(struct pci_dev *d, unsigned off, unsigned len, uint32_t
 
 void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t val)
 {
-	bool left = false, came;
+	bool left = false;
 
 	if (!access_ok(off, len) || !range_fits(off, len, PCI_CFG_SIZE))
 		return;
@@ -251,7 +249,7 @@ void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t v
 	merge_locked(d, off, len, val);
 	if (ranges_overlap(off, len, PCI_COMMAND, 2) ||
 	    ranges_overlap(off, len, PCI_BASE_ADDRESS_0, BARS_END - PCI_BASE_ADDRESS_0))
-		place_bars_locked(d, &left, &came);
+		place_bars_locked(d, &left);
 	pthread_mutex_unlock(&d->lock);
 
 	if (d->ops && d->ops->cfg_written)
@@ -262,12 +260,13 @@ void pci_dev_cfg_write(struct pci_dev *d, unsigned off, unsigned len, uint32_t v
 
 void pci_dev_retry_bars(struct pci_dev *d)
 {
-	bool left, came;
+	bool left;
 
 	pthread_mutex_lock(&d->lock);
-	place_bars_locked(d, &left, &came);
+	place_bars_locked(d, &left);
 	pthread_mutex_unlock(&d->lock);
-	if (came && d->ops && d->ops->cfg_written)
+	/* whether or not one came: what its owner has there may have been in the other's way */
+	if (d->ops && d->ops->cfg_written)
 		d->ops->cfg_written(d, PCI_BASE_ADDRESS_0, BARS_END - PCI_BASE_ADDRESS_0);
 }
 

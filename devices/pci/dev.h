@@ -118,7 +118,10 @@ bool pci_dev_bus_master(struct pci_dev *d);
 /* Is @bar mapped, and where? */
 bool pci_dev_bar_gpa(struct pci_dev *d, unsigned bar, gpa_t *ret_gpa);
 
-/* host.c's side: maps what can be mapped now, as another function made room. */
+/* For owners that follow a BAR on the loop: it is on its way. No place, as it is odd. */
+#define PCI_MOVING 1
+
+/* host.c's side: maps what can be mapped now, as another function made room, and asks the owner to settle. */
 void pci_dev_retry_bars(struct pci_dev *d);
 
 #endif

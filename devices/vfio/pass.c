@@ -188,11 +188,14 @@ static void take_command(struct pass *p)
 {
 	uint16_t cmd;
 
-	pthread_mutex_lock(&p->lock);
+	/* The device may be in a reset, and the write last as long as that: the loop does not wait for it. */
+	pthread_mutex_lock(&p->command);
 	cmd = pci_dev_get16(&p->dev, PCI_COMMAND);
 	write_command(p, cmd);
+	pthread_mutex_lock(&p->lock);
 	pass_irq_bus_master(&p->irq, cmd & PCI_COMMAND_MASTER);
 	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_unlock(&p->command);
 }
 
 static void take_msix(struct pass *p)
@@ -369,6 +372,7 @@ int pass_new(const struct pass_cfg *cfg, struct pass **ret_p, struct err *err)
 	p->request.fd = p->error.fd = -1;
 	p->lost = cfg->lost;
 	p->ctx = cfg->ctx;
+	pthread_mutex_init(&p->command, NULL);
 	pthread_mutex_init(&p->lock, NULL);
 	r = wake(p, raw, err);
 	if (!r)
@@ -403,6 +407,7 @@ void pass_free(struct pass *p)
 	unwatch(&p->error);
 	close_fd(&p->fd);
 	pthread_mutex_destroy(&p->lock);
+	pthread_mutex_destroy(&p->command);
 	free(p);
 }
 

@@ -191,34 +191,40 @@ static void leave_slots(struct pass *p, struct pass_bar *b)
 	}
 }
 
-static void take_slots(struct pass *p, struct pass_bar *b, gpa_t at)
+/* False: something is in the way. */
+static bool take_slots(struct pass *p, struct pass_bar *b, gpa_t at)
 {
+	bool all = true;
+
 	for (unsigned k = 0; k < b->nr_slices; k++) {
 		int r = hyp_set_memory(p->hyp, p->slot + b->index * PASS_BAR_SLICES + k, at + b->slices[k].off,
 				       b->slices[k].size, b->maps[k], false);
 
 		b->slotted[k] = !r;
+		all &= !r;
 		if (r)
 			log_guest("%s: BAR %u at %#llx is reached the slow way: %s", p->name, b->index,
 				  (unsigned long long)at, strerror(-r));
 	}
+	return all;
 }
 
+/*
+ * PCI_MOVING before the question: whoever moves a BAR from then on sees a difference, and asks again. It stays where
+ * another function was in the way, so that whatever is written next, or that one's leaving, tries again.
+ */
 void pass_bars_sync(struct pass *p)
 {
-	gpa_t want[PCI_NUM_BARS];
+	gpa_t old[PCI_NUM_BARS], want[PCI_NUM_BARS];
 
 	/* All that leave, then all that come: two may change places. */
 	for (unsigned i = 0; i < PCI_NUM_BARS; i++) {
+		old[i] = atomic_exchange(&p->bars[i].at, PCI_MOVING);
 		want[i] = wanted_at(p, i);
-		if (want[i] != atomic_load(&p->bars[i].at))
+		if (want[i] != old[i])
 			leave_slots(p, &p->bars[i]);
 	}
-	for (unsigned i = 0; i < PCI_NUM_BARS; i++) {
-		if (want[i] == atomic_load(&p->bars[i].at))
-			continue;
-		if (want[i])
-			take_slots(p, &p->bars[i], want[i]);
-		atomic_store(&p->bars[i].at, want[i]);
-	}
+	for (unsigned i = 0; i < PCI_NUM_BARS; i++)
+		if (want[i] == old[i] || !want[i] || take_slots(p, &p->bars[i], want[i]))
+			atomic_store(&p->bars[i].at, want[i]);
 }

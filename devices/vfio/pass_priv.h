@@ -48,6 +48,7 @@ struct pass {
 	struct hostdev_region config;
 	struct pcicfg cfg;
 	struct pass_bar bars[PCI_NUM_BARS];
+	pthread_mutex_t command; /* vCPUs': before the other, held while the device takes its COMMAND register */
 	pthread_mutex_t lock;
 	struct pass_irq irq;
 	struct pass_event request, error;

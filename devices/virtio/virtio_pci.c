@@ -113,24 +113,29 @@ static void detach_doorbells(struct virtio_pci *t)
 {
 	for (unsigned q = 0; q < t->vdev->nr_queues; q++)
 		doorbell_detach(&t->bells[q]);
-	atomic_store(&t->bells_at, 0);
 }
 
-static void place_doorbells(struct virtio_pci *t)
+/* Linux writes 16 bits. Another width, or a doorbell that cannot be had, comes as an exit. */
+static void attach_doorbells(struct virtio_pci *t, gpa_t at)
 {
-	gpa_t at = bells_wanted_at(t);
 	struct vq_regs regs;
 
-	if (at == atomic_load(&t->bells_at))
-		return;
-	/* All leave before one comes: old and new places may overlap. */
-	detach_doorbells(t);
-	if (!at)
-		return;
-	/* Linux writes 16 bits. Another width, or a doorbell that cannot be had, comes as an exit. */
 	for (unsigned q = 0; q < t->vdev->nr_queues; q++)
 		if (vdev_queue(t->vdev, q, &regs) && regs.ready)
 			doorbell_attach(&t->bells[q], at + NOTIFY_MULTIPLIER * q, 2, -1);
+}
+
+/* PCI_MOVING before the question: whoever moves the BAR from then on sees a difference, and asks again. */
+static void place_doorbells(struct virtio_pci *t)
+{
+	gpa_t old = atomic_exchange(&t->bells_at, PCI_MOVING), at = bells_wanted_at(t);
+
+	if (at != old) {
+		/* All leave before one comes: old and new places may overlap. */
+		detach_doorbells(t);
+		if (at)
+			attach_doorbells(t, at);
+	}
 	atomic_store(&t->bells_at, at);
 }
 
@@ -156,19 +161,19 @@ static gpa_t view_wanted_at(struct virtio_pci *t)
 	return bar;
 }
 
+/* As place_doorbells(). While it moves writers bring the copy up to date; what was written before is in it. */
 static void place_view(struct virtio_pci *t)
 {
-	gpa_t at = view_wanted_at(t);
+	gpa_t old = atomic_exchange(&t->view_at, PCI_MOVING), at = view_wanted_at(t);
 
-	if (at == atomic_load(&t->view_at))
-		return;
-	view_detach(&t->view);
-	/* From here on writers bring the copy up to date; what was written before is in it. */
+	if (at != old) {
+		view_detach(&t->view);
+		if (at) {
+			show_regs(t);
+			(void)view_attach(&t->view, at); /* else reads stay exits */
+		}
+	}
 	atomic_store(&t->view_at, at);
-	if (!at)
-		return;
-	show_regs(t);
-	(void)view_attach(&t->view, at); /* else reads stay exits */
 }
 
 /* On failure the vectors concerned stay masked, and the next sync tries again. */
@@ -190,6 +195,7 @@ static void pci_reset(void *ctx)
 
 	atomic_store(&t->running, false);
 	detach_doorbells(t);
+	atomic_store(&t->bells_at, 0);
 	pthread_mutex_lock(&t->lock);
 	msix_unbind_all(t->msix);
 	(void)msix_sync(t->msix); /* detaching does not fail, and empties the eventfds */

@@ -303,7 +303,7 @@ int machine_build(struct machine *m, const struct machine_console *con, bool *re
 	if (!r)
 		r = make_memory(m, err);
 	if (!r)
-		r = cpus_new(m->hyp, m->cfg->cpus, &m->cpus, err);
+		r = cpus_new(m->hyp, m->cfg->cpus, m->container, &m->cpus, err);
 	if (!r)
 		r = make_interrupts(m, err);
 	if (!r)

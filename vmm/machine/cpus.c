@@ -66,7 +66,7 @@ static void empty_handler(int signo)
 	(void)signo;
 }
 
-int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err)
+int cpus_new(const struct hyp *h, unsigned n, bool has_device_memory, struct cpus **ret_c, struct err *err)
 {
 	struct cpus *c = obj_new(sizeof(*c) + n * sizeof(c->cpu[0]));
 	pthread_condattr_t monotonic;
@@ -83,6 +83,7 @@ int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *e
 	for (unsigned i = 0; i < n && !r; i++) {
 		c->cpu[i].all = c;
 		r = vcpu_new(h, i, &c->features, &c->cpu[i].vcpu, err);
+		c->cpu[i].vcpu.has_device_memory = has_device_memory;
 		if (!r)
 			c->nr++;
 	}

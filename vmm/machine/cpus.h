@@ -29,9 +29,9 @@ struct machine;
 
 /*
  * Creates @n vCPUs (KVM_CREATE_VCPU, INIT); no threads yet. Every vCPU before the interrupt
- * controller. @h borrowed. -ENOMEM, and the errors of vcpu_probe_features() and vcpu_new().
+ * controller. @has_device_memory: the guest reaches memory of devices of the host's. @h borrowed. -ENOMEM, and the errors of vcpu_probe_features() and vcpu_new().
  */
-int cpus_new(const struct hyp *h, unsigned n, struct cpus **ret_c, struct err *err);
+int cpus_new(const struct hyp *h, unsigned n, bool has_device_memory, struct cpus **ret_c, struct err *err);
 /* Stops the threads where they run, then closes the vCPUs; NULL is fine. */
 void cpus_free(struct cpus *c);
 
