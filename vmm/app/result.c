@@ -8,6 +8,7 @@
 
 #include "vmm/app/options.h"
 #include "vmm/base/log.h"
+#include "vmm/base/text.h"
 
 int result_status(const struct machine_result *r)
 {
@@ -34,7 +35,7 @@ const char *result_reason(enum stop_reason reason)
 	return (size_t)reason < ARRAY_LEN(names) ? names[reason] : "failed";
 }
 
-/* UTF-8 out of any bytes: what is no character becomes U+FFFD. Also cuts a sequence off at the front. */
+/* UTF-8 out of any bytes: what is no character, or one of C1, becomes U+FFFD. Also cuts a sequence off at the front. */
 static json_t *text_value(const char *bytes, size_t len)
 {
 	char *text = malloc(len * 3 + 1);
@@ -44,11 +45,9 @@ static json_t *text_value(const char *bytes, size_t len)
 	if (!text)
 		return NULL;
 	for (size_t i = 0; i < len;) {
-		unsigned char c = (unsigned char)bytes[i];
-		size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-		json_t *probe = n <= len - i ? json_stringn(bytes + i, n) : NULL;
+		size_t n = (unsigned char)bytes[i] < 0x80 ? 1 : text_char(bytes + i, len - i);
 
-		if (probe) {
+		if (n) {
 			memcpy(text + at, bytes + i, n);
 			at += n;
 			i += n;
@@ -57,7 +56,6 @@ static json_t *text_value(const char *bytes, size_t len)
 			at += 3;
 			i++;
 		}
-		json_decref(probe);
 	}
 	v = json_stringn_nocheck(text, at);
 	free(text);
@@ -69,23 +67,32 @@ static uint64_t since_us(uint64_t begin_ns, uint64_t t_ns)
 	return t_ns > begin_ns ? (t_ns - begin_ns) / 1000 : 0;
 }
 
-static void add_number(json_t *o, const char *key, uint64_t n)
+/* Without memory for a part there is none of it: half an object would pass for a whole one. */
+static void add(json_t **o, const char *key, json_t *value)
 {
-	json_object_set_new(o, key, json_integer((json_int_t)n));
+	if (!json_object_set_new(*o, key, value))
+		return;
+	json_decref(*o);
+	*o = NULL;
 }
 
-static void add_run(json_t *o, const struct result *r)
+static void add_number(json_t **o, const char *key, uint64_t n)
+{
+	add(o, key, json_integer((json_int_t)n));
+}
+
+static void add_run(json_t **o, const struct result *r)
 {
 	const struct machine_result *run = r->run;
 	json_t *phases = json_object();
 
 	if (run->reason == STOP_SIGNAL)
 		add_number(o, "signal", (uint64_t)run->signo);
-	add_number(phases, "built", since_us(r->begin_ns, run->start_ns));
+	add_number(&phases, "built", since_us(r->begin_ns, run->start_ns));
 	if (run->run_ns)
-		add_number(phases, "first_instruction", since_us(r->begin_ns, run->run_ns));
-	add_number(phases, "end", since_us(r->begin_ns, run->end_ns));
-	json_object_set_new(o, "phases_us", phases);
+		add_number(&phases, "first_instruction", since_us(r->begin_ns, run->run_ns));
+	add_number(&phases, "end", since_us(r->begin_ns, run->end_ns));
+	add(o, "phases_us", phases);
 	add_number(o, "kvm_run_exits", run->exits);
 }
 
@@ -107,16 +114,16 @@ char *result_json(const struct result *r)
 	json_object_seed(1);
 	o = json_object();
 
-	json_object_set_new(o, "version", json_string(MICROVM_VERSION));
-	json_object_set_new(o, "reason", json_string(r->run ? result_reason(r->run->reason) : r->reason));
-	add_number(o, "status", (uint64_t)r->status);
+	add(&o, "version", json_string(MICROVM_VERSION));
+	add(&o, "reason", json_string(r->run ? result_reason(r->run->reason) : r->reason));
+	add_number(&o, "status", (uint64_t)r->status);
 	if (r->error)
-		json_object_set_new(o, "error", text_value(r->error, strlen(r->error)));
+		add(&o, "error", text_value(r->error, strlen(r->error)));
 	if (r->run) {
-		add_run(o, r);
-		json_object_set_new(o, "console_tail", text_value(r->tail, r->tail_len));
+		add_run(&o, r);
+		add(&o, "console_tail", text_value(r->tail, r->tail_len));
 	}
-	text = json_dumps(o, JSON_COMPACT);
+	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	if (text) {
 		size_t len = strlen(text);
