@@ -123,7 +123,13 @@ int hyp_new(int kvm_fd, unsigned ipa_bits, struct hyp **ret_h, struct err *err)
 	h->vm_fd = r = fd_note(create_vm(kvm_fd, ipa_bits, err), FD_VM);
 	if (r < 0)
 		goto fail;
-	h->max_routes = (unsigned)check_ext(h->vm_fd, KVM_CAP_IRQ_ROUTING);
+	r = ioctl(h->vm_fd, KVM_CHECK_EXTENSION, (long)KVM_CAP_IRQ_ROUTING);
+	if (r <= 0) {
+		r = r < 0 ? -errno : -EOPNOTSUPP;
+		err_set(err, r, "KVM: KVM_CAP_IRQ_ROUTING: %s", strerror(-r));
+		goto fail;
+	}
+	h->max_routes = (unsigned)r;
 	h->routes = obj_new(sizeof(*h->routes) + h->max_routes * sizeof(h->routes->entries[0]));
 	if (!h->routes) {
 		r = err_set(err, -ENOMEM, "KVM: out of memory");
