@@ -21,6 +21,7 @@
  *   futex                        a wait is repeated by the C library, a wake-up that is lost is one for ever
  *   rt_sigprocmask               likewise the C library's: it does not look whether signals are let through again
  *   exit, exit_group, rt_sigreturn  do not return
+ *   getpid, gettid, geteuid, set_tid_address  have no errors
  *   tgkill                       of a thread of one's own that lives, by a standard signal
  *   close                        fails after it has closed
  * A start whose last steps fail, when outputs are cut already, leaves them so: the files are not looked at then.
@@ -254,7 +255,7 @@ static const char *look_around(bool failed)
 {
 	static char text[TEXT];
 	const char *wrong = NULL;
-	struct termios modes;
+	struct termios modes = { 0 }; /* compared as a whole */
 
 	for (unsigned i = 0; i < opt.nr_files && !wrong && !now.cut; i++)
 		wrong = look_at_file(&opt.files[i], failed);
@@ -305,6 +306,10 @@ static bool is_left_out(pid_t tid)
 	case SYS_exit:
 	case SYS_exit_group:
 	case SYS_rt_sigreturn:
+	case SYS_getpid:
+	case SYS_gettid:
+	case SYS_geteuid:
+	case SYS_set_tid_address:
 	case SYS_tgkill:
 	case SYS_close:
 		return true;
