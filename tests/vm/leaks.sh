@@ -36,7 +36,7 @@ memory_now()
 	echo "files $files"
 }
 
-# What has a name and must be the same: processes and the kernel's threads but its workers, mounts, interfaces, cgroups, taps
+# What has a name and must be the same: processes and the kernel's threads but its workers, mounts, cgroups, interfaces
 host_now()
 {
 	for p in /proc/[0-9]*; do
@@ -45,11 +45,10 @@ host_now()
 	done >work/names
 	sort work/names
 	cat /proc/self/mountinfo
-	ls /sys/class/net
 	find /sys/fs/cgroup -type d
-	for t in /sys/class/net/tap*; do
-		tap_now "${t##*/}" | bare_state
-	done
+	ip -d link
+	ip -4 addr
+	ip tuntap
 }
 
 note_host()
@@ -136,12 +135,7 @@ killed()
 	read -r pid <"work/pid.$1"
 	kill -KILL "$pid"
 	wait "$pid"
-	i=0
-	until tap_now "tap$1" | bare_state >work/after; cmp -s "work/bare.$1" work/after; do
-		i=$((i + 1))
-		[ $i -lt 100 ] || fail "$(diff "work/bare.$1" work/after)"
-		usleep 100000
-	done
+	./tap-state "tap$1" || fail "tap$1 is in use"
 	! grep -sqx "vhost-$pid" /proc/[0-9]*/comm || fail "vhost's thread is left"
 	rmdir "/sys/fs/cgroup/vm$1" || fail "the cgroup is in use: $(cat "/sys/fs/cgroup/vm$1/cgroup.procs")"
 }
@@ -156,16 +150,11 @@ leaks_killed()
 	for v in $vms; do
 		lay_tap "tap$v"
 		ip addr add "192.168.$((80 + v)).1/24" dev "tap$v"
-		note_tap "tap$v"
-		bare_state <"work/tap$v.before" >"work/bare.$v"
 	done
 	note_host
 	( ends_one_of_them "$1" )
 	status=$?
-	for v in $vms; do
-		kill "$(cat "work/pid.$v")" 2>/dev/null
-	done
-	usleep 300000
+	[ $status = 0 ] || { end_leftovers; usleep 300000; }
 	for v in $vms; do
 		[ ! -e "/sys/fs/cgroup/vm$v" ] || rmdir "/sys/fs/cgroup/vm$v"
 	done
