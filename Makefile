@@ -274,6 +274,12 @@ $(B)/filters: $(B)/audit | deps-unit
 $(B)/attempts: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(MAIN) $(LIBC) $(ATTEMPTS)) $(B)/$(COMPILER)/libmicrovm.a
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -Wl,--wrap=seccomp_arm,--wrap=io_uring_queue_init_params -o $@ $(MUSL_BEGIN) $^ \
 		$(filter-out -pthread,$(LIBS)) $(MUSL_END)
+# The program with its sandbox up to a stage.
+STAGES      := tests/bench/stages.c
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),$(STAGES)))
+$(B)/stages: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(STAGES) $(MAIN) $(LIBC)) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -Wl,--wrap=seccomp_make,--wrap=seccomp_arm -s -o $@ $(MUSL_BEGIN) $(filter-out %.ld,$^) \
+		$(filter-out -pthread,$(LIBS)) $(MUSL_END)
 $(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
 	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
 # For the programs that ours is measured against: they use the C library that Debian's do.
@@ -333,8 +339,8 @@ audit: $(B)/audit | deps-unit
 	@diff -u tests/audit/expected $(B)/audit.txt && echo 'audit: 1 passed, 0 failed' || { echo 'audit: 0 passed, 1 failed'; false; }
 
 .PHONY: bench
-BENCH       ?= scale counted gicv2 wall
-bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image | deps-host
+BENCH       ?= scale counted stages gicv2 wall
+bench: microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/stages $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image | deps-host
 	@tests/bench/suite $(B) $(BENCH)
 
 # ---- everything ----------------------------------------------------------------------------

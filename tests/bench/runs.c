@@ -4,7 +4,7 @@
  *
  * usage: runs COUNT COMMAND [ARGS...]
  *
- * Prints "median min max" in microseconds from before the child exists until it was waited
+ * Prints "median min max mean" in microseconds from before the child exists until it was waited
  * for, by CLOCK_MONOTONIC (under a counted clock: instructions). The child's standard input
  * and output are /dev/null. Ends with 1 if a run fails.
  */
@@ -50,6 +50,7 @@ int main(int argc, char **argv)
 	int count = argc > 2 ? atoi(argv[1]) : 0;
 	posix_spawn_file_actions_t fa;
 	uint64_t *ns;
+	double sum = 0;
 
 	if (count < 1)
 		return 2;
@@ -63,8 +64,9 @@ int main(int argc, char **argv)
 			fprintf(stderr, "runs: run %d of '%s' failed\n", i, argv[2]);
 			return 1;
 		}
+		sum += (double)ns[i];
 	}
 	qsort(ns, (size_t)count, sizeof(*ns), compare);
-	printf("%.1f %.1f %.1f\n", (double)ns[count / 2] / 1e3, (double)ns[0] / 1e3, (double)ns[count - 1] / 1e3);
+	printf("%.1f %.1f %.1f %.1f\n", (double)ns[count / 2] / 1e3, (double)ns[0] / 1e3, (double)ns[count - 1] / 1e3, sum / 1e3 / count);
 	return 0;
 }
