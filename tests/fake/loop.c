@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAKE_SOURCES 1024
+#define FAKE_SOURCES 4096
 
 struct source {
 	struct loop_poll *poll;
@@ -14,6 +14,10 @@ struct source {
 	enum fake_io_op op;
 	const struct iovec *iov;
 	unsigned n;
+	struct loop_io *io;
+	struct fake_io_place place;
+	struct loop_later *later;
+	bool asked;
 	bool has_cancel_res;
 	int cancel_res;
 	uint64_t delay_ns;
@@ -155,7 +159,32 @@ unsigned fake_loop_turn(struct loop *l)
 		if (poll(&pfd, 1, 0) > 0)
 			fired += fake_loop_fire(s->poll, (uint32_t)pfd.revents);
 	}
+	for (unsigned i = 0; i < l->nr; i++) {
+		struct source *s = &l->sources[i];
+
+		if (!s->asked)
+			continue;
+		s->asked = false;
+		s->later->run(s->later->ctx);
+		fired++;
+	}
 	return fired;
+}
+
+int loop_later_init(struct loop *l, struct loop_later *later, void (*run)(void *ctx), void *ctx)
+{
+	int slot = new_source(l);
+
+	if (slot < 0)
+		return slot;
+	l->sources[slot].later = later;
+	*later = (struct loop_later){ .loop = l, .run = run, .ctx = ctx, .slot = slot };
+	return 0;
+}
+
+void loop_later_ask(struct loop_later *later)
+{
+	later->loop->sources[later->slot].asked = true;
 }
 
 /* ---- transfers ---- */
@@ -169,7 +198,13 @@ int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 	if (slot < 0)
 		return slot;
 	*io = (struct loop_io){ .loop = l, .done = done, .ctx = ctx, .slot = slot };
+	l->sources[slot].io = io;
 	return 0;
+}
+
+int loop_io_init_like(const struct loop_io *like, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
+{
+	return loop_io_init(like->loop, io, -1, done, ctx);
 }
 
 static int start(struct loop_io *io, enum fake_io_op op, const struct iovec *iov, unsigned n)
@@ -184,6 +219,7 @@ static int start(struct loop_io *io, enum fake_io_op op, const struct iovec *iov
 	s->op = op;
 	s->iov = iov;
 	s->n = n;
+	s->place = (struct fake_io_place){ .off = UINT64_MAX };
 	return 0;
 }
 
@@ -195,6 +231,48 @@ int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n)
 int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n)
 {
 	return start(io, FAKE_IO_WRITEV, iov, n);
+}
+
+static int start_at(struct loop_io *io, enum fake_io_op op, const struct iovec *iov, unsigned n, struct fake_io_place place)
+{
+	int r = start(io, op, iov, n);
+
+	if (!r)
+		io->loop->sources[io->slot].place = place;
+	return r;
+}
+
+int loop_preadv(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off)
+{
+	return start_at(io, FAKE_IO_READV, iov, n, (struct fake_io_place){ .off = off });
+}
+
+int loop_pwritev(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off, int flags)
+{
+	return start_at(io, FAKE_IO_WRITEV, iov, n, (struct fake_io_place){ .off = off, .flags = flags });
+}
+
+int loop_fdatasync(struct loop_io *io)
+{
+	return start_at(io, FAKE_IO_SYNC, NULL, 1, (struct fake_io_place){ 0 });
+}
+
+int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
+{
+	return start_at(io, FAKE_IO_ALLOCATE, NULL, 1, (struct fake_io_place){ .off = off, .len = len, .mode = mode });
+}
+
+struct fake_io_place fake_loop_place(const struct loop_io *io)
+{
+	return io->loop->sources[io->slot].place;
+}
+
+struct loop_io *fake_loop_busy(struct loop *l, unsigned n)
+{
+	for (unsigned i = 0; i < l->nr; i++)
+		if (l->sources[i].op != FAKE_IO_NONE && !n--)
+			return l->sources[i].io;
+	return NULL;
 }
 
 void loop_io_cancel(struct loop_io *io)

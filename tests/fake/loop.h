@@ -20,13 +20,22 @@ uint32_t fake_loop_armed(const struct loop_poll *p);
 bool fake_loop_fire(struct loop_poll *p, uint32_t events);
 /* Fires every armed poll on @fd; returns how many. */
 unsigned fake_loop_fire_fd(struct loop *l, int fd, uint32_t events);
-/* Asks the real descriptors once, without waiting, and fires what is ready; returns how many. */
+/* Asks the real descriptors once, without waiting, and fires what is ready, then what was asked for later; returns how many. */
 unsigned fake_loop_turn(struct loop *l);
 
 /* ---- transfers ---- */
 
-enum fake_io_op { FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV };
+enum fake_io_op { FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV, FAKE_IO_SYNC, FAKE_IO_ALLOCATE };
 
+/* Where a transfer under way goes: byte @off (UINT64_MAX: the file's position), @len bytes and @mode of an allocation, RWF_*. */
+struct fake_io_place {
+	uint64_t off, len;
+	int mode, flags;
+};
+
+struct fake_io_place fake_loop_place(const struct loop_io *io);
+/* The @n-th of those that are under way, by their age as sources; NULL: there are fewer. */
+struct loop_io *fake_loop_busy(struct loop *l, unsigned n);
 enum fake_io_op fake_loop_io(const struct loop_io *io, const struct iovec **ret_iov, unsigned *ret_n);
 /* done(@res). Nothing is copied. False where nothing is under way. */
 bool fake_loop_complete(struct loop_io *io, int res);

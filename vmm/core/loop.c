@@ -2,8 +2,8 @@
 /*
  * Theory of operation
  *
- * Each source has a slot; its index is also the index of its descriptor in the ring's table of
- * registered files. A slot holds what its owner wants (poll for these events, this transfer)
+ * Each source has a slot, and each descriptor an index in the ring's table of registered files,
+ * which sources may share. A slot holds what its owner wants (poll for these events, this transfer)
  * and what the kernel has. The functions of loop.h change only what is wanted and put the slot
  * on the dirty list; sync(), just before each io_uring_enter(2), makes the two agree. So a
  * change that is taken back in the same round costs nothing, nothing is submitted from odd
@@ -31,334 +31,45 @@
 #include "vmm/core/loop.h"
 
 #include <errno.h>
-#include <liburing.h>
-#include <linux/futex.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
 #include "vmm/base/rights.h"
-#include "vmm/core/calls.h"
-
-/* A round submits in steps of this. Completions that find no room wait in the kernel. */
-#define SQ_ENTRIES 64
-#define CQ_ENTRIES 512
-#define AGAIN_NS 5000000 /* how often a call that has to wait is asked again, at least */
-
-enum slot_kind { SLOT_POLL, SLOT_READV, SLOT_WRITEV };
-enum { LIST_READY, LIST_DIRTY, NR_LISTS };
-
-struct slot {
-	void *owner;             /* struct loop_poll or loop_io; good while something is wanted */
-	const struct iovec *iov; /* transfer */
-	uint32_t gen;
-	uint32_t cancel_gen;
-	uint32_t want;           /* poll: events, 0 for none; transfer: number of iovecs, 0 for none */
-	uint32_t events;         /* poll: taken in, not yet dispatched */
-	int32_t res;             /* transfer: its result, where `done` */
-	int fd;                  /* for the seal; -1: a hole in the table */
-	uint16_t next[NR_LISTS];
-	bool listed[NR_LISTS];
-	uint8_t kind;            /* enum slot_kind */
-	bool in_kernel;          /* a request of this generation is submitted */
-	bool cancel;             /* the request of cancel_gen must be cancelled */
-	bool done;               /* transfer: completed, not yet dispatched */
-};
-
-struct list {
-	uint16_t first, last;
-	bool used;
-};
-
-struct loop {
-	struct io_uring ring;    /* from the seal on */
-	bool has_ring;
-	atomic_bool sealed;
-	atomic_bool stopping;
-	pthread_t thread;        /* set before `sealed` */
-
-	struct calls calls;
-	int wake_fd;
-	struct loop_poll wake;
-
-	unsigned nr;
-	struct list lists[NR_LISTS];
-	struct slot slots[LOOP_MAX_FDS]; /* from nr on not initialised */
-};
-
-/* ---- lists of slots ------------------------------------------------------------------------ */
-
-static void put_on(struct loop *l, unsigned which, unsigned i)
-{
-	struct list *list = &l->lists[which];
-	struct slot *s = &l->slots[i];
-
-	if (s->listed[which])
-		return;
-	s->listed[which] = true;
-	if (list->used)
-		l->slots[list->last].next[which] = (uint16_t)i;
-	else
-		list->first = (uint16_t)i;
-	list->last = (uint16_t)i;
-	list->used = true;
-}
-
-static bool take_off(struct loop *l, unsigned which, unsigned *ret_i)
-{
-	struct list *list = &l->lists[which];
-	unsigned i = list->first;
-
-	if (!list->used)
-		return false;
-	if (list->first == list->last)
-		list->used = false;
-	else
-		list->first = l->slots[i].next[which];
-	l->slots[i].listed[which] = false;
-	*ret_i = i;
-	return true;
-}
-
-/* ---- requests ------------------------------------------------------------------------------ */
-
-static uint64_t tag_of(unsigned i, uint32_t gen)
-{
-	return (uint64_t)gen << 32 | (i + 1);
-}
-
-/* The caller has seen to room in the queue. */
-static struct io_uring_sqe *new_sqe(struct loop *l)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&l->ring);
-
-	if (!sqe)
-		abort(); /* our own miscount */
-	return sqe;
-}
-
-/* Registered files only, for the cancel too, which names none: the ring's restriction asks for the flag everywhere. */
-static void finish_sqe(struct io_uring_sqe *sqe, uint64_t tag)
-{
-	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
-	io_uring_sqe_set_data64(sqe, tag);
-}
-
-static void submit_cancel(struct loop *l, unsigned i, uint32_t gen)
-{
-	struct io_uring_sqe *sqe = new_sqe(l);
-
-	io_uring_prep_cancel64(sqe, tag_of(i, gen), 0);
-	sqe->fd = (int)i;
-	finish_sqe(sqe, 0);
-}
-
-static void submit_request(struct loop *l, unsigned i)
-{
-	struct io_uring_sqe *sqe = new_sqe(l);
-	struct slot *s = &l->slots[i];
-	struct loop_poll *p = s->owner;
-
-	switch (s->kind) {
-	case SLOT_POLL:
-		io_uring_prep_poll_add(sqe, (int)i, s->want);
-		if (p->drains)
-			sqe->len = IORING_POLL_ADD_MULTI;
-		break;
-	case SLOT_READV:
-		io_uring_prep_readv(sqe, (int)i, s->iov, s->want, (uint64_t)-1);
-		break;
-	case SLOT_WRITEV:
-		io_uring_prep_writev(sqe, (int)i, s->iov, s->want, (uint64_t)-1);
-		break;
-	}
-	finish_sqe(sqe, tag_of(i, s->gen));
-	s->in_kernel = true;
-}
-
-/* Turns what is wanted into submissions, as far as the queue has room. True if some had to wait. */
-static bool sync_requests(struct loop *l)
-{
-	struct slot *s;
-	unsigned i;
-
-	while (io_uring_sq_space_left(&l->ring) >= 2) {
-		if (!take_off(l, LIST_DIRTY, &i))
-			return false;
-		s = &l->slots[i];
-		if (s->cancel)
-			submit_cancel(l, i, s->cancel_gen);
-		s->cancel = false;
-		if (s->want && !s->in_kernel && !s->done)
-			submit_request(l, i);
-	}
-	return l->lists[LIST_DIRTY].used;
-}
-
-/* The request in the kernel is given up: its completion will be dropped. */
-static void give_up(struct loop *l, unsigned i)
-{
-	struct slot *s = &l->slots[i];
-
-	if (!s->in_kernel)
-		return;
-	s->cancel = true;
-	s->cancel_gen = s->gen++;
-	s->in_kernel = false;
-	put_on(l, LIST_DIRTY, i);
-}
-
-/* ---- completions --------------------------------------------------------------------------- */
-
-static void take_in_poll(struct loop *l, unsigned i, int res, bool more)
-{
-	struct slot *s = &l->slots[i];
-
-	if (!more) {
-		s->gen++;
-		s->in_kernel = false;
-		put_on(l, LIST_DIRTY, i);
-	}
-	/* The kernel ended it by itself, without news: it is put in again. */
-	if (res == -ECANCELED || res == 0)
-		return;
-	s->events |= res > 0 ? (uint32_t)res : POLLNVAL;
-	put_on(l, LIST_READY, i);
-}
-
-static void take_in_io(struct loop *l, unsigned i, int res)
-{
-	struct slot *s = &l->slots[i];
-
-	s->gen++;
-	s->in_kernel = false;
-	s->done = true;
-	s->res = res;
-	put_on(l, LIST_READY, i);
-}
-
-static void take_in(struct loop *l, const struct io_uring_cqe *cqe)
-{
-	unsigned i = (uint32_t)cqe->user_data - 1;
-	uint32_t gen = (uint32_t)(cqe->user_data >> 32);
-
-	if (!cqe->user_data || i >= l->nr || !l->slots[i].in_kernel || l->slots[i].gen != gen)
-		return;
-	if (l->slots[i].kind == SLOT_POLL)
-		take_in_poll(l, i, cqe->res, cqe->flags & IORING_CQE_F_MORE);
-	else
-		take_in_io(l, i, cqe->res);
-}
-
-static unsigned reap(struct loop *l)
-{
-	struct io_uring_cqe *cqe;
-	unsigned head, n = 0;
-
-	io_uring_for_each_cqe(&l->ring, head, cqe) {
-		take_in(l, cqe);
-		n++;
-	}
-	io_uring_cq_advance(&l->ring, n);
-	return n;
-}
-
-/* For errors that pass by themselves (no memory for a request): a millisecond without CPU. */
-static void pause_briefly(void)
-{
-	const struct timespec ms = { .tv_nsec = 1000000 };
-	atomic_uint never = 0;
-
-	syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ms, NULL, 0);
-}
-
-/* As long as a call wants to be asked again. */
-static int submit_and_wait_a_little(struct loop *l)
-{
-	struct __kernel_timespec ts = { .tv_nsec = AGAIN_NS };
-	struct io_uring_cqe *cqe;
-
-	if (l->ring.features & IORING_FEAT_EXT_ARG)
-		return io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
-	pause_briefly(); /* before Linux 5.11 */
-	return io_uring_submit(&l->ring);
-}
-
-/* Submits what is prepared, waits for @wait completions, takes in what there is. */
-static int enter(struct loop *l, unsigned wait)
-{
-	int r = wait && calls_wait_for_us(&l->calls) ? submit_and_wait_a_little(l) : io_uring_submit_and_wait(&l->ring, wait);
-	unsigned n = reap(l);
-
-	if (r >= 0 || r == -EINTR || r == -ETIME)
-		return 0;
-	if (r != -EAGAIN && r != -EBUSY && r != -ENOMEM)
-		return r;
-	if (!n)
-		pause_briefly();
-	return 0;
-}
-
-static void dispatch_poll(struct loop *l, unsigned i)
-{
-	struct slot *s = &l->slots[i];
-	struct loop_poll *p = s->owner;
-	uint32_t events = s->events;
-
-	s->events = 0;
-	if (!s->want || !events)
-		return;
-	/* Nothing but errors: it would report them for ever. */
-	if (!(events & s->want)) {
-		s->want = 0;
-		give_up(l, i);
-	}
-	p->ready(p->ctx, events);
-}
-
-static void dispatch_io(struct loop *l, unsigned i)
-{
-	struct slot *s = &l->slots[i];
-	struct loop_io *io = s->owner;
-
-	if (!s->done)
-		return;
-	s->done = false;
-	s->want = 0;
-	io->busy = false;
-	io->done(io->ctx, s->res);
-}
-
-/* New entries come only from a callback that cancels a transfer, so this ends. */
-static void dispatch(struct loop *l)
-{
-	unsigned i;
-
-	while (take_off(l, LIST_READY, &i)) {
-		if (l->slots[i].kind == SLOT_POLL)
-			dispatch_poll(l, i);
-		else
-			dispatch_io(l, i);
-	}
-}
+#include "vmm/core/loop_priv.h"
 
 /* ---- sources ------------------------------------------------------------------------------- */
 
-static int new_slot(struct loop *l, int fd, enum slot_kind kind, void *owner)
+/* An index in the table of files; -EBUSY, -ENOSPC. */
+static int new_file(struct loop *l, int fd)
+{
+	if (atomic_load_explicit(&l->sealed, memory_order_relaxed))
+		return -EBUSY;
+	if (l->nr_files == LOOP_MAX_FDS)
+		return -ENOSPC;
+	l->files[l->nr_files] = fd;
+	return (int)l->nr_files++;
+}
+
+static int new_slot(struct loop *l, int file, enum slot_kind kind, void *owner)
 {
 	unsigned i = l->nr;
 
+	if (file < 0)
+		return file;
 	if (atomic_load_explicit(&l->sealed, memory_order_relaxed))
 		return -EBUSY;
-	if (i == LOOP_MAX_FDS)
+	if (i == LOOP_MAX_SOURCES)
 		return -ENOSPC;
-	l->slots[i] = (struct slot){ .fd = fd, .kind = (uint8_t)kind, .owner = owner };
+	if (!l->chunks[i / CHUNK])
+		l->chunks[i / CHUNK] = obj_new(CHUNK * sizeof(struct slot));
+	if (!l->chunks[i / CHUNK])
+		return -ENOMEM;
+	*slot(l, i) = (struct slot){ .file = (uint16_t)file, .kind = (uint8_t)kind, .owner = owner };
 	l->nr++;
 	return (int)i;
 }
@@ -366,7 +77,7 @@ static int new_slot(struct loop *l, int fd, enum slot_kind kind, void *owner)
 int loop_poll_init(struct loop *l, struct loop_poll *p, int fd,
 		   void (*ready)(void *ctx, uint32_t events), void *ctx)
 {
-	int i = new_slot(l, fd, SLOT_POLL, p);
+	int i = new_slot(l, new_file(l, fd), SLOT_POLL, p);
 
 	if (i < 0)
 		return i;
@@ -379,13 +90,13 @@ void loop_poll_arm(struct loop_poll *p, uint32_t events)
 	struct loop *l = p->loop;
 	unsigned i = (unsigned)p->slot;
 
-	if (l->slots[i].want == events)
+	if (slot(l, i)->want == events)
 		return;
 	loop_poll_disarm(p);
 	if (!events)
 		return;
-	l->slots[i].want = events;
-	put_on(l, LIST_DIRTY, i);
+	slot(l, i)->want = events;
+	lring_put_on(l, LIST_DIRTY, i);
 }
 
 void loop_poll_disarm(struct loop_poll *p)
@@ -395,10 +106,10 @@ void loop_poll_disarm(struct loop_poll *p)
 
 	if (!l)
 		return;
-	s = &l->slots[p->slot];
+	s = slot(l, (unsigned)p->slot);
 	s->want = 0;
 	s->events = 0;
-	give_up(l, (unsigned)p->slot);
+	lring_give_up(l, (unsigned)p->slot);
 }
 
 void loop_poll_fini(struct loop_poll *p)
@@ -407,14 +118,13 @@ void loop_poll_fini(struct loop_poll *p)
 		return;
 	loop_poll_disarm(p);
 	/* a hole in the table, in case the seal is still to come */
-	p->loop->slots[p->slot].fd = -1;
+	p->loop->files[slot(p->loop, (unsigned)p->slot)->file] = -1;
 	p->loop = NULL;
 }
 
-int loop_io_init(struct loop *l, struct loop_io *io, int fd,
-		 void (*done)(void *ctx, int res), void *ctx)
+static int init_io(struct loop *l, struct loop_io *io, int file, void (*done)(void *ctx, int res), void *ctx)
 {
-	int i = new_slot(l, fd, SLOT_READV, io);
+	int i = new_slot(l, file, SLOT_IO, io);
 
 	if (i < 0)
 		return i;
@@ -422,30 +132,69 @@ int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 	return 0;
 }
 
-static int start_io(struct loop_io *io, enum slot_kind kind, const struct iovec *iov, unsigned n)
+int loop_io_init(struct loop *l, struct loop_io *io, int fd,
+		 void (*done)(void *ctx, int res), void *ctx)
 {
-	struct slot *s = &io->loop->slots[io->slot];
+	return init_io(l, io, new_file(l, fd), done, ctx);
+}
+
+int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
+		      void (*done)(void *ctx, int res), void *ctx)
+{
+	struct loop *l = like->loop;
+
+	l->has_disk_ops = true; /* what shares a file has places in it */
+	return init_io(l, io, slot(l, (unsigned)like->slot)->file, done, ctx);
+}
+
+/* Starts what @want describes: op, iov, want, off, len, flags. */
+static int start_io(struct loop_io *io, const struct slot *want)
+{
+	struct slot *s = slot(io->loop, (unsigned)io->slot);
 
 	if (io->busy)
 		return -EBUSY;
-	if (!n)
+	if (!want->want)
 		return -EINVAL;
 	io->busy = true;
-	s->kind = (uint8_t)kind;
-	s->iov = iov;
-	s->want = n;
-	put_on(io->loop, LIST_DIRTY, (unsigned)io->slot);
+	s->op = want->op;
+	s->iov = want->iov;
+	s->off = want->off;
+	s->len = want->len;
+	s->flags = want->flags;
+	s->want = want->want;
+	lring_put_on(io->loop, LIST_DIRTY, (unsigned)io->slot);
 	return 0;
+}
+
+int loop_preadv(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_READV, .iov = iov, .want = n, .off = off });
+}
+
+int loop_pwritev(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off, int flags)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_WRITEV, .iov = iov, .want = n, .off = off, .flags = flags });
 }
 
 int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n)
 {
-	return start_io(io, SLOT_READV, iov, n);
+	return loop_preadv(io, iov, n, HERE);
 }
 
 int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n)
 {
-	return start_io(io, SLOT_WRITEV, iov, n);
+	return loop_pwritev(io, iov, n, HERE, 0);
+}
+
+int loop_fdatasync(struct loop_io *io)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_FSYNC, .want = 1 });
+}
+
+int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_FALLOCATE, .want = 1, .flags = mode, .off = off, .len = len });
 }
 
 void loop_io_cancel(struct loop_io *io)
@@ -457,14 +206,14 @@ void loop_io_cancel(struct loop_io *io)
 
 	if (!io->busy)
 		return;
-	s = &l->slots[i];
+	s = slot(l, i);
 	while (s->in_kernel) {
 		if (!asked && io_uring_sq_space_left(&l->ring)) {
-			submit_cancel(l, i, s->gen);
+			lring_submit_cancel(l, i, s->gen);
 			asked = true;
 		}
 		/* the cancel itself completes as well, so there is something to wait for */
-		if (enter(l, asked) < 0)
+		if (lring_enter(l, asked) < 0)
 			break;
 	}
 	/* A ring that failed for good moves no more bytes. */
@@ -474,7 +223,22 @@ void loop_io_cancel(struct loop_io *io)
 		s->gen += s->in_kernel;
 		s->in_kernel = false;
 	}
-	dispatch_io(l, i);
+	lring_dispatch_io(l, i);
+}
+
+int loop_later_init(struct loop *l, struct loop_later *later, void (*run)(void *ctx), void *ctx)
+{
+	int i = new_slot(l, NO_FILE, SLOT_LATER, later);
+
+	if (i < 0)
+		return i;
+	*later = (struct loop_later){ .loop = l, .run = run, .ctx = ctx, .slot = i };
+	return 0;
+}
+
+void loop_later_ask(struct loop_later *later)
+{
+	lring_put_on(later->loop, LIST_READY, (unsigned)later->slot);
 }
 
 _Static_assert(CALL_AGAIN == LOOP_AGAIN, "one word for the same");
@@ -567,6 +331,7 @@ int loop_new(struct loop **ret_l)
 
 	if (!l)
 		return -ENOMEM;
+	l->chunks[0] = l->first_chunk;
 	calls_init(&l->calls);
 	r = init_wake(l);
 	if (r < 0) {
@@ -588,6 +353,8 @@ void loop_free(struct loop *l)
 	}
 	close_fd(&l->wake_fd);
 	calls_fini(&l->calls);
+	for (unsigned i = 1; i < ARRAY_LEN(l->chunks); i++)
+		obj_free(l->chunks[i]);
 	obj_free(l);
 }
 
@@ -601,32 +368,47 @@ static int restrict_ring(struct loop *l)
 {
 	static const uint8_t ops[] = {
 		IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READV, IORING_OP_WRITEV,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE, /* for disks */
 	};
+	const unsigned n = l->has_disk_ops ? ARRAY_LEN(ops) : ARRAY_LEN(ops) - 2;
 	/* No register opcode is named, so none is left once the ring is enabled. */
 	struct io_uring_restriction res[ARRAY_LEN(ops) + 1] = {
-		[ARRAY_LEN(ops)] = {
+		[0] = {
 			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
 			.sqe_flags = IOSQE_FIXED_FILE,
 		},
 	};
 
-	for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
-		res[i].opcode = IORING_RESTRICTION_SQE_OP;
-		res[i].sqe_op = ops[i];
+	for (unsigned i = 0; i < n; i++) {
+		res[i + 1].opcode = IORING_RESTRICTION_SQE_OP;
+		res[i + 1].sqe_op = ops[i];
 	}
-	return ring_register(l, IORING_REGISTER_RESTRICTIONS, res, ARRAY_LEN(res));
+	return ring_register(l, IORING_REGISTER_RESTRICTIONS, res, n + 1);
+}
+
+/* What a disk cannot do at once, the kernel does on threads of its own, which are ours by number: a few. */
+static int limit_workers(struct loop *l)
+{
+	unsigned limits[2] = { LOOP_MAX_WORKERS / 2, LOOP_MAX_WORKERS / 2 }; /* for files, and for all else */
+	int r;
+
+	if (!l->has_disk_ops)
+		return 0;
+	r = ring_register(l, IORING_REGISTER_IOWQ_MAX_WORKERS, limits, ARRAY_LEN(limits));
+	return r == -EINVAL ? 0 : r; /* Linux 5.15; before, as many as the kernel wants */
 }
 
 int loop_seal(struct loop *l)
 {
-	int fds[LOOP_MAX_FDS], r;
+	int r;
 
 	r = init_ring(l);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < l->nr; i++)
-		fds[i] = l->slots[i].fd;
-	r = io_uring_register_files(&l->ring, fds, l->nr);
+	r = io_uring_register_files(&l->ring, l->files, l->nr_files);
+	if (r < 0)
+		return r;
+	r = limit_workers(l);
 	if (r < 0)
 		return r;
 	r = restrict_ring(l);
@@ -651,7 +433,7 @@ static void cancel_all(struct loop *l)
 	if (!sqe)
 		return;
 	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
-	finish_sqe(sqe, 0);
+	lring_finish_sqe(sqe, 0);
 	io_uring_submit_and_wait(&l->ring, 1);
 }
 
@@ -660,15 +442,15 @@ int loop_run(struct loop *l)
 	int r = 0;
 
 	while (!atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
-		bool more = sync_requests(l);
+		bool more = lring_sync(l);
 
-		r = enter(l, !more);
+		r = lring_enter(l, !more);
 		if (r)
 			break;
-		dispatch(l);
+		lring_dispatch(l);
 		if (calls_wait_for_us(&l->calls)) {
 			calls_run(&l->calls);
-			dispatch(l);
+			lring_dispatch(l);
 		}
 	}
 	cancel_all(l);

@@ -2,8 +2,8 @@
 /*
  * loop - the event loop, on one io_uring
  *
- * What:   readiness (poll), asynchronous read and write, timers, and calls that other threads
- *         hand over.
+ * What:   readiness (poll), asynchronous transfers, timers, what is done once at a round's end,
+ *         and calls that other threads hand over.
  * Not:    blocking work. What runs here returns at once; control calls to KVM and vhost are
  *         the one named exception.
  * Trust:  completions name a slot and a generation of ours; nothing here is guest-controlled
@@ -34,6 +34,10 @@
  * small. A table of integers, touched as far as it is used.
  */
 #define LOOP_MAX_FDS 1024
+/* And of its sources: a disk has one for each request that may be under way. */
+#define LOOP_MAX_SOURCES 16384
+/* Threads of the kernel's that serve transfers which would wait. They count as this process's. */
+#define LOOP_MAX_WORKERS 6
 
 struct loop;
 
@@ -108,14 +112,24 @@ struct loop_io {
 /* Before the seal; @fd borrowed, as for loop_poll_init(), with its errors. */
 int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 		 void (*done)(void *ctx, int res), void *ctx);
+/* Another one on the file of @like. -ENOSPC, -EBUSY, -ENOMEM. */
+int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
+		      void (*done)(void *ctx, int res), void *ctx);
 /*
  * At the file's position, as readv(2) and writev(2). @iov and the memory behind it stay valid
  * until done() ran. Never calls done() itself. -EBUSY: one is under way.
  */
 int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n);
 int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n);
+/* The same at byte @off of a file that has places. @flags: RWF_DSYNC or 0. */
+int loop_preadv(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off);
+int loop_pwritev(struct loop_io *io, const struct iovec *iov, unsigned n, uint64_t off, int flags);
+/* fdatasync(2), and fallocate(2) of bytes [@off, @off + @len): 0 or a negative errno for done(). -EBUSY. */
+int loop_fdatasync(struct loop_io *io);
+int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len);
 /*
- * Cancels and waits for the completion (which is at once for pollable files); done() has run
+ * Cancels and waits for the completion (which is at once for pollable files, and as late as the disk wills for
+ * others); done() has run
  * with the result when this returns, and the buffers are free again; no other callback runs
  * meanwhile. Not busy: nothing happens. Loop thread, also after loop_run().
  */
@@ -134,6 +148,18 @@ int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ct
 void loop_timer_set(struct loop_timer *t, uint64_t delay_ns);
 /* Before loop_free(). A zeroed @t is fine. */
 void loop_timer_fini(struct loop_timer *t);
+
+/* Something to be done once in a round, when all that the round brought has been dispatched. */
+struct loop_later {
+	struct loop *loop;
+	void (*run)(void *ctx);
+	void *ctx;
+	int slot;
+};
+/* Before the seal. -ENOSPC, -EBUSY, -ENOMEM. */
+int loop_later_init(struct loop *l, struct loop_later *later, void (*run)(void *ctx), void *ctx);
+/* In a callback of the loop's: run() follows in this round, once, however often this is asked. */
+void loop_later_ask(struct loop_later *later);
 
 /*
  * Runs @fn(@ctx) on the loop's thread and returns its result; the caller sleeps meanwhile
