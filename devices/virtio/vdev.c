@@ -130,7 +130,7 @@ void vdev_free(struct vdev *v)
 	if (!v)
 		return;
 	if (v->active)
-		vdev_act(v, VDEV_RESET);
+		vdev_reset_now(v);
 	v->ops->free(v);
 }
 
@@ -317,7 +317,7 @@ static void clear_registers_locked(struct vdev *v)
 	v->resetting = false;
 }
 
-static int do_reset(struct vdev *v)
+void vdev_reset_now(struct vdev *v)
 {
 	if (v->active)
 		v->ops->reset(v);
@@ -332,6 +332,13 @@ static int do_reset(struct vdev *v)
 	pthread_mutex_lock(&v->lock);
 	clear_registers_locked(v);
 	pthread_mutex_unlock(&v->lock);
+}
+
+static int do_reset(struct vdev *v)
+{
+	if (v->active && v->ops->settle && !v->ops->settle(v))
+		return LOOP_AGAIN;
+	vdev_reset_now(v);
 	return 0;
 }
 

@@ -58,6 +58,11 @@ struct vdev_ops {
 	 */
 	int (*activate)(struct vdev *v);
 	/*
+	 * Loop, may be NULL: all is done at once. Begins nothing new from now on. True: nothing is under way any more.
+	 * Else what is under way ends by itself; the reset waits for it, and asks again.
+	 */
+	bool (*settle)(struct vdev *v);
+	/*
 	 * Loop. Stops everything: no access to guest memory, no interrupt after return. Also called
 	 * where activate failed (at once) and then not again at the driver's reset.
 	 */
@@ -162,6 +167,8 @@ enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
  * the driver sees NEEDS_RESET. LOOP_AGAIN: not yet, for loop_call().
  */
 int vdev_act(struct vdev *v, enum vdev_todo todo);
+/* Set-up and end, when nobody can wait: VDEV_RESET, which itself waits for what is under way. */
+void vdev_reset_now(struct vdev *v);
 uint32_t vdev_features(struct vdev *v, uint32_t sel);                /* offered, 32 bits a selector; 0 beyond 1 */
 uint32_t vdev_acked(struct vdev *v, uint32_t sel);
 void vdev_ack_features(struct vdev *v, uint32_t sel, uint32_t bits); /* ignored after FEATURES_OK */

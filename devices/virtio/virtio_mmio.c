@@ -416,7 +416,7 @@ void virtio_mmio_free(struct virtio_mmio *t)
 	if (t->on_bus)
 		bus_del(t->cfg.bus, t->cfg.gpa, t);
 	if (t->vdev->active)
-		vdev_act(t->vdev, VDEV_RESET);
+		vdev_reset_now(t->vdev);
 	vdev_set_irq(t->vdev, NULL, NULL);
 	for (unsigned q = 0; q < t->nr_queues; q++) {
 		loop_poll_fini(&t->queues[q].call_poll);

@@ -225,6 +225,8 @@ static int sync_on_loop(void *ctx)
 
 	if (s->todo == VDEV_RESET)
 		r = vdev_act(t->vdev, VDEV_RESET);
+	if (r == LOOP_AGAIN)
+		return r;
 	sync_msix(t);
 	if (s->todo == VDEV_ACTIVATE) {
 		r = vdev_act(t->vdev, VDEV_ACTIVATE);
@@ -582,7 +584,7 @@ void virtio_pci_free(struct virtio_pci *t)
 	pci_dev_fini(&t->dev);
 	view_detach(&t->view);
 	if (t->vdev->active)
-		vdev_act(t->vdev, VDEV_RESET);
+		vdev_reset_now(t->vdev);
 	vdev_set_irq(t->vdev, NULL, NULL);
 	msix_free(t->msix);
 	pthread_mutex_destroy(&t->regs_lock);

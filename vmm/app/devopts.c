@@ -175,6 +175,91 @@ const struct devopt_kind devopt_net = {
 	.option = "net", .first_key = "tap", .kind = DEV_NET, .keys = net_keys, .check = check_net,
 };
 
+/* disk */
+
+static const struct choice booleans[] = {
+	{ "on", true }, { "off", false }, { NULL, 0 },
+};
+
+static int set_bool(bool *ret_v, const char *what, const char *value, struct err *err)
+{
+	int v, ret = value_choice(what, value, booleans, &v, err);
+
+	if (!ret)
+		*ret_v = v;
+	return ret;
+}
+
+static int set_path(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	if (!*value)
+		return err_set(err, -EINVAL, "%s: the file name is empty", what);
+	d->disk.path = value;
+	return 0;
+}
+
+static int set_disk_fd(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t fd;
+	int ret = value_number(what, value, 3, INT_MAX, &fd, err);
+
+	if (!ret)
+		d->disk.fd = (int)fd;
+	return ret;
+}
+
+static int set_ro(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->disk.ro, what, value, err);
+}
+
+static int set_direct(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->disk.direct, what, value, err);
+}
+
+static int set_discard(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->disk.discard, what, value, err);
+}
+
+static int set_iops(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return value_number(what, value, 1, 1000000000, &d->disk.iops, err);
+}
+
+/* Bytes: a bare number is not MiB here, where nobody means that. */
+static int set_bps(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return value_bytes(what, value, &d->disk.bps, err);
+}
+
+static int check_disk(struct dev_config *d, const char *what, struct err *err)
+{
+	if (!d->disk.path && d->disk.fd < 3)
+		return err_set(err, -EINVAL, "%s: neither a file nor fd= is given", what);
+	if (d->disk.path && d->disk.fd >= 3)
+		return err_set(err, -EINVAL, "%s: path= and fd= exclude each other", what);
+	if (d->disk.ro && d->disk.discard)
+		return err_set(err, -EINVAL, "%s: ro and discard exclude each other", what);
+	return 0;
+}
+
+static const struct devopt_key disk_keys[] = {
+	{ "path", "FILE", "a file or a block device", .set = set_path },
+	{ "fd", "N", "an inherited descriptor of one", .set = set_disk_fd },
+	{ "ro", "on|off", "read-only; may be shared", .bare_on = true, .set = set_ro },
+	{ "direct", "on|off", "past the host's page cache (default off)", .bare_on = true, .set = set_direct },
+	{ "discard", "on|off", "what the guest discards goes back to the host (default off)", .bare_on = true, .set = set_discard },
+	{ "iops", "N", "at most so many requests a second", .set = set_iops },
+	{ "bps", "SIZE", "at most so many bytes a second (K, M, G)", .set = set_bps },
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_disk = {
+	.option = "disk", .first_key = "path", .kind = DEV_DISK, .keys = disk_keys, .check = check_disk,
+};
+
 /* vfio */
 
 static int set_host(struct dev_config *d, const char *what, const char *value, struct err *err)

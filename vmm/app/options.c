@@ -314,6 +314,7 @@ static const struct option table[] = {
 	{ "append", "TEXT", "the same as --cmdline", OPTION_REPEAT, set_cmdline, NULL },
 	{ "cpus", "N", "virtual CPUs (default 1)", 0, set_cpus, NULL },
 	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
+	{ "disk", "FILE[,KEY=VALUE...]", "disk in a file or on a block device; repeatable", OPTION_REPEAT, NULL, &devopt_disk },
 	{ "net", "TAP[,KEY=VALUE...]", "network card on a tap; repeatable", OPTION_REPEAT, NULL, &devopt_net },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
@@ -346,7 +347,6 @@ static const struct option table[] = {
 	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
 	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
 
-	{ "disk", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "vsock", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
@@ -475,27 +475,35 @@ static bool id_taken(const struct config *c, const char *id, unsigned except)
 	return false;
 }
 
-/* net0, net1, ..., vfio0, ... by position; a number that id= took is passed over. */
+/* What devices of a kind are called; NULL: they have their name already. */
+static const char *stem_of(enum dev_kind kind)
+{
+	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk" };
+
+	return kind < ARRAY_LEN(stems) ? stems[kind] : NULL;
+}
+
+/* disk0, disk1, ..., net0, ... by position; a number that id= took is passed over. */
 static int complete_ids(struct config *c, struct err *err)
 {
-	unsigned nets = 0, vfios = 0;
+	unsigned numbers[DEV_KINDS] = { 0 };
 
 	for (unsigned i = 0; i < c->nr_devices; i++)
 		if (c->devices[i].id[0] && id_taken(c, c->devices[i].id, i))
 			return err_set(err, -EINVAL, "--%s: id=%s is taken by another device",
-				       c->devices[i].kind == DEV_VFIO ? "vfio" : "net", c->devices[i].id);
+				       stem_of(c->devices[i].kind), c->devices[i].id);
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		struct dev_config *d = &c->devices[i];
-		unsigned *next = d->kind == DEV_VFIO ? &vfios : &nets;
+		unsigned *next = &numbers[d->kind];
 
-		if (d->kind != DEV_NET && d->kind != DEV_VFIO)
+		if (!stem_of(d->kind))
 			continue;
 		if (d->id[0]) {
 			++*next;
 			continue;
 		}
 		do {
-			snprintf(d->id, sizeof(d->id), "%s%u", d->kind == DEV_VFIO ? "vfio" : "net", (*next)++);
+			snprintf(d->id, sizeof(d->id), "%s%u", stem_of(d->kind), (*next)++);
 		} while (id_taken(c, d->id, i));
 	}
 	return 0;

@@ -301,9 +301,12 @@ const char *sandbox_missing(void)
 	return missing.text;
 }
 
-void sandbox_shut(void)
+void sandbox_shut(bool has_disks)
 {
+	/* The kernel makes its workers for slow transfers in our name; clone(2) is denied to us by the filters all the same. */
+	int r = has_disks ? 0 : limit(RLIMIT_NPROC, 0);
+
 	/* poll(2) takes no more descriptors than this allows, and is given one */
-	if (limit(RLIMIT_NPROC, 0) || limit(RLIMIT_NOFILE, STANDARD_FDS))
+	if (r || limit(RLIMIT_NOFILE, STANDARD_FDS))
 		log_warn("sandbox: could not have: limits of processes and descriptors (%s)", strerror(errno));
 }

@@ -31,7 +31,7 @@ struct sandbox_cfg {
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err);
 /* What that could not have, for a line of the log; "": it has all. */
 const char *sandbox_missing(void);
-/* With all threads there: no further descriptor, process or thread. */
-void sandbox_shut(void);
+/* With all threads there: no further descriptor, process or thread, but those that io_uring makes for disks. */
+void sandbox_shut(bool has_disks);
 
 #endif

@@ -222,10 +222,10 @@ static int keep_files(struct app *a, struct err *err)
 	return 0;
 }
 
-static bool has_vfio(const struct config *c)
+static bool has_kind(const struct config *c, enum dev_kind kind)
 {
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		if (c->devices[i].kind == DEV_VFIO)
+		if (c->devices[i].kind == kind)
 			return true;
 	return false;
 }
@@ -235,7 +235,7 @@ static int enter_sandbox(struct app *a, struct err *err)
 	const struct options *o = &a->options;
 	struct sandbox_cfg cfg = {
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid,
-		.memory = o->config.memory, .cpus = o->config.cpus, .pins_memory = has_vfio(&o->config),
+		.memory = o->config.memory, .cpus = o->config.cpus, .pins_memory = has_kind(&o->config, DEV_VFIO),
 	};
 	int ret;
 
@@ -301,7 +301,7 @@ int app_shut(struct app *a, struct err *err)
 		return EXIT_NO_START;
 	if (a->options.no_sandbox)
 		return 0;
-	sandbox_shut();
+	sandbox_shut(has_kind(&a->options.config, DEV_DISK));
 	ret = seccomp_arm(RIGHT_LOOP, -1);
 	if (ret)
 		err_set(err, ret, "seccomp: arming the filter of the event loop: %s", strerror(-ret));

@@ -37,10 +37,11 @@ int value_number(const char *what, const char *text, uint64_t min, uint64_t max,
 	return 0;
 }
 
-int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct err *err)
+/* @bare: what a number without a suffix counts, in bytes. */
+static int parse_size(const char *what, const char *text, uint64_t bare, uint64_t *ret_bytes, struct err *err)
 {
-	static const struct { const char *suffix; uint64_t unit; } units[] = {
-		{ "", MIB }, { "K", KIB }, { "M", MIB }, { "G", GIB }, { "T", 1024 * GIB },
+	const struct { const char *suffix; uint64_t unit; } units[] = {
+		{ "", bare }, { "K", KIB }, { "M", MIB }, { "G", GIB }, { "T", 1024 * GIB },
 	};
 	const char *p = text;
 	uint64_t n;
@@ -58,7 +59,18 @@ int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct e
 		return 0;
 	}
 bad:
-	return err_set(err, -EINVAL, "%s: '%s' is not a size (512M, 2G; a bare number is MiB)", what, text);
+	return err_set(err, -EINVAL, "%s: '%s' is not a size (512M, 2G; a bare number is %s)", what, text,
+		       bare == MIB ? "MiB" : "bytes");
+}
+
+int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct err *err)
+{
+	return parse_size(what, text, MIB, ret_bytes, err);
+}
+
+int value_bytes(const char *what, const char *text, uint64_t *ret_bytes, struct err *err)
+{
+	return parse_size(what, text, 1, ret_bytes, err);
 }
 
 int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err)

@@ -27,6 +27,8 @@ int value_number(const char *what, const char *text, uint64_t min, uint64_t max,
 		 struct err *err);
 /* Bytes: a bare number is MiB; K, M, G, T (either case) are powers of 1024. Not 0. */
 int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct err *err);
+/* The same, but a bare number is bytes. */
+int value_bytes(const char *what, const char *text, uint64_t *ret_bytes, struct err *err);
 /* Nanoseconds: a bare number is seconds; ms, s, m, h. Not 0. */
 int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err);
 /* Six pairs of hexadecimal digits by colons; a unicast address (IEEE 802 s8.2), not zero. */

@@ -37,3 +37,12 @@ uint64_t bucket_take(struct bucket *b, uint64_t n, uint64_t now_ns)
 	b->paid_ns += cost;
 	return 0;
 }
+
+void bucket_charge(struct bucket *b, uint64_t n, uint64_t now_ns)
+{
+	if (!b->per_second)
+		return;
+	if (b->paid_ns < now_ns)
+		b->paid_ns = now_ns;
+	b->paid_ns += cost_ns(b, n);
+}

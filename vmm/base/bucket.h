@@ -24,5 +24,7 @@ struct bucket {
 void bucket_init(struct bucket *b, uint64_t per_second, uint64_t burst);
 /* Takes @n at the time @now_ns. 0, or the nanoseconds until it is worth asking again, and nothing is taken. */
 uint64_t bucket_take(struct bucket *b, uint64_t n, uint64_t now_ns);
+/* Takes @n, there or not: what is missing is paid for before the next. bucket_take() of 0 asks whether all is paid. */
+void bucket_charge(struct bucket *b, uint64_t n, uint64_t now_ns);
 
 #endif

@@ -38,6 +38,7 @@ enum fd_kind {
 	FD_VFIO_GROUP = 1 << 19,
 	FD_VFIO_DEVICE = 1 << 20,
 	FD_KEEPER = 1 << 21,    /* the pipe to a child, gone before the guest runs */
+	FD_DISK = 1 << 22,      /* reached by the loop's ring alone */
 };
 
 /* @fd is of @kind and nothing else from now on. Negative ones, and those past the book, are passed over. Returns @fd. */

@@ -18,7 +18,7 @@
 #define CONFIG_MAX_DEVICES 64
 #define CONFIG_MAX_CPUS 512
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO };
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_KINDS };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -35,6 +35,13 @@ struct net_options {
 	bool irq_direct;      /* irq=direct, over mmio only */
 };
 
+struct disk_options {
+	const char *path;     /* or NULL and */
+	int fd;               /* an inherited descriptor, -1: not given */
+	bool ro, direct, discard;
+	uint64_t iops, bps;   /* 0: no limit */
+};
+
 struct vfio_options {
 	char host[PCIADDR_SIZE]; /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
 };
@@ -45,6 +52,7 @@ struct dev_config {
 	enum transport transport;
 	struct net_options net; /* DEV_NET */
 	struct vfio_options vfio; /* DEV_VFIO */
+	struct disk_options disk; /* DEV_DISK */
 };
 
 struct config {

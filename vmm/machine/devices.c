@@ -83,6 +83,31 @@ static int net_make(struct machine *m, unsigned i, struct err *err)
 	return net_new(&cfg, &d->vdev, err);
 }
 
+static int disk_open_it(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	const struct disk_cfg cfg = {
+		.name = c->id, .path = c->disk.path, .fd = c->disk.fd, .ro = c->disk.ro, .direct = c->disk.direct,
+	};
+
+	return disk_open(&cfg, &m->devs[i].disk, err);
+}
+
+static int disk_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	struct mdev *d = &m->devs[i];
+	const struct blk_cfg cfg = {
+		.name = c->id, .loop = m->loop, .mem = m->mem, .disk = d->disk, .queues = m->plan.devs[i].queues,
+		.discard = c->disk.discard, .iops = c->disk.iops, .bps = c->disk.bps,
+	};
+	int r;
+
+	d->disk.fd = -1; /* taken over */
+	r = blk_new(&cfg, &d->vdev);
+	return r ? err_set(err, r, "%s: %s", cfg.name, strerror(-r)) : 0;
+}
+
 static int console_make(struct machine *m, unsigned i, struct err *err)
 {
 	struct console_cfg cfg = {
@@ -116,6 +141,7 @@ static const struct {
 	[DEV_RNG] = { NULL, rng_make, false },
 	[DEV_NET] = { net_open, net_make, true },
 	[DEV_VFIO] = { vfio_open, vfio_make, true },
+	[DEV_DISK] = { disk_open_it, disk_make, false },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)
@@ -178,7 +204,7 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 
 void mdev_init(struct mdev *d)
 {
-	*d = (struct mdev){ 0 };
+	*d = (struct mdev){ .disk = { .fd = -1 } };
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		d->vhost_fds[k] = -1;
 }
@@ -187,12 +213,13 @@ void mdev_free(struct mdev *d)
 {
 	/* The device stops first: its back end still speaks through the transport. */
 	if (d->vdev)
-		vdev_act(d->vdev, VDEV_RESET);
+		vdev_reset_now(d->vdev);
 	virtio_pci_free(d->pci);
 	virtio_mmio_free(d->mmio);
 	vdev_free(d->vdev);
 	pass_free(d->pass);
 	tap_close(d->tap);
+	disk_close(&d->disk);
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		close_fd(&d->vhost_fds[k]);
 }

@@ -16,6 +16,7 @@
 #include "arch/arm64/image.h"
 #include "arch/arm64/v2m.h"
 #include "devices/vhost/tap.h"
+#include "devices/virtio/blk.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/virtio_mmio.h"
@@ -38,6 +39,7 @@ enum {
 /* One configured device: what was opened for it, and what was made of it. */
 struct mdev {
 	struct tap *tap;
+	struct disk disk;
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */
 	int vhost_fds[NET_MAX_PAIRS];

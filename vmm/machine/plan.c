@@ -33,6 +33,7 @@
 #define MIN_PCI_MEM64 (16 * MIB)
 #define PCI_SLOTS 32       /* of a bus; 0 stays free, as host bridges sit there elsewhere */
 #define PCI_FUNCTIONS 8    /* of a slot */
+#define MAX_DISK_QUEUES 4
 
 static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
 static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
@@ -173,8 +174,14 @@ const char *plan_irqchip_name(const struct plan *p)
 	return p->v2m ? "GICv3 with a v2m frame" : "GICv3";
 }
 
+/* A queue for each CPU, as far as one loop has use for them. */
+static unsigned disk_queues(const struct config *c)
+{
+	return c->cpus < MAX_DISK_QUEUES ? c->cpus : MAX_DISK_QUEUES;
+}
+
 /* How many vectors a device on PCI may use. */
-static unsigned max_vectors(const struct dev_config *d)
+static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 {
 	unsigned pairs = d->net.nr_fds ? d->net.nr_fds : d->net.queues;
 
@@ -182,7 +189,9 @@ static unsigned max_vectors(const struct dev_config *d)
 	if (d->kind == DEV_VFIO)
 		return 32;
 	/* A vector a queue, the control queue and the configuration. */
-	return d->kind == DEV_NET ? 2 * pairs + 2 : 4;
+	if (d->kind == DEV_NET)
+		return 2 * pairs + 2;
+	return d->kind == DEV_DISK ? disk_queues(c) + 1 : 4;
 }
 
 /* Devices that find the frame used up make do with fewer vectors, or with none. */
@@ -192,7 +201,7 @@ static void plan_v2m(const struct config *c, struct plan *p)
 
 	for (unsigned i = 0; i < p->nr_devs; i++)
 		if (p->devs[i].pci)
-			vectors += max_vectors(p->devs[i].cfg);
+			vectors += max_vectors(c, p->devs[i].cfg);
 	p->v2m = !p->its && has_msis(c, p) && (p->has_pci || c->irqchip == IRQCHIP_GICV2M);
 	if (!p->v2m)
 		return;
@@ -204,12 +213,12 @@ static void plan_v2m(const struct config *c, struct plan *p)
 }
 
 /*
- * A network card has queues enough to be worth vectors of its own; console and rng are quiet,
+ * A network card and a disk have queues enough to be worth vectors of their own; console and rng are quiet,
  * and over MMIO the guest probes them with fewer exits.
  */
 static enum transport auto_transport(enum dev_kind kind, bool msis)
 {
-	return kind == DEV_NET && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
+	return (kind == DEV_NET || kind == DEV_DISK) && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
 }
 
 static int choose_transport(const struct config *c, const struct dev_config *d, bool msis, enum transport *ret_t,
@@ -255,6 +264,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 		if (rc)
 			return rc;
 		d->cfg = &c->devices[i];
+		d->queues = d->cfg->kind == DEV_DISK ? disk_queues(c) : 0;
 		d->pci = t == TRANSPORT_PCI;
 		if (d->pci) {
 			d->rid = nth_rid(nr_pci++);

@@ -29,6 +29,7 @@ struct plan_dev {
 	bool pci;
 	uint16_t rid;         /* pci */
 	gpa_t gpa;            /* mmio */
+	unsigned queues;      /* disks */
 	uint32_t spi;         /* mmio; the host's devices: for their line */
 };
 

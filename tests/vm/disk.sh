@@ -1,0 +1,112 @@
+# shellcheck shell=sh
+# Disks: what the guest wrote is in the file, and what is no disk is refused.
+
+# make_disk FILE MIB: in work/, random
+make_disk()
+{
+	mkdir -p work
+	dd if=/dev/urandom of="work/$1" bs=1M count="$2" 2>/dev/null
+}
+
+# disk_guest TEST OPTIONS...: a guest of the small kernel that runs it, and must pass
+disk_guest()
+{
+	t=$1
+	shift
+	$BOOT --expect 'guest: disk status 0' --until-exit --verbose --fail-on 'guest: disk status [1-9]|nobody cared|Kernel panic|I/O error' -- \
+		--kernel Image --initrd initrd.test --memory 384 --cmdline "quiet t=disk,$t" "$@" || exit 1
+}
+
+# disk_rw TRANSPORT CPUS KEYS...: written, read, a file system; then the host reads what the guest has flushed
+disk_rw()
+{
+	transport=$1 cpus=$2
+	make_disk a 64
+	disk_guest rw --cpus "$cpus" --disk "work/a,transport=$transport${3:+,$3}"
+	head -c 1048576 work/a | grep -vqx microvm && fail "the host does not find the mark"
+	[ "$(head -c 8 work/a)" = microvm ] || fail "the host does not find the mark"
+	[ "$(stat -c %s work/a)" = $((64 * 1048576)) ] || fail "the file has $(stat -c %s work/a) bytes now"
+}
+
+# A block device, of which O_DIRECT wants aligned requests
+disk_block_device()
+{
+	only_in_the_emulated_host
+	make_disk a 64
+	loop=$(losetup -f) && losetup "$loop" work/a || skip "no loop device"
+	( disk_guest rw --disk "$loop,direct,discard" )
+	status=$?
+	losetup -d "$loop"
+	return $status
+}
+
+# Two guests read it at the same time, and nothing is written.
+disk_ro()
+{
+	make_disk a 16
+	sum=$(md5sum <work/a)
+	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=sleep:60" --disk work/a,ro >out 2>err &
+	pid=$!
+	wait_for out 'init: up'
+	disk_guest ro --disk work/a,ro
+	expect_error 125 "disk0: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a
+	end_guest
+	[ "$(md5sum <work/a)" = "$sum" ] || fail "the file has changed"
+	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=sleep:60" --disk work/a >out 2>err &
+	pid=$!
+	wait_for out 'init: up'
+	expect_error 125 "disk0: 'work/a' is written by another VM" $M --kernel null.Image --disk work/a,ro
+	end_guest
+	expect_error 125 "disk1: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a,id=other --disk work/a
+}
+
+# disk_rebind TRANSPORT N: as many descriptors and routes as before
+disk_rebind()
+{
+	make_disk a 16
+	disk_guest "rebind,$2" --cpus 2 --disk "work/a,transport=$1"
+}
+
+# What the guest was told to be on the medium is there after kill -9.
+disk_killed()
+{
+	make_disk a 16
+	$M --kernel Image --initrd initrd.test --cmdline "quiet t=disk,sync" --disk work/a >out 2>err &
+	pid=$!
+	wait_for out 'synced 20'
+	kill -9 $pid
+	wait $pid 2>/dev/null
+	n=$(sed -n 's/^synced \([0-9]*\).*/\1/p' out | tail -n 1)
+	for i in $(seq 1 "$n"); do
+		got=$(dd if=work/a bs=512 skip="$i" count=1 2>/dev/null | tr -d ' ')
+		[ "$got" = "block$i" ] || fail "block $i of $n is not there"
+	done
+	echo "figure: killed after $n flushes: all are there"
+}
+
+disk_bad()
+{
+	mkdir -p work/d
+	: >work/f0
+	head -c 1000 /dev/urandom >work/f1
+	mkfifo work/f2
+	head -c 4096 /dev/urandom >work/f3
+	expect_error 125 "disk0: open 'work/f9': No such file" $M --kernel null.Image --disk work/f9
+	expect_error 125 "disk0: 'work/d' is a directory" $M --kernel null.Image --disk work/d
+	expect_error 125 "disk0: 'work/f0' is empty" $M --kernel null.Image --disk work/f0
+	expect_error 125 "disk0: 'work/f1' has 1000 bytes, no multiple of 512" $M --kernel null.Image --disk work/f1
+	expect_error 125 "disk0: 'work/f2' is neither a file nor a block device" $M --kernel null.Image --disk work/f2
+	expect_error 125 "disk0: '/dev/null' is neither a file nor a block device" $M --kernel null.Image --disk /dev/null
+	expect_error 125 "disk0: fd=9: not an open" $M --kernel null.Image --disk fd=9
+	expect_error 125 'ro and discard exclude' $M --kernel null.Image --disk work/f3,ro,discard
+	expect_error 125 'neither a file nor fd=' $M --kernel null.Image --disk ro=on
+	expect_error 125 "fd=7: not open for writing" sh -c "exec $M --kernel null.Image --disk fd=7 7<work/f3"
+	timeout 20 $M --kernel null.Image --disk fd=7,ro 7<work/f3 || fail "status $? with an inherited one"
+	mount -t tmpfs -o ro tmpfs work/d && cp work/f3 work/f4
+	mount -o remount,rw work/d && cp work/f3 work/d/f && mount -o remount,ro work/d
+	( expect_error 125 "disk0: open 'work/d/f': Read-only file system \\(read-only would be: ro\\)" $M --kernel null.Image --disk work/d/f
+	  timeout 20 $M --kernel null.Image --disk work/d/f,ro || fail "status $? on a read-only file system" )
+	status=$?
+	umount work/d
+	return $status
+}
