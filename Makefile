@@ -250,9 +250,11 @@ fuzz-coverage: $(patsubst %,$(B)/fuzz-cov/fz_%,$(FUZZ))
 
 BT_SRCS     := $(wildcard tools/boot-test/*.c)
 VM_TOOLS    := with-tap tap-state without-io-uring hostile fault
+# Guests run it, too.
+VM_STATIC   := vsock-peer
 BENCH_TOOLS := floor runs
 
-$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))
+$(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(VM_STATIC:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))
 
 $(B)/boot-test: $(BT_SRCS:%.c=$(B)/$(COMPILER)/%.o)
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -o $@ $^
@@ -280,6 +282,8 @@ $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS) $(MUSL_CFLAGS),
 $(B)/stages: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(STAGES) $(MAIN) $(LIBC)) $(B)/$(COMPILER)/libmicrovm.a vmm/start.ld
 	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) $(LDORDER) -Wl,--wrap=seccomp_make,--wrap=seccomp_arm -s -o $@ $(MUSL_BEGIN) $(filter-out %.ld,$^) \
 		$(filter-out -pthread,$(LIBS)) $(MUSL_END)
+$(VM_STATIC:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/vm/%.o
+	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
 $(BENCH_TOOLS:%=$(B)/%): $(B)/%: $(B)/$(COMPILER)/tests/bench/%.o
 	@$(ARM_CC) $(CFLAGS) -static -o $@ $^
 # For the programs that ours is measured against: they use the C library that Debian's do.
@@ -301,7 +305,7 @@ $(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN
 		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(B)/runs $(B)/routes $(B)/attempts $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(VM_STATIC:%=$(B)/%) $(B)/runs $(B)/routes $(B)/attempts $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long test-hostile test-hosts
 deps-host: | $(TOOLCHAIN)

@@ -22,9 +22,10 @@
  * ACCESS_PLATFORM (we serve no IOTLB), LOG_ALL or RING_RESET.
  */
 #define FEATURES_KNOWN                                                                           \
-	(BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_RING_F_INDIRECT_DESC) |                    \
+	(BIT64(VIRTIO_VSOCK_F_SEQPACKET) | BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_RING_F_INDIRECT_DESC) | \
 	 BIT64(VIRTIO_RING_F_EVENT_IDX) | BIT64(VIRTIO_F_VERSION_1))
 #define VIRTIO_NET_F_MRG_RXBUF 15
+#define VIRTIO_VSOCK_F_SEQPACKET 1 /* vhost-net has no such bit to offer */
 
 static int do_ioctl(const struct vh_dev *d, unsigned long req, const void *arg)
 {
@@ -180,6 +181,20 @@ int vh_net_set_backend(struct vh_dev *d, int tap_fd)
 	return first;
 }
 
+int vh_vsock_set_cid(int fd, uint32_t cid)
+{
+	uint64_t wide = cid;
+
+	return ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &wide) ? -errno : 0;
+}
+
+int vh_vsock_set_running(struct vh_dev *d, bool on)
+{
+	int start = on;
+
+	return do_ioctl(d, VHOST_VSOCK_SET_RUNNING, &start);
+}
+
 bool vh_take_error(struct vh_dev *d)
 {
 	uint64_t n;
@@ -197,5 +212,6 @@ const struct right vh_rights[] = {
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_CALL, "a ring starts or stops" },
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_SET_VRING_KICK, "a ring starts or stops" },
 	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_NET_SET_BACKEND, "the rings get their tap, or lose it" },
+	{ RIGHT_LOOP, SYS_ioctl, RIGHT_FD_REQUEST, FD_VHOST, VHOST_VSOCK_SET_RUNNING, "sockets begin, or end" },
 	{ 0 },
 };

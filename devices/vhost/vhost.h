@@ -63,6 +63,10 @@ void vh_ring_stop(struct vh_dev *d, unsigned ring);
  * neither has one, unless taking it away is what failed.
  */
 int vh_net_set_backend(struct vh_dev *d, int tap_fd);
+/* vhost-vsock: @cid is the guest's, until @fd is closed. -EADDRINUSE, -EINVAL. Needs no owner. */
+int vh_vsock_set_cid(int fd, uint32_t cid);
+/* vhost-vsock: both rings run, or no longer do after return. */
+int vh_vsock_set_running(struct vh_dev *d, bool on);
 /* Empties the error eventfd; true if it had been signalled. */
 bool vh_take_error(struct vh_dev *d);
 

@@ -41,6 +41,7 @@ struct fake_vhost_ring {
 
 struct fake_vhost_dev {
 	int fd;                    /* -1: free */
+	uint64_t cid;              /* vhost-vsock */
 	bool owned;
 	uint64_t acked;
 	unsigned nregions;
@@ -228,6 +229,31 @@ static inline int fake_vhost_ring_call(struct fake_vhost_dev *d, unsigned long r
 	}
 }
 
+static inline int fake_vsock_cid(struct fake_vhost_dev *d, uint64_t cid)
+{
+	if (cid <= 2 || cid >= UINT32_MAX)
+		return EINVAL;
+	for (unsigned i = 0; i < FAKE_VHOST_MAX; i++)
+		if (fv.dev[i].fd >= 0 && &fv.dev[i] != d && fv.dev[i].cid == cid)
+			return EADDRINUSE;
+	d->cid = cid;
+	return 0;
+}
+
+/* Both rings, or none. */
+static inline int fake_vsock_run(struct fake_vhost_dev *d, bool on)
+{
+	for (unsigned i = 0; on && i < 2; i++) {
+		if (!d->ring[i].has_addr)
+			return EFAULT;
+		if (d->ring[i].call < 0 || d->ring[i].kick < 0 || !d->cid)
+			fv.complaint = "running before CALL, KICK or CID";
+	}
+	for (unsigned i = 0; i < 2; i++)
+		d->ring[i].backend = on ? 0 : -1;
+	return 0;
+}
+
 static inline int fake_vhost_call(struct fake_vhost_dev *d, unsigned long req, void *arg)
 {
 	const struct vhost_memory *m = arg;
@@ -248,6 +274,8 @@ static inline int fake_vhost_call(struct fake_vhost_dev *d, unsigned long req, v
 			fv.complaint = "features after the back end";
 		d->acked = *(uint64_t *)arg;
 		return 0;
+	case VHOST_VSOCK_SET_GUEST_CID:
+		return fake_vsock_cid(d, *(uint64_t *)arg);
 	case VHOST_RESET_OWNER:
 		fv.complaint = "RESET_OWNER";
 		d->owned = false;
@@ -255,6 +283,8 @@ static inline int fake_vhost_call(struct fake_vhost_dev *d, unsigned long req, v
 	}
 	if (!d->owned)
 		return EPERM;
+	if (req == VHOST_VSOCK_SET_RUNNING)
+		return fake_vsock_run(d, *(int *)arg);
 	if (req != VHOST_SET_MEM_TABLE)
 		return fake_vhost_ring_call(d, req, arg);
 	if (m->padding)

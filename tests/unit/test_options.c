@@ -217,7 +217,7 @@ END_TEST
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"vsock", "fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
+		"fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
 		"grace",
 	};
 	char arg[40], text[80];

@@ -287,6 +287,39 @@ const struct devopt_kind devopt_vfio = {
 	.option = "vfio", .first_key = "host", .kind = DEV_VFIO, .keys = vfio_keys, .check = check_vfio,
 };
 
+/* vsock */
+
+static int set_cid(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number(what, value, 3, UINT32_MAX - 1, &n, err); /* virtio 1.2 s5.10.4 */
+
+	if (!ret)
+		d->vsock.cid = (uint32_t)n;
+	return ret;
+}
+
+static int no_uds(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	(void)d, (void)value;
+	return err_set(err, -EOPNOTSUPP, "%s: this version has sockets by the kernel's vhost-vsock only", what);
+}
+
+static int check_vsock(struct dev_config *d, const char *what, struct err *err)
+{
+	return d->vsock.cid ? 0 : err_set(err, -EINVAL, "%s: cid= is not given", what);
+}
+
+static const struct devopt_key vsock_keys[] = {
+	{ "cid", "N", "the guest's context id, 3 to 4294967294; no other VM's", .set = set_cid },
+	{ "uds", "PATH", "not in this version", .set = no_uds },
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_vsock = {
+	.option = "vsock", .first_key = "cid", .kind = DEV_VSOCK, .keys = vsock_keys, .check = check_vsock,
+};
+
 /* All devices */
 
 int devopts_split(const struct devopt_kind *kind, char *text, struct devopt *opts, unsigned cap,

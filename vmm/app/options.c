@@ -316,6 +316,7 @@ static const struct option table[] = {
 	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
 	{ "disk", "FILE[,KEY=VALUE...]", "disk in a file or on a block device; repeatable", OPTION_REPEAT, NULL, &devopt_disk },
 	{ "net", "TAP[,KEY=VALUE...]", "network card on a tap; repeatable", OPTION_REPEAT, NULL, &devopt_net },
+	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
@@ -347,7 +348,6 @@ static const struct option table[] = {
 	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
 	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
 
-	{ "vsock", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
@@ -478,7 +478,7 @@ static bool id_taken(const struct config *c, const char *id, unsigned except)
 /* What devices of a kind are called; NULL: they have their name already. */
 static const char *stem_of(enum dev_kind kind)
 {
-	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk" };
+	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock" };
 
 	return kind < ARRAY_LEN(stems) ? stems[kind] : NULL;
 }

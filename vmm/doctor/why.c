@@ -51,7 +51,7 @@ void why_transport(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 		because(ret_w, name, "asked for by --transport");
 	else if (p->pci)
 		because(ret_w, name, "a vector for each queue");
-	else if (p->cfg->kind != DEV_NET && p->cfg->kind != DEV_DISK)
+	else if (p->cfg->kind != DEV_NET && p->cfg->kind != DEV_DISK && p->cfg->kind != DEV_VSOCK)
 		because(ret_w, name, "quiet, and found with fewer exits");
 	else
 		because(ret_w, name, "--irqchip gicv2 takes no messages, which PCI needs");
@@ -98,7 +98,7 @@ const char *why_kind(enum dev_kind kind)
 {
 	static const char *const names[] = {
 		[DEV_CONSOLE] = "console", [DEV_RNG] = "rng", [DEV_NET] = "net", [DEV_VFIO] = "vfio",
-		[DEV_DISK] = "disk" };
+		[DEV_DISK] = "disk", [DEV_VSOCK] = "vsock" };
 
 	return (size_t)kind < ARRAY_LEN(names) ? names[kind] : "other";
 }

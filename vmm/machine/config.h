@@ -18,7 +18,7 @@
 #define CONFIG_MAX_DEVICES 64
 #define CONFIG_MAX_CPUS 512
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_KINDS };
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_KINDS };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -33,6 +33,10 @@ struct net_options {
 	bool has_mac; uint8_t mac[6];
 	uint16_t mtu;         /* 0: not given */
 	bool irq_direct;      /* irq=direct, over mmio only */
+};
+
+struct vsock_options {
+	uint32_t cid;         /* the guest's */
 };
 
 struct disk_options {
@@ -53,6 +57,7 @@ struct dev_config {
 	struct net_options net; /* DEV_NET */
 	struct vfio_options vfio; /* DEV_VFIO */
 	struct disk_options disk; /* DEV_DISK */
+	struct vsock_options vsock; /* DEV_VSOCK */
 };
 
 struct config {

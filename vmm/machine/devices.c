@@ -9,6 +9,7 @@
 
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/rng.h"
+#include "devices/virtio/vsock.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/machine/internal.h"
@@ -108,6 +109,24 @@ static int disk_make(struct machine *m, unsigned i, struct err *err)
 	return r ? err_set(err, r, "%s: %s", cfg.name, strerror(-r)) : 0;
 }
 
+static int vsock_open_it(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+
+	return vsock_open(c->id, c->vsock.cid, &m->devs[i].vhost_fds[0], err);
+}
+
+static int vsock_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	const struct vsock_cfg cfg = {
+		.name = c->id, .loop = m->loop, .mem = m->mem, .cid = c->vsock.cid,
+		.vhost_fd = steal_fd(&m->devs[i].vhost_fds[0]),
+	};
+
+	return vsock_new(&cfg, &m->devs[i].vdev, err);
+}
+
 static int console_make(struct machine *m, unsigned i, struct err *err)
 {
 	struct console_cfg cfg = {
@@ -142,6 +161,7 @@ static const struct {
 	[DEV_NET] = { net_open, net_make, true },
 	[DEV_VFIO] = { vfio_open, vfio_make, true },
 	[DEV_DISK] = { disk_open_it, disk_make, false },
+	[DEV_VSOCK] = { vsock_open_it, vsock_make, false },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)

@@ -42,7 +42,7 @@ struct mdev {
 	struct disk disk;
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */
-	int vhost_fds[NET_MAX_PAIRS];
+	int vhost_fds[NET_MAX_PAIRS]; /* a vsock has one, too */
 	struct vdev *vdev;
 	struct virtio_mmio *mmio;
 	struct virtio_pci *pci;

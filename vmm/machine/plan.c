@@ -213,12 +213,12 @@ static void plan_v2m(const struct config *c, struct plan *p)
 }
 
 /*
- * A network card and a disk have queues enough to be worth vectors of their own; console and rng are quiet,
+ * Network cards, disks and sockets have queues enough to be worth vectors of their own; console and rng are quiet,
  * and over MMIO the guest probes them with fewer exits.
  */
 static enum transport auto_transport(enum dev_kind kind, bool msis)
 {
-	return (kind == DEV_NET || kind == DEV_DISK) && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
+	return (kind == DEV_NET || kind == DEV_DISK || kind == DEV_VSOCK) && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
 }
 
 static int choose_transport(const struct config *c, const struct dev_config *d, bool msis, enum transport *ret_t,
