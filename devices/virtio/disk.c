@@ -48,9 +48,11 @@ static int check_fd(const struct disk_cfg *c, struct err *err)
 
 	if (flags < 0)
 		return err_set(err, -EBADF, "%s: fd=%d: not an open descriptor", c->name, c->fd);
-	if (mode == O_WRONLY || (mode == O_RDONLY && !c->ro))
+	if (mode == O_WRONLY || flags & O_PATH || (mode == O_RDONLY && !c->ro))
 		return err_set(err, -EBADF, "%s: fd=%d: not open for %s", c->name, c->fd,
 			       c->ro || mode == O_WRONLY ? "reading" : "writing (read-only would be: ro)");
+	if (flags & O_APPEND && !c->ro) /* pwrite(2): all would be written at the end */
+		return err_set(err, -EINVAL, "%s: fd=%d: open for appending, and a disk is written at any place", c->name, c->fd);
 	if (c->direct && !(flags & O_DIRECT))
 		return err_set(err, -EINVAL, "%s: fd=%d: direct is decided by whoever opened it", c->name, c->fd);
 	return 0;

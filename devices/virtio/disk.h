@@ -36,7 +36,8 @@ struct disk {
 /*
  * A writable one is locked for this process alone, a read-only one against writers: whoever else keeps to that, QEMU
  * and other VMs of ours, is refused or refuses us. Errors, with a sentence: those of open(2); -EISDIR, -EINVAL: it is
- * neither file nor block device, empty, no multiple of sectors, or cannot do @direct; -EBUSY: locked.
+ * neither file nor block device, empty, no multiple of sectors, or cannot do @direct, or @fd appends; -EBADF: @fd is
+ * not open for what is needed; -EBUSY: locked.
  */
 int disk_open(const struct disk_cfg *cfg, struct disk *ret_d, struct err *err);
 /* A zeroed @d whose fd is -1 is fine. */
