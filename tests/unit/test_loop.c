@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -410,11 +411,15 @@ START_TEST(test_loop_init_after_seal_ebusy)
 {
 	struct loop_timer t;
 	struct loop_poll p;
-	struct loop_io io;
+	struct loop_io first, io;
+	struct loop_later later;
 
+	ck_assert_int_eq(loop_io_init(loop, &first, 0, NULL, NULL), 0);
 	ck_assert_int_eq(loop_seal(loop), 0);
 	ck_assert_int_eq(loop_poll_init(loop, &p, 0, src_ready, NULL), -EBUSY);
 	ck_assert_int_eq(loop_io_init(loop, &io, 0, NULL, NULL), -EBUSY);
+	ck_assert_int_eq(loop_io_init_like(&first, &io, NULL, NULL), -EBUSY);
+	ck_assert_int_eq(loop_later_init(loop, &later, NULL, NULL), -EBUSY);
 	ck_assert_int_eq(loop_timer_init(loop, &t, stop, NULL), -EBUSY);
 }
 END_TEST
@@ -793,6 +798,375 @@ START_TEST(test_loop_cancel_and_start_again_many_times)
 	loop_io_cancel(&x.io);
 	ck_assert_uint_eq(s.runs, 2000);
 	ck_assert_uint_eq(x.runs, 2000);
+}
+END_TEST
+
+/* ---- transfers at places of a file ---- */
+
+/* A file of @size bytes that count up, with no name. */
+static int new_file(unsigned size)
+{
+	char name[] = "/tmp/test_loop.XXXXXX";
+	int fd = mkstemp(name);
+
+	ck_assert_int_ge(fd, 0);
+	unlink(name);
+	for (unsigned i = 0; i < size; i++) {
+		uint8_t byte = (uint8_t)i;
+
+		ck_assert_int_eq(write(fd, &byte, 1), 1);
+	}
+	ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+/* What shares the file of @first. */
+static void xfer_init_like(struct xfer *x, const struct xfer *first)
+{
+	ck_assert_int_eq(loop_io_init_like(&first->io, &x->io, xfer_done, x), 0);
+	for (unsigned i = 0; i < 2; i++)
+		x->iov[i] = (struct iovec){ .iov_base = x->buf[i], .iov_len = 8 };
+}
+
+static unsigned ended;
+
+static void stop_at_goal(struct xfer *x)
+{
+	(void)x;
+	if (++ended == goal)
+		loop_stop(loop);
+}
+
+static void counts_from(const char *buf, unsigned len, unsigned from)
+{
+	for (unsigned i = 0; i < len; i++)
+		ck_assert_uint_eq((uint8_t)buf[i], (uint8_t)(from + i));
+}
+
+START_TEST(test_loop_preadv_reads_at_its_place)
+{
+	struct xfer x[3] = { { .then = stop_at_goal }, { .then = stop_at_goal }, { .then = stop_at_goal } };
+	int fd = new_file(100);
+
+	xfer_init(&x[0], fd);
+	xfer_init_like(&x[1], &x[0]);
+	xfer_init_like(&x[2], &x[0]);
+	ck_assert_int_eq(loop_preadv(&x[0].io, x[0].iov, 2, 48), 0);
+	ck_assert_int_eq(loop_preadv(&x[1].io, x[1].iov, 2, 90), 0);
+	ck_assert_int_eq(loop_preadv(&x[2].io, x[2].iov, 2, 4096), 0);
+	goal = 3;
+	run_for(2000);
+	ck_assert_int_eq(x[0].res, 16);
+	counts_from(x[0].buf[0], 16, 48);
+	ck_assert_int_eq(x[1].res, 10);
+	counts_from(x[1].buf[0], 10, 90);
+	ck_assert_int_eq(x[2].res, 0);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 0);
+}
+END_TEST
+
+START_TEST(test_loop_pwritev_writes_at_its_place)
+{
+	struct xfer x[2] = { { .then = stop_at_goal }, { .then = stop_at_goal } };
+	int fd = new_file(64);
+	char got[65];
+
+	xfer_init(&x[0], fd);
+	xfer_init_like(&x[1], &x[0]);
+	memcpy(x[0].buf[0], "gather, scatter!", 16);
+	memcpy(x[1].buf[0], "DURABLE!", 8);
+	ck_assert_int_eq(loop_pwritev(&x[0].io, x[0].iov, 2, 40, 0), 0);
+	ck_assert_int_eq(loop_pwritev(&x[1].io, x[1].iov, 1, 8, RWF_DSYNC), 0);
+	goal = 2;
+	run_for(20000);
+	ck_assert_int_eq(x[0].res, 16);
+	ck_assert_int_eq(x[1].res, 8);
+	ck_assert_int_eq(pread(fd, got, sizeof(got), 0), 64);
+	counts_from(got, 8, 0);
+	ck_assert_mem_eq(got + 8, "DURABLE!", 8);
+	counts_from(got + 16, 24, 16);
+	ck_assert_mem_eq(got + 40, "gather, scatter!", 16);
+	counts_from(got + 56, 8, 56);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 0);
+}
+END_TEST
+
+/* One after the other on the same source: nothing of the last one's place stays behind. */
+static void read_in_turn(struct xfer *x)
+{
+	switch (x->runs) {
+	case 1:
+		ck_assert_int_eq(loop_fdatasync(&x->io), 0);
+		break;
+	case 2:
+		ck_assert_int_eq(x->res, 0);
+		ck_assert_int_eq(loop_readv(&x->io, x->iov, 1), 0);
+		break;
+	case 3:
+		counts_from(x->buf[0], 8, 0);
+		ck_assert_int_eq(loop_preadv(&x->io, x->iov, 1, 16), 0);
+		break;
+	case 4:
+		counts_from(x->buf[0], 8, 16);
+		ck_assert_int_eq(loop_readv(&x->io, x->iov, 1), 0);
+		break;
+	default:
+		counts_from(x->buf[0], 8, 8);
+		loop_stop(loop);
+	}
+}
+
+START_TEST(test_loop_io_does_one_after_the_other)
+{
+	struct xfer x = { .then = read_in_turn }, sharer;
+
+	xfer_init(&x, new_file(64));
+	xfer_init_like(&sharer, &x);
+	ck_assert_int_eq(loop_pwritev(&x.io, x.iov, 2, 48, RWF_DSYNC), 0);
+	run_for(20000);
+	ck_assert_uint_eq(x.runs, 5);
+	ck_assert_int_eq(x.res, 8);
+}
+END_TEST
+
+START_TEST(test_loop_fdatasync_tells_result)
+{
+	struct xfer x[2] = { { .then = stop_at_goal }, { .then = stop_at_goal } }, sharer;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	xfer_init(&x[0], new_file(8));
+	xfer_init_like(&sharer, &x[0]);
+	xfer_init(&x[1], fds[1]);
+	ck_assert_int_eq(loop_fdatasync(&x[0].io), 0);
+	ck_assert_int_eq(loop_fdatasync(&x[1].io), 0);
+	goal = 2;
+	run_for(20000);
+	ck_assert_int_eq(x[0].res, 0);
+	ck_assert_int_eq(x[1].res, -EINVAL); /* fsync(2): nothing that can be synchronised */
+}
+END_TEST
+
+START_TEST(test_loop_fallocate_makes_a_hole)
+{
+	struct xfer x = { .stop_at = 1 }, sharer;
+	int fd = new_file(0);
+	struct stat st;
+	char got[64];
+
+	ck_assert_int_eq(pwrite(fd, "before", 6, 4096 - 6), 6);
+	ck_assert_int_eq(pwrite(fd, "within", 6, 8192 - 6), 6);
+	ck_assert_int_eq(pwrite(fd, "behind", 6, 8192), 6);
+	xfer_init(&x, fd);
+	xfer_init_like(&sharer, &x);
+	ck_assert_int_eq(loop_fallocate(&x.io, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
+	run_for(20000);
+	ck_assert_int_eq(x.res, 0);
+	ck_assert_int_eq(pread(fd, got, 6, 4096 - 6), 6);
+	ck_assert_mem_eq(got, "before", 6);
+	ck_assert_int_eq(pread(fd, got, 12, 8192 - 6), 12);
+	ck_assert_mem_eq(got, "\0\0\0\0\0\0behind", 12);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(st.st_size, 8192 + 6);
+}
+END_TEST
+
+START_TEST(test_loop_fallocate_error_is_told)
+{
+	struct xfer x = { .stop_at = 1 }, sharer;
+
+	xfer_init(&x, open("/proc/self/exe", O_RDONLY));
+	xfer_init_like(&sharer, &x);
+	ck_assert_int_eq(loop_fallocate(&x.io, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+	run_for(20000);
+	ck_assert_int_eq(x.res, -EBADF);
+}
+END_TEST
+
+/* A machine without disks has no use for these, so its ring does not know them. */
+START_TEST(test_loop_without_shared_files_denies_disk_operations)
+{
+	struct xfer x[2] = { { .then = stop_at_goal }, { .then = stop_at_goal } };
+	int fd = new_file(8);
+
+	xfer_init(&x[0], fd);
+	xfer_init(&x[1], fd);
+	ck_assert_int_eq(loop_fdatasync(&x[0].io), 0);
+	ck_assert_int_eq(loop_fallocate(&x[1].io, 0, 0, 4096), 0);
+	goal = 2;
+	run_for(2000);
+	ck_assert_int_eq(x[0].res, -EACCES);
+	ck_assert_int_eq(x[1].res, -EACCES);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), 8);
+}
+END_TEST
+
+START_TEST(test_loop_place_second_transfer_ebusy)
+{
+	struct xfer x = { 0 };
+
+	xfer_init(&x, new_file(64));
+	ck_assert_int_eq(loop_preadv(&x.io, x.iov, 0, 0), -EINVAL);
+	ck_assert_int_eq(loop_preadv(&x.io, x.iov, 1, 0), 0);
+	ck_assert_int_eq(loop_preadv(&x.io, x.iov, 1, 0), -EBUSY);
+	ck_assert_int_eq(loop_pwritev(&x.io, x.iov, 1, 0, 0), -EBUSY);
+	ck_assert_int_eq(loop_fdatasync(&x.io), -EBUSY);
+	ck_assert_int_eq(loop_fallocate(&x.io, 0, 0, 8), -EBUSY);
+	loop_io_cancel(&x.io);
+	ck_assert_int_eq(x.res, -ECANCELED);
+}
+END_TEST
+
+/* More than a chunk of slots, the ring's queues, and the table of descriptors hold. Each has its place and its answer. */
+START_TEST(test_loop_many_transfers_share_a_file)
+{
+	static struct xfer x[2500];
+	int fd = new_file(ARRAY_LEN(x) + 8);
+	unsigned bad = 0;
+
+	xfer_init(&x[0], fd);
+	for (unsigned i = 1; i < ARRAY_LEN(x); i++)
+		xfer_init_like(&x[i], &x[0]);
+	for (unsigned i = 0; i < ARRAY_LEN(x); i++) {
+		x[i].then = stop_at_goal;
+		ck_assert_int_eq(loop_preadv(&x[i].io, x[i].iov, 1, i), 0);
+	}
+	goal = ARRAY_LEN(x);
+	run_for(20000);
+	for (unsigned i = 0; i < ARRAY_LEN(x); i++)
+		bad += x[i].runs != 1 || x[i].res != 8 || (uint8_t)x[i].buf[0][0] != (uint8_t)i || (uint8_t)x[i].buf[0][7] != (uint8_t)(i + 7);
+	ck_assert_uint_eq(bad, 0);
+}
+END_TEST
+
+START_TEST(test_loop_init_like_full_enospc)
+{
+	static struct xfer first;
+	static struct loop_io io;
+	unsigned n = 1;
+	int r;
+
+	xfer_init(&first, new_file(8));
+	do {
+		r = loop_io_init_like(&first.io, &io, xfer_done, NULL);
+	} while (!r && ++n <= LOOP_MAX_SOURCES);
+	ck_assert_int_eq(r, -ENOSPC);
+	ck_assert_uint_ge(n, LOOP_MAX_SOURCES - 8);
+	ck_assert_int_eq(loop_seal(loop), 0);
+}
+END_TEST
+
+/* ---- later ---- */
+
+struct after {
+	struct loop_later later;
+	unsigned runs, seen; /* sources that had run, at its first run */
+};
+
+static struct after after;
+
+static void after_run(void *ctx)
+{
+	struct after *a = ctx;
+
+	if (!a->runs++)
+		a->seen = started;
+}
+
+static void ask_twice(struct src *s)
+{
+	(void)s;
+	loop_later_ask(&after.later);
+	loop_later_ask(&after.later);
+}
+
+/* The first source asks already, and still all that is ready in its round comes before. */
+START_TEST(test_loop_later_runs_once_after_all_of_the_round)
+{
+	static struct src s[30];
+
+	ck_assert_int_eq(loop_later_init(loop, &after.later, after_run, &after), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(s); i++) {
+		s[i] = (struct src){ .reads = true, .then = ask_twice };
+		src_init(&s[i], new_eventfd(1));
+		s[i].p.drains = true;
+		loop_poll_arm(&s[i].p, POLLIN);
+	}
+	run_for(50);
+	ck_assert_uint_eq(started, ARRAY_LEN(s));
+	ck_assert_uint_eq(after.runs, 1);
+	ck_assert_uint_eq(after.seen, ARRAY_LEN(s));
+}
+END_TEST
+
+static void ask_and_signal(struct src *s)
+{
+	ck_assert_uint_eq(after.runs, s->runs - 1);
+	loop_later_ask(&after.later);
+	signal_fd(s->fd);
+}
+
+/* Each round that asks has its own. */
+START_TEST(test_loop_later_runs_in_each_round_that_asks)
+{
+	struct src s = { .reads = true, .then = ask_and_signal, .stop_at = 10 };
+
+	ck_assert_int_eq(loop_later_init(loop, &after.later, after_run, &after), 0);
+	src_init(&s, new_eventfd(1));
+	s.p.drains = true;
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(2000);
+	ck_assert_uint_eq(s.runs, 10);
+	ck_assert_uint_eq(after.runs, 10);
+}
+END_TEST
+
+START_TEST(test_loop_later_not_asked_never_runs)
+{
+	struct src s = { .reads = true };
+
+	ck_assert_int_eq(loop_later_init(loop, &after.later, after_run, &after), 0);
+	src_init(&s, new_eventfd(1));
+	s.p.drains = true;
+	loop_poll_arm(&s.p, POLLIN);
+	run_for(30);
+	ck_assert_uint_eq(s.runs, 1);
+	ck_assert_uint_eq(after.runs, 0);
+}
+END_TEST
+
+static struct xfer read_then_write;
+
+static void write_what_was_read(void *ctx)
+{
+	struct xfer *x = ctx;
+
+	ck_assert_int_eq(loop_pwritev(&x->io, x->iov, 1, 32, 0), 0);
+}
+
+static void ask_once(struct xfer *x)
+{
+	if (x->runs == 1)
+		loop_later_ask(&after.later);
+	else
+		loop_stop(loop);
+}
+
+/* It may start what its round's callbacks might have started. */
+START_TEST(test_loop_later_may_start_transfers)
+{
+	struct xfer *x = &read_then_write;
+	char got[8];
+	int fd = new_file(64);
+
+	ck_assert_int_eq(loop_later_init(loop, &after.later, write_what_was_read, x), 0);
+	xfer_init(x, fd);
+	x->then = ask_once;
+	ck_assert_int_eq(loop_preadv(&x->io, x->iov, 1, 8), 0);
+	run_for(2000);
+	ck_assert_uint_eq(x->runs, 2);
+	ck_assert_int_eq(pread(fd, got, 8, 32), 8);
+	counts_from(got, 8, 8);
 }
 END_TEST
 
@@ -1213,6 +1587,24 @@ static void add_transfers(TCase *t)
 	tcase_add_test(t, test_loop_cancel_and_start_again_many_times);
 }
 
+static void add_places(TCase *t)
+{
+	tcase_add_test(t, test_loop_preadv_reads_at_its_place);
+	tcase_add_test(t, test_loop_pwritev_writes_at_its_place);
+	tcase_add_test(t, test_loop_io_does_one_after_the_other);
+	tcase_add_test(t, test_loop_fdatasync_tells_result);
+	tcase_add_test(t, test_loop_fallocate_makes_a_hole);
+	tcase_add_test(t, test_loop_fallocate_error_is_told);
+	tcase_add_test(t, test_loop_without_shared_files_denies_disk_operations);
+	tcase_add_test(t, test_loop_place_second_transfer_ebusy);
+	tcase_add_test(t, test_loop_many_transfers_share_a_file);
+	tcase_add_test(t, test_loop_init_like_full_enospc);
+	tcase_add_test(t, test_loop_later_runs_once_after_all_of_the_round);
+	tcase_add_test(t, test_loop_later_runs_in_each_round_that_asks);
+	tcase_add_test(t, test_loop_later_not_asked_never_runs);
+	tcase_add_test(t, test_loop_later_may_start_transfers);
+}
+
 static void add_rest(TCase *t)
 {
 	tcase_add_test(t, test_loop_timer_fires_once_not_early);
@@ -1253,6 +1645,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	add_polls(t);
 	add_transfers(t);
+	add_places(t);
 	add_rest(t);
 	if (ring_is_denied()) {
 		puts("skip: io_uring is denied here\n100%: Checks: 0, Failures: 0, Errors: 0");
