@@ -71,14 +71,14 @@ static void show(void *ctx)
 	b->to_show = 0;
 }
 
-/* The status, the used element: what was written from the chain's first writable byte on. */
+/* The status, and the used element. */
 static void finish(struct blk_req *req, uint8_t status)
 {
 	struct blk *b = req->queue->blk;
 	unsigned q = index_of(req);
 
 	*req->status = status;
-	vq_push(&b->v.queues[q].ring, req->head, status == VIRTIO_BLK_S_OK ? req->len_in : req->len_in == 1 ? 1 : 0);
+	vq_push(&b->v.queues[q].ring, req->head, blk_req_written(req, status));
 	give_back(req);
 	show_later(b, q);
 }

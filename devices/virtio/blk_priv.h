@@ -77,6 +77,8 @@ bool blk_req_advance(struct blk_req *req, uint32_t done);
 unsigned blk_req_zeros(struct blk_req *req);
 /* Get-id: @id and zeros. The status. */
 uint8_t blk_req_put_id(struct blk_req *req, const char *id);
+/* Ended with @status: bytes that were written in a row from the chain's first writable one on (s2.7.8.2). */
+uint32_t blk_req_written(const struct blk_req *req, uint8_t status);
 /* "read", for lines of the log. */
 const char *blk_req_name(const struct blk_req *req);
 

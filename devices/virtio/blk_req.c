@@ -47,12 +47,16 @@ static uint8_t *cut_status(struct iovec *iov, unsigned *n)
 	return (uint8_t *)last->iov_base + last->iov_len;
 }
 
+static bool to_guest(const struct blk_req *req)
+{
+	return req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID;
+}
+
 bool blk_req_parse(struct blk_req *req, const struct vq_chain *c)
 {
 	struct virtio_blk_outhdr h;
 	struct iovec *out = req->parts, *in = req->parts + c->n_out;
 	unsigned n_out = c->n_out, n_in = c->n_in;
-	bool to_guest;
 
 	if (!n_in || !cut_front(&out, &n_out, &h, sizeof(h)))
 		return false;
@@ -61,10 +65,9 @@ bool blk_req_parse(struct blk_req *req, const struct vq_chain *c)
 	req->type = le32toh(h.type);
 	req->len_in = c->len_in;
 	req->unmap = req->by_hand = false;
-	to_guest = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID;
-	req->iov = to_guest ? in : out;
-	req->n = to_guest ? n_in : n_out;
-	req->left = to_guest ? c->len_in - 1 : c->len_out - sizeof(h);
+	req->iov = to_guest(req) ? in : out;
+	req->n = to_guest(req) ? n_in : n_out;
+	req->left = to_guest(req) ? c->len_in - 1 : c->len_out - sizeof(h);
 	/* one that is beyond all files is beyond this one, too */
 	req->off = le64toh(h.sector) > UINT64_MAX / DISK_SECTOR ? UINT64_MAX : le64toh(h.sector) * DISK_SECTOR;
 	return true;
@@ -170,6 +173,13 @@ uint8_t blk_req_put_id(struct blk_req *req, const char *id)
 	if (req->left > sizeof(text))
 		req->len_in = sizeof(text); /* what follows was not written */
 	return VIRTIO_BLK_S_OK;
+}
+
+uint32_t blk_req_written(const struct blk_req *req, uint8_t status)
+{
+	if (req->len_in == 1)
+		return 1;
+	return status == VIRTIO_BLK_S_OK && to_guest(req) ? req->len_in : 0;
 }
 
 const char *blk_req_name(const struct blk_req *req)

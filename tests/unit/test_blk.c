@@ -557,6 +557,31 @@ START_TEST(test_blk_id_is_its_name_and_no_byte_more)
 }
 END_TEST
 
+/* Room that the request has no use for was not written: it is not to be told as if it were (s2.7.8.2). */
+START_TEST(test_blk_spare_room_is_not_told_as_written)
+{
+	static const uint32_t types[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES };
+	const struct virtio_blk_discard_write_zeroes seg = { .sector = 8, .num_sectors = 1 };
+	const bool range = types[_i] == VIRTIO_BLK_T_DISCARD || types[_i] == VIRTIO_BLK_T_WRITE_ZEROES;
+	const struct fake_part parts[] = {
+		{ HEADERS, 16, false }, { data_at(1), range ? sizeof(seg) : 512, false }, { data_at(0), 64, true }, { STATUSES, 1, true },
+	};
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .discard = true });
+	put_header(&r, 0, types[_i], 0);
+	memcpy(data_of(&r, 1), &seg, sizeof(seg));
+	memset(data_of(&r, 0), 0x77, 64);
+	fake_ring_add(&r.ring[0], parts, ARRAY_LEN(parts));
+	kick(&r, 0);
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(((uint8_t *)data_of(&r, 0))[0], 0x77);
+	ck_assert_uint_eq(used_len(&r, 0), 0);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_blk_chains_without_header_or_status_break_the_ring)
 {
 	static const struct fake_part bad[][2] = {
@@ -827,6 +852,7 @@ int main(void)
 	tcase_add_test(t, test_blk_zeroes_by_hand);
 	tcase_add_test(t, test_blk_discard_that_cannot_be_is_unsupported);
 	tcase_add_test(t, test_blk_id_is_its_name_and_no_byte_more);
+	tcase_add_loop_test(t, test_blk_spare_room_is_not_told_as_written, 0, 4);
 	tcase_add_loop_test(t, test_blk_chains_without_header_or_status_break_the_ring, 0, 3);
 	tcase_add_test(t, test_blk_reset_waits_for_what_is_under_way);
 	tcase_add_test(t, test_blk_freed_while_under_way);
