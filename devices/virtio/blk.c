@@ -10,6 +10,9 @@
  * What a round of the loop has completed is pushed at once and shown to the driver at the round's end, with one
  * interrupt a queue.
  *
+ * Of flushes and operations on ranges one is in the ring at a time, and no transfer is larger than BLK_OP_MAX: what
+ * would keep a worker of the kernel's, or the loop, for long comes in turns with the rest.
+ *
  * A reset waits for what is under way: an operation on a file cannot be called back, and writes into guest memory
  * until it ends. A disk that takes seconds keeps the vCPU that resets it, and nobody else.
  */
@@ -35,6 +38,7 @@
 #define CONFIG_LEN 60 /* bytes of struct virtio_blk_config, write zeroes included */
 /* Of one discard or write-zeroes request: 2 GiB, so that none takes a file system for long. */
 #define MAX_RANGE_SECTORS (1u << 22)
+#define MOST_AGAIN 8 /* times that a transfer is tried again where the host says so */
 #define F(name) BIT64(VIRTIO_BLK_F_##name)
 
 static struct blk *to_blk(struct vdev *v)
@@ -98,11 +102,13 @@ static int begin(struct blk_req *req)
 {
 	const struct blk *b = req->queue->blk;
 
+	if (req->sync)
+		return loop_fdatasync(&req->io);
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
-		return loop_preadv(&req->io, req->iov, req->n, req->off);
+		return loop_preadv(&req->io, req->iov, blk_req_window(req), req->off);
 	case VIRTIO_BLK_T_OUT:
-		return loop_pwritev(&req->io, req->iov, req->n, req->off, b->through ? RWF_DSYNC : 0);
+		return loop_pwritev(&req->io, req->iov, blk_req_window(req), req->off, b->through ? RWF_DSYNC : 0);
 	case VIRTIO_BLK_T_FLUSH:
 		return loop_fdatasync(&req->io);
 	case VIRTIO_BLK_T_DISCARD:
@@ -120,20 +126,78 @@ static bool moves_bytes(const struct blk_req *req)
 	return req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT || req->by_hand;
 }
 
-static void go_on(struct blk_req *req)
+static void next_slow(struct blk *b, const struct blk_req *req);
+
+static void begin_or_fail(struct blk_req *req)
 {
+	struct blk *b = req->queue->blk;
 	int r = begin(req);
 
-	if (r)
-		fail(req, r);
-	else
-		req->queue->blk->under_way++;
+	if (!r) {
+		b->under_way++;
+		return;
+	}
+	next_slow(b, req);
+	fail(req, r);
+}
+
+static void go_on(struct blk_req *req)
+{
+	struct blk *b = req->queue->blk;
+
+	if (!moves_bytes(req) && b->slow && b->slow != req) {
+		req->next = NULL;
+		*b->slow_end = req;
+		b->slow_end = &req->next;
+		return;
+	}
+	if (!moves_bytes(req))
+		b->slow = req;
+	begin_or_fail(req);
+}
+
+/* @req is through, or goes on as a transfer: the next one of its kind may begin. */
+static void next_slow(struct blk *b, const struct blk_req *req)
+{
+	struct blk_req *next = b->slow_first;
+
+	if (b->slow != req)
+		return;
+	b->slow = NULL;
+	if (!next)
+		return;
+	b->slow_first = next->next;
+	if (!b->slow_first)
+		b->slow_end = &b->slow_first;
+	go_on(next);
 }
 
 /* Not every file system can zero a range: then zeros are written. */
 static bool may_do_by_hand(const struct blk_req *req, int res)
 {
 	return req->type == VIRTIO_BLK_T_WRITE_ZEROES && !req->by_hand && (res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL);
+}
+
+/* The host wants to be asked again: at once, and so often. */
+static bool may_ask_again(struct blk_req *req, int res)
+{
+	return res == -EINTR || (res == -EAGAIN && req->again++ < MOST_AGAIN);
+}
+
+static void transferred(struct blk_req *req, int res)
+{
+	if (!res)
+		fail(req, -EIO); /* the file has become shorter */
+	else if (blk_req_advance(req, (uint32_t)res))
+		go_on(req);
+	else
+		finish(req, VIRTIO_BLK_S_OK);
+}
+
+/* A range is zeroed. To a driver that knows no flush it is not done before it is on the medium. */
+static bool wants_sync(const struct blk_req *req)
+{
+	return req->type == VIRTIO_BLK_T_WRITE_ZEROES && req->queue->blk->through && !req->sync;
 }
 
 static void ended(void *ctx, int res)
@@ -146,34 +210,46 @@ static void ended(void *ctx, int res)
 		give_back(req); /* the driver has given up its ring */
 		return;
 	}
-	if (res == -EINTR) {
+	if (may_ask_again(req, res)) {
+		if (req->cut)
+			blk_req_advance(req, 0);
 		go_on(req);
-	} else if (may_do_by_hand(req, res)) {
+		return;
+	}
+	if (may_do_by_hand(req, res)) {
 		req->by_hand = true;
+		next_slow(b, req);
 		go_on(req);
 	} else if (res < 0) {
+		next_slow(b, req);
 		fail(req, res);
-	} else if (!moves_bytes(req)) {
-		finish(req, VIRTIO_BLK_S_OK);
-	} else if (!res) {
-		fail(req, -EIO); /* the file has become shorter */
-	} else if (blk_req_advance(req, (uint32_t)res)) {
+	} else if (moves_bytes(req)) {
+		transferred(req, res);
+	} else if (wants_sync(req)) {
+		req->sync = true;
 		go_on(req);
 	} else {
+		next_slow(b, req);
 		finish(req, VIRTIO_BLK_S_OK);
 	}
 }
 
 /* ---- queues ------------------------------------------------------------------------------- */
 
-/* A request that was taken from the ring and whose turn it is. */
-static void execute(struct blk_req *req)
+static int check(struct blk_req *req)
 {
-	struct blk *b = req->queue->blk;
+	const struct blk *b = req->queue->blk;
 	const struct blk_limits limits = {
 		.sectors = b->disk.sectors, .ro = b->disk.ro, .discard = b->discard, .max_range = MAX_RANGE_SECTORS,
 	};
-	int status = blk_req_check(req, &limits);
+
+	return blk_req_check(req, &limits);
+}
+
+/* A request that was taken from the ring and whose turn it is; @status: what check() says of it. */
+static void execute(struct blk_req *req, int status)
+{
+	struct blk *b = req->queue->blk;
 
 	if (status >= 0)
 		finish(req, (uint8_t)status);
@@ -193,7 +269,8 @@ static uint64_t due_in(struct blk *b, const struct blk_req *req)
 	now = clock_now_ns();
 	other = bucket_take(&b->bps, 0, now);
 	wait = other ? other : bucket_take(&b->iops, 1, now);
-	if (!wait)
+	/* a discard moves nothing; zeros may have to be written */
+	if (!wait && req->type != VIRTIO_BLK_T_DISCARD)
 		bucket_charge(&b->bps, req->left, now);
 	return wait;
 }
@@ -206,36 +283,40 @@ static int take(struct blk *b, unsigned q)
 	/* Without one, all that the ring can hold is out: more is a broken ring. */
 	struct vq_chain c = { .iov = req ? req->parts : NULL, .cap = req ? BLK_QUEUE_SIZE : 0 };
 	uint64_t wait;
-	int r = vq_pop(ring, &c);
+	int status, r = vq_pop(ring, &c);
 
 	if (r <= 0)
 		return r;
 	if (!blk_req_parse(req, &c))
 		return -EPROTO;
+	status = check(req);
 	wait = due_in(b, req);
 	if (wait) {
 		vq_unpop(ring, 1);
+		b->waiting = true;
 		loop_timer_set(&b->again, wait);
 		return -EAGAIN;
 	}
 	b->queue[q].free = req->next;
-	execute(req);
+	execute(req, status);
 	return 1;
 }
 
 static void serve(struct blk *b, unsigned q)
 {
 	struct vdev_queue *vq = &b->v.queues[q];
-	unsigned left = vq->ring.size;
+	unsigned size = vq->ring.size, left = size;
 	int r = 1;
 
-	if (vq->ring.broken || b->settling)
+	if (vq->ring.broken || b->settling || b->waiting)
 		return;
 	for (; left && (r = take(b, q)) > 0; left--)
 		;
-	if (r == -EPROTO)
+	if (r == -EAGAIN) /* who has had some leaves the next turn to the one behind, or the first would have them all */
+		b->turn = left < size ? (q + 1) % b->v.nr_queues : q;
+	else if (r == -EPROTO)
 		vdev_fault(&b->v, (int)q, "broken request queue");
-	else if (r >= 0 && vq_enable_kick(&vq->ring))
+	else if (vq_enable_kick(&vq->ring))
 		vdev_notify(&b->v, q); /* more came in: in the loop's next round, after the others */
 }
 
@@ -247,10 +328,17 @@ static void blk_kick(struct vdev *v, unsigned q)
 static void serve_again(void *ctx)
 {
 	struct blk *b = ctx;
+	unsigned first = b->turn;
 
-	for (unsigned q = 0; b->v.active && q < b->v.nr_queues; q++)
+	b->waiting = false;
+	if (!b->v.active)
+		return;
+	for (unsigned i = 0; i < b->v.nr_queues && !b->waiting; i++) {
+		unsigned q = (first + i) % b->v.nr_queues;
+
 		if (b->v.queues[q].regs.ready)
 			serve(b, q);
+	}
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -260,7 +348,9 @@ static int blk_activate(struct vdev *v)
 	struct blk *b = to_blk(v);
 	int r = 0;
 
-	b->settling = false;
+	b->settling = b->waiting = false;
+	b->slow = b->slow_first = NULL;
+	b->slow_end = &b->slow_first;
 	b->through = !vdev_has(v, VIRTIO_BLK_F_FLUSH);
 	for (unsigned q = 0; q < v->nr_queues && !r; q++)
 		if (v->queues[q].regs.ready)
@@ -269,11 +359,24 @@ static int blk_activate(struct vdev *v)
 	return r;
 }
 
+/* What waits for its turn has nobody to tell any more. */
+static void drop_waiting(struct blk *b)
+{
+	while (b->slow_first) {
+		struct blk_req *req = b->slow_first;
+
+		b->slow_first = req->next;
+		give_back(req);
+	}
+	b->slow_end = &b->slow_first;
+}
+
 static bool blk_settle(struct vdev *v)
 {
 	struct blk *b = to_blk(v);
 
 	b->settling = true;
+	drop_waiting(b);
 	return !b->under_way;
 }
 
@@ -282,6 +385,7 @@ static void blk_reset(struct vdev *v)
 	struct blk *b = to_blk(v);
 
 	b->settling = true;
+	drop_waiting(b);
 	for (unsigned q = 0; b->under_way && q < v->nr_queues; q++)
 		for (unsigned i = 0; i < BLK_QUEUE_SIZE; i++)
 			loop_io_cancel(&b->queue[q].reqs[i].io);
@@ -316,9 +420,11 @@ static void blk_free(struct vdev *v)
 	struct blk *b = to_blk(v);
 
 	loop_timer_fini(&b->again);
-	for (unsigned q = 0; q < BLK_MAX_QUEUES; q++)
-		if (b->queue[q].reqs)
-			munmap(b->queue[q].reqs, BLK_QUEUE_SIZE * sizeof(struct blk_req));
+	for (unsigned q = 0; q < BLK_MAX_QUEUES; q++) {
+		free(b->queue[q].reqs);
+		if (b->queue[q].parts)
+			munmap(b->queue[q].parts, BLK_QUEUE_SIZE * sizeof(*b->queue[q].parts));
+	}
 	if (b->has_vdev)
 		vdev_fini(v);
 	disk_close(&b->disk);
@@ -335,17 +441,20 @@ static const struct vdev_ops blk_ops = {
 	.free = blk_free,
 };
 
-/* Zeroed pages, of which those are touched that are used: the request that was given back last is the next. */
+/* The parts are pages of which those are touched that are used: the request that was given back last is the next. */
 static int init_queue(struct blk *b, unsigned q)
 {
 	struct blk_queue *queue = &b->queue[q];
-	void *mem = mmap(NULL, BLK_QUEUE_SIZE * sizeof(*queue->reqs), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *parts = mmap(NULL, BLK_QUEUE_SIZE * sizeof(*queue->parts), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r;
 
-	if (mem == MAP_FAILED)
+	if (parts == MAP_FAILED)
 		return -errno;
 	queue->blk = b;
-	queue->reqs = mem;
+	queue->parts = parts;
+	queue->reqs = calloc(BLK_QUEUE_SIZE, sizeof(*queue->reqs));
+	if (!queue->reqs)
+		return -ENOMEM;
 	for (unsigned i = BLK_QUEUE_SIZE; i-- > 0;) {
 		struct blk_req *req = &queue->reqs[i];
 
@@ -353,6 +462,7 @@ static int init_queue(struct blk *b, unsigned q)
 		if (r)
 			return r;
 		req->queue = queue;
+		req->parts = queue->parts[i];
 		give_back(req);
 	}
 	return 0;

@@ -14,6 +14,8 @@
 #include "devices/virtio/blk.h"
 #include "vmm/base/bucket.h"
 
+/* Of one operation in the ring, since what is in the host's cache is copied within the call that submits it. */
+#define BLK_OP_MAX (1 * MIB)
 #define BLK_QUEUE_SIZE 128 /* entries, also the most parts that a chain may have */
 
 struct blk_queue;
@@ -25,6 +27,8 @@ struct blk_req {
 	uint16_t head;
 	bool unmap;              /* write zeroes: a hole will do */
 	bool by_hand;            /* write zeroes: they are written */
+	bool sync;               /* done but for being on the medium */
+	uint8_t again;           /* times that the host wanted to be asked again */
 	uint32_t type;           /* VIRTIO_BLK_T_* */
 	uint32_t len_in;         /* bytes of the chain that the device may write, the status included */
 	uint64_t off;            /* bytes: where the rest of it begins */
@@ -32,12 +36,15 @@ struct blk_req {
 	uint8_t *status;         /* in guest memory */
 	struct iovec *iov;       /* the rest's parts... */
 	unsigned n;              /* ...so many */
-	struct iovec parts[BLK_QUEUE_SIZE];
+	unsigned cut_at;         /* the part that an operation takes only the beginning of... */
+	size_t cut;              /* ...without so many bytes */
+	struct iovec *parts;     /* BLK_QUEUE_SIZE */
 };
 
 struct blk_queue {
 	struct blk *blk;
 	struct blk_req *reqs;    /* BLK_QUEUE_SIZE; NULL: there is no such queue */
+	struct iovec (*parts)[BLK_QUEUE_SIZE]; /* theirs */
 	struct blk_req *free;
 };
 
@@ -49,9 +56,13 @@ struct blk {
 	bool through;            /* the driver knows no flush: writes go through */
 	bool settling;           /* a reset waits: nothing begins, nothing is told */
 	unsigned under_way;      /* operations in the ring */
+	struct blk_req *slow;    /* the flush or range operation among them: one at a time, as each keeps a worker... */
+	struct blk_req *slow_first, **slow_end; /* ...and those behind it */
 	uint32_t to_show;        /* queues with something to show, a bit each */
 	struct loop_later show;
-	struct loop_timer again; /* with limits */
+	struct loop_timer again; /* with limits... */
+	bool waiting;            /* ...it is set, and nothing begins until then */
+	unsigned turn;           /* the queue that begins after it */
 	struct bucket iops, bps;
 	struct loop_io file;     /* stands for the file; makes no transfer */
 	struct log_limit log;
@@ -73,6 +84,8 @@ bool blk_req_parse(struct blk_req *req, const struct vq_chain *c);
 int blk_req_check(struct blk_req *req, const struct blk_limits *l);
 /* @done bytes, at least 1 and at most what is left, are through. True: some are left. */
 bool blk_req_advance(struct blk_req *req, uint32_t done);
+/* At most BLK_OP_MAX bytes from @req->iov on: so many parts, of which the last may be cut. blk_req_advance() undoes that. */
+unsigned blk_req_window(struct blk_req *req);
 /* Makes @req->iov zeros, as many as are left and fit; how many parts. */
 unsigned blk_req_zeros(struct blk_req *req);
 /* Get-id: @id and zeros. The status. */

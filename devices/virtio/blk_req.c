@@ -64,7 +64,9 @@ bool blk_req_parse(struct blk_req *req, const struct vq_chain *c)
 	req->head = c->head;
 	req->type = le32toh(h.type);
 	req->len_in = c->len_in;
-	req->unmap = req->by_hand = false;
+	req->unmap = req->by_hand = req->sync = false;
+	req->again = 0;
+	req->cut = 0;
 	req->iov = to_guest(req) ? in : out;
 	req->n = to_guest(req) ? n_in : n_out;
 	req->left = to_guest(req) ? c->len_in - 1 : c->len_out - sizeof(h);
@@ -124,8 +126,29 @@ int blk_req_check(struct blk_req *req, const struct blk_limits *l)
 	}
 }
 
+unsigned blk_req_window(struct blk_req *req)
+{
+	size_t room = BLK_OP_MAX;
+	unsigned n = 0;
+
+	for (; n < req->n && room; n++) {
+		struct iovec *part = &req->iov[n];
+
+		if (part->iov_len > room) {
+			req->cut_at = n;
+			req->cut = part->iov_len - room;
+			part->iov_len = room;
+		}
+		room -= part->iov_len;
+	}
+	return n;
+}
+
 bool blk_req_advance(struct blk_req *req, uint32_t done)
 {
+	if (req->cut)
+		req->iov[req->cut_at].iov_len += req->cut;
+	req->cut = 0;
 	req->off += done;
 	req->left -= done;
 	while (done && req->n && done >= req->iov->iov_len) {
@@ -146,7 +169,7 @@ unsigned blk_req_zeros(struct blk_req *req)
 	unsigned n = 0;
 
 	req->iov = req->parts;
-	for (; left && n < BLK_QUEUE_SIZE; n++) {
+	for (; left && n < BLK_OP_MAX / ZEROS; n++) {
 		size_t now = left < ZEROS ? (size_t)left : ZEROS;
 
 		req->parts[n] = (struct iovec){ .iov_base = zeros, .iov_len = now };

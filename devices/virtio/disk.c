@@ -10,12 +10,19 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 
+#define LOCK_TRIES 20 /* 0.4 s */
 #define BEST_MAX (64 * KIB) /* a file system that names more means whole stripes, not what it writes at once */
+
+static int may_wait(const struct disk_cfg *c, int fd, int flags, struct err *err)
+{
+	return fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) ? err_set(err, -errno, "%s: fcntl: %s", c->name, strerror(errno)) : 0;
+}
 
 static const char *open_remedy(const struct disk_cfg *c, int error)
 {
@@ -26,7 +33,10 @@ static const char *open_remedy(const struct disk_cfg *c, int error)
 	return "";
 }
 
-/* O_NONBLOCK: opening a FIFO would wait for the other end. A file or a block device does not mind it. */
+/*
+ * O_NONBLOCK is for open(2) alone: a FIFO would wait for its other end. Left in place io_uring would take it by its
+ * word, and give up a transfer that has to wait, or make it in our thread.
+ */
 static int open_path(const struct disk_cfg *c, int *ret_fd, struct err *err)
 {
 	int flags = (c->ro ? O_RDONLY : O_RDWR) | (c->direct ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -39,15 +49,16 @@ static int open_path(const struct disk_cfg *c, int *ret_fd, struct err *err)
 	if (fd < 0)
 		return err_set(err, -errno, "%s: open '%s': %s%s", c->name, c->path, strerror(errno), open_remedy(c, errno));
 	*ret_fd = fd;
-	return 0;
+	return may_wait(c, fd, c->direct ? O_DIRECT : 0, err);
 }
 
 static int check_fd(const struct disk_cfg *c, struct err *err)
 {
 	int flags = fcntl(c->fd, F_GETFL), mode = flags & O_ACCMODE;
 
-	if (flags < 0)
-		return err_set(err, -EBADF, "%s: fd=%d: not an open descriptor", c->name, c->fd);
+	/* what is in the book is ours: nobody handed it down */
+	if (flags < 0 || fd_kinds(c->fd))
+		return err_set(err, -EBADF, "%s: fd=%d: not an open descriptor of yours", c->name, c->fd);
 	if (mode == O_WRONLY || flags & O_PATH || (mode == O_RDONLY && !c->ro))
 		return err_set(err, -EBADF, "%s: fd=%d: not open for %s", c->name, c->fd,
 			       c->ro || mode == O_WRONLY ? "reading" : "writing (read-only would be: ro)");
@@ -55,7 +66,7 @@ static int check_fd(const struct disk_cfg *c, struct err *err)
 		return err_set(err, -EINVAL, "%s: fd=%d: open for appending, and a disk is written at any place", c->name, c->fd);
 	if (c->direct && !(flags & O_DIRECT))
 		return err_set(err, -EINVAL, "%s: fd=%d: direct is decided by whoever opened it", c->name, c->fd);
-	return 0;
+	return may_wait(c, c->fd, flags, err);
 }
 
 static int size_of(int fd, const struct stat *st, uint64_t *ret_bytes)
@@ -66,14 +77,15 @@ static int size_of(int fd, const struct stat *st, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* What O_DIRECT wants of a file is told from Linux 6.1 on, before that nearly always the same. */
+/* What O_DIRECT wants of a file: many file systems tell from Linux 6.1 on, the others are tried. */
 static uint32_t direct_block(int fd)
 {
+	static _Alignas(4096) uint8_t sector[DISK_SECTOR];
 	struct statx stx;
 
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) || !(stx.stx_mask & STATX_DIOALIGN) || !stx.stx_dio_offset_align)
-		return 4096;
-	return stx.stx_dio_offset_align > DISK_SECTOR ? stx.stx_dio_offset_align : DISK_SECTOR;
+	if (!syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align)
+		return stx.stx_dio_offset_align > DISK_SECTOR ? stx.stx_dio_offset_align : DISK_SECTOR;
+	return pread(fd, sector, sizeof(sector), DISK_SECTOR) < 0 ? 4096 : DISK_SECTOR;
 }
 
 static void find_alignment(struct disk *d, const struct stat *st, bool direct)
@@ -95,13 +107,22 @@ static void find_alignment(struct disk *d, const struct stat *st, bool direct)
 		d->best = BEST_MAX;
 }
 
-/* Of the open file description: it holds in whatever process has it, and ends with the last of them. */
+/*
+ * Of the open file description: it holds in whatever process has it, and ends with the last of them. Of a VM that was
+ * killed the kernel may take a while to let go.
+ */
 static int lock(int fd, bool ro)
 {
+	const struct timespec pause = { .tv_nsec = 20000000 };
 	struct flock l = { .l_type = ro ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 
-	if (!fcntl(fd, F_OFD_SETLK, &l))
-		return 0;
+	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+		if (!fcntl(fd, F_OFD_SETLK, &l))
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			break;
+		nanosleep(&pause, NULL);
+	}
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : errno == ENOLCK || errno == EOPNOTSUPP ? 0 : -errno;
 }
 
@@ -130,7 +151,9 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 	r = size_of(d->fd, &st, &bytes);
 	if (r)
 		return err_set(err, r, "%s: size of '%s': %s", c->name, what, strerror(-r));
-	find_alignment(d, &st, c->direct);
+	d->dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	d->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+	find_alignment(d, &st, fcntl(d->fd, F_GETFL) & O_DIRECT);
 	r = check_size(c, what, bytes, d->block, err);
 	if (r)
 		return r;
@@ -158,6 +181,11 @@ int disk_open(const struct disk_cfg *cfg, struct disk *ret_d, struct err *err)
 	fd_note(d.fd, FD_DISK);
 	*ret_d = d;
 	return 0;
+}
+
+bool disk_same(const struct disk *a, const struct disk *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && (!a->ro || !b->ro);
 }
 
 void disk_close(struct disk *d)

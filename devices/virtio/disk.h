@@ -28,18 +28,21 @@ struct disk_cfg {
 struct disk {
 	int fd;              /* owned */
 	bool ro;
+	uint64_t dev, ino;   /* which one it is */
 	uint64_t sectors;    /* of DISK_SECTOR bytes, at least 1 */
 	uint32_t block;      /* bytes: requests must be aligned to and a multiple of it; at least DISK_SECTOR */
 	uint32_t best;       /* bytes: what the host writes without reading first; a multiple of block */
 };
 
 /*
- * A writable one is locked for this process alone, a read-only one against writers: whoever else keeps to that, QEMU
- * and other VMs of ours, is refused or refuses us. Errors, with a sentence: those of open(2); -EISDIR, -EINVAL: it is
+ * A writable one is locked for this process alone, a read-only one against writers: whoever else keeps to that is
+ * refused, or refuses us. QEMU does, but for one: it does not keep our read-only ones from what it writes. Errors, with a sentence: those of open(2); -EISDIR, -EINVAL: it is
  * neither file nor block device, empty, no multiple of sectors, or cannot do @direct, or @fd appends; -EBADF: @fd is
  * not open for what is needed; -EBUSY: locked.
  */
 int disk_open(const struct disk_cfg *cfg, struct disk *ret_d, struct err *err);
+/* Are they one and the same, and one of them writable? Descriptors of one opening share a lock. */
+bool disk_same(const struct disk *a, const struct disk *b);
 /* A zeroed @d whose fd is -1 is fine. */
 void disk_close(struct disk *d);
 

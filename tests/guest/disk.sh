@@ -56,7 +56,6 @@ test_ro()
 {
 	check "it is read-only" [ "$(cat $sys/ro)" = 1 ]
 	check "it can be read" dd if=$disk of=/dev/null bs=1M
-	# the driver itself refuses; the device is asked in the hostile suite
 	check "it cannot be written" sh -c "! dd if=/dev/zero of=$disk bs=4096 count=1 oflag=direct"
 }
 

@@ -137,6 +137,13 @@ static void add(struct rig *r, unsigned q, unsigned slot, uint32_t type, uint64_
 	fake_ring_add(&r->ring[q], parts, len ? 3 : 2);
 }
 
+static void put_range(struct rig *r, unsigned slot, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	struct virtio_blk_discard_write_zeroes seg = { .sector = sector, .num_sectors = sectors, .flags = flags };
+
+	memcpy(data_of(r, slot), &seg, sizeof(seg));
+}
+
 static uint8_t status_of(struct rig *r, unsigned slot)
 {
 	uint8_t status;
@@ -391,7 +398,7 @@ END_TEST
 /* The file was cut under us; a disk that is broken or full: that request, and no other. */
 START_TEST(test_blk_errors_are_the_requests_own)
 {
-	static const int errors[] = { -EIO, -ENOSPC, -EDQUOT, -EAGAIN, -ECANCELED, 0 };
+	static const int errors[] = { -EIO, -ENOSPC, -EDQUOT, -ENODEV, -ECANCELED, 0 };
 	struct rig r;
 
 	rig_init(&r, (struct blk_cfg){ 0 });
@@ -426,6 +433,101 @@ START_TEST(test_blk_interrupted_is_done_again)
 }
 END_TEST
 
+/* So do some devices; but not for ever. */
+START_TEST(test_blk_asked_to_come_again)
+{
+	struct rig r;
+	unsigned times = 0;
+
+	rig_init(&r, (struct blk_cfg){ 0 });
+	add(&r, 0, 0, VIRTIO_BLK_T_IN, 0, 512);
+	add(&r, 0, 1, VIRTIO_BLK_T_IN, 1, 512);
+	kick(&r, 0);
+	for (unsigned i = 0; i < 3; i++)
+		host_does(fake_loop_busy(r.loop, 0), 0, -EAGAIN);
+	host_does(fake_loop_busy(r.loop, 0), SIZE_MAX, 0);
+	for (; fake_loop_busy(r.loop, 0); times++)
+		host_does(fake_loop_busy(r.loop, 0), 0, -EAGAIN);
+	ck_assert_uint_ge(times, 4);
+	ck_assert_uint_le(times, 20);
+	ck_assert(status_of(&r, 0) + status_of(&r, 1) == VIRTIO_BLK_S_OK + VIRTIO_BLK_S_IOERR);
+	rig_fini(&r);
+}
+END_TEST
+
+/* Of a flush each keeps a thread of the kernel's: one at a time, in their order, and transfers pass by. */
+START_TEST(test_blk_slow_ones_take_turns)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .discard = true });
+	for (unsigned i = 0; i < 4; i++) {
+		put_range(&r, i, 8 * i, 8, 0);
+		add(&r, 0, i, i % 2 ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_FLUSH, 0, i % 2 ? 16 : 0);
+	}
+	add(&r, 0, 4, VIRTIO_BLK_T_IN, 100, 512);
+	kick(&r, 0);
+	ck_assert_ptr_nonnull(fake_loop_busy(r.loop, 1));
+	ck_assert_ptr_null(fake_loop_busy(r.loop, 2));
+	for (unsigned i = 0; i < 4; i++) {
+		struct loop_io *io = fake_loop_busy(r.loop, 0);
+
+		if (fake_loop_io(io, NULL, NULL) == FAKE_IO_READV)
+			io = fake_loop_busy(r.loop, 1);
+		ck_assert_int_eq(fake_loop_io(io, NULL, NULL), i % 2 ? FAKE_IO_ALLOCATE : FAKE_IO_SYNC);
+		host_does(io, 0, i == 2 ? -EIO : 0);
+		ck_assert_uint_eq(status_of(&r, i), i == 2 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+	}
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 4), VIRTIO_BLK_S_OK);
+	/* those that wait are forgotten by a reset */
+	for (unsigned i = 0; i < 4; i++)
+		add(&r, 0, i, VIRTIO_BLK_T_FLUSH, 0, 0);
+	kick(&r, 0);
+	vdev_set_status(r.v, 0);
+	ck_assert_int_eq(vdev_act(r.v, VDEV_RESET), LOOP_AGAIN);
+	host_does(fake_loop_busy(r.loop, 0), 0, 0);
+	check_nothing_asked(&r);
+	ck_assert_int_eq(vdev_act(r.v, VDEV_RESET), 0);
+	rig_start(&r, r.v->offered);
+	add(&r, 0, 0, VIRTIO_BLK_T_FLUSH, 0, 0);
+	kick(&r, 0);
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	rig_fini(&r);
+}
+END_TEST
+
+/* What the host has in its cache is copied in the call that submits it. */
+START_TEST(test_blk_operations_are_bounded)
+{
+	struct fake_part parts[100] = { { HEADERS, 16, false } };
+	struct rig r;
+	const struct iovec *iov;
+	unsigned n, ops = 0;
+
+	rig_init(&r, (struct blk_cfg){ 0 });
+	r.b->disk.sectors = 1u << 24;
+	for (unsigned i = 1; i < 99; i++)
+		parts[i] = (struct fake_part){ DATA, 0x18000, true };
+	parts[99] = (struct fake_part){ STATUSES, 1, true };
+	put_header(&r, 0, VIRTIO_BLK_T_IN, 0);
+	fake_ring_add(&r.ring[0], parts, 100);
+	kick(&r, 0);
+	for (; fake_loop_busy(r.loop, 0); ops++) {
+		fake_loop_io(fake_loop_busy(r.loop, 0), &iov, &n);
+		ck_assert_uint_le(total(iov, n), BLK_OP_MAX);
+		ck_assert_uint_eq(fake_loop_place(fake_loop_busy(r.loop, 0)).off, (uint64_t)ops * BLK_OP_MAX);
+		fake_loop_complete(fake_loop_busy(r.loop, 0), (int)total(iov, n));
+	}
+	fake_loop_turn(r.loop);
+	ck_assert_uint_eq(ops, (98u * 0x18000 + BLK_OP_MAX - 1) / BLK_OP_MAX);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(used_len(&r, 0), 98u * 0x18000 + 1);
+	rig_fini(&r);
+}
+END_TEST
+
 /* s5.2.6.2: without flush there is no later: what is completed is on the medium. */
 START_TEST(test_blk_without_flush_writes_go_through)
 {
@@ -443,13 +545,6 @@ START_TEST(test_blk_without_flush_writes_go_through)
 	rig_fini(&r);
 }
 END_TEST
-
-static void put_range(struct rig *r, unsigned slot, uint64_t sector, uint32_t sectors, uint32_t flags)
-{
-	struct virtio_blk_discard_write_zeroes seg = { .sector = sector, .num_sectors = sectors, .flags = flags };
-
-	memcpy(data_of(r, slot), &seg, sizeof(seg));
-}
 
 START_TEST(test_blk_discard_and_zeroes_ask_for_their_range)
 {
@@ -704,6 +799,55 @@ START_TEST(test_blk_limits_make_requests_wait_in_the_ring)
 }
 END_TEST
 
+/* Two queues that are never empty have the same. */
+START_TEST(test_blk_limits_are_shared_by_all_queues)
+{
+	unsigned begun[2] = { 0 };
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .queues = 2, .iops = 500 });
+	for (unsigned turn = 0; turn < 60; turn++) {
+		for (unsigned q = 0; q < 2; q++) {
+			uint32_t id, len;
+
+			for (unsigned i = 0; turn == 0 && i < 30; i++)
+				add(&r, q, 40 * q + i, VIRTIO_BLK_T_IN, i, 512);
+			while (fake_ring_used(&r.ring[q], &id, &len)) {
+				begun[q] += turn > 20;
+				add(&r, q, 40 * q + begun[q] % 30, VIRTIO_BLK_T_IN, 1, 512);
+			}
+			kick(&r, q);
+		}
+		host_does_all(&r);
+		usleep(2500);
+		fake_loop_expire(&r.b->again);
+		host_does_all(&r);
+	}
+	ck_assert_uint_ge(begun[0] + begun[1], 30);
+	ck_assert_uint_le(abs((int)begun[0] - (int)begun[1]), 6);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(test_blk_zeroes_without_flush_reach_the_medium)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ 0 });
+	fake_vdev_reset(r.v);
+	rig_start(&r, r.v->offered & ~F(FLUSH));
+	put_range(&r, 0, 0, 8, 0);
+	add(&r, 0, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16);
+	kick(&r, 0);
+	host_does(fake_loop_busy(r.loop, 0), 0, 0);
+	ck_assert_uint_eq(status_of(&r, 0), NONE);
+	ck_assert_int_eq(fake_loop_io(fake_loop_busy(r.loop, 0), NULL, NULL), FAKE_IO_SYNC);
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	rig_fini(&r);
+}
+END_TEST
+
 /* ---- a hundred thousand operations beside a shadow of the disk ---- */
 
 #define OPS 100000
@@ -846,6 +990,11 @@ int main(void)
 	tcase_add_loop_test(t, test_blk_short_transfers_go_on, 0, 2);
 	tcase_add_loop_test(t, test_blk_errors_are_the_requests_own, 0, 6);
 	tcase_add_test(t, test_blk_interrupted_is_done_again);
+	tcase_add_test(t, test_blk_asked_to_come_again);
+	tcase_add_test(t, test_blk_slow_ones_take_turns);
+	tcase_add_test(t, test_blk_operations_are_bounded);
+	tcase_add_test(t, test_blk_limits_are_shared_by_all_queues);
+	tcase_add_test(t, test_blk_zeroes_without_flush_reach_the_medium);
 	tcase_add_test(t, test_blk_without_flush_writes_go_through);
 	tcase_add_loop_test(t, test_blk_discard_and_zeroes_ask_for_their_range, 0, 4);
 	tcase_add_loop_test(t, test_blk_bad_ranges_are_refused, 0, 10);

@@ -201,7 +201,7 @@ START_TEST(test_disk_fd_closed_refused)
 	struct disk_cfg c = { .name = "disk0", .fd = 199 };
 
 	ck_assert_int_lt(fcntl(199, F_GETFD), 0);
-	refused(c, -EBADF, "disk0: fd=199: not an open descriptor");
+	refused(c, -EBADF, "disk0: fd=199: not an open descriptor of yours");
 }
 END_TEST
 

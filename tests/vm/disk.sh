@@ -60,14 +60,14 @@ disk_ro()
 	expect_error 125 "disk1: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a,id=other --disk work/a
 }
 
-# disk_rebind TRANSPORT N: as many descriptors and routes as before
+# disk_rebind TRANSPORT N: the driver is unbound and bound N times while it reads and writes
 disk_rebind()
 {
 	make_disk a 16
 	disk_guest "rebind,$2" --cpus 2 --disk "work/a,transport=$1"
 }
 
-# What the guest was told to be on the medium is there after kill -9.
+# What the guest was told to be written is in the file after kill -9.
 disk_killed()
 {
 	make_disk a 16

@@ -489,7 +489,7 @@ static int complete_ids(struct config *c, struct err *err)
 	unsigned numbers[DEV_KINDS] = { 0 };
 
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		if (c->devices[i].id[0] && id_taken(c, c->devices[i].id, i))
+		if (stem_of(c->devices[i].kind) && c->devices[i].id[0] && id_taken(c, c->devices[i].id, i))
 			return err_set(err, -EINVAL, "--%s: id=%s is taken by another device",
 				       stem_of(c->devices[i].kind), c->devices[i].id);
 	for (unsigned i = 0; i < c->nr_devices; i++) {

@@ -34,6 +34,7 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/base/compat.h"
 #include "vmm/base/log.h"
+#include "vmm/core/loop.h"
 
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
 /* Users that no account has; one of them by chance for each VM. */
@@ -102,7 +103,7 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	r = limit_cgroup(dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + CGROUP_TASKS, err);
+	r = limit_cgroup(dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + cfg->disks * LOOP_WORKERS_PER_DISK + CGROUP_TASKS, err);
 	return r ? r : limit_cgroup(dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
 }
 
@@ -301,10 +302,10 @@ const char *sandbox_missing(void)
 	return missing.text;
 }
 
-void sandbox_shut(bool has_disks)
+void sandbox_shut(const struct sandbox_cfg *cfg)
 {
 	/* The kernel makes its workers for slow transfers in our name; clone(2) is denied to us by the filters all the same. */
-	int r = has_disks ? 0 : limit(RLIMIT_NPROC, 0);
+	int r = cfg->disks ? 0 : limit(RLIMIT_NPROC, 0);
 
 	/* poll(2) takes no more descriptors than this allows, and is given one */
 	if (r || limit(RLIMIT_NOFILE, STANDARD_FDS))

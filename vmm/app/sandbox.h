@@ -20,6 +20,7 @@ struct sandbox_cfg {
 	int64_t uid, gid;       /* -1: not given */
 	uint64_t memory;        /* bytes of guest memory, for the cgroup's limit */
 	unsigned cpus;          /* threads, for the same */
+	unsigned disks;         /* each with workers of the kernel's */
 	bool pins_memory;       /* guest memory is pinned for a device of the host's */
 };
 
@@ -32,6 +33,6 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err);
 /* What that could not have, for a line of the log; "": it has all. */
 const char *sandbox_missing(void);
 /* With all threads there: no further descriptor, process or thread, but those that io_uring makes for disks. */
-void sandbox_shut(bool has_disks);
+void sandbox_shut(const struct sandbox_cfg *cfg);
 
 #endif

@@ -222,21 +222,29 @@ static int keep_files(struct app *a, struct err *err)
 	return 0;
 }
 
-static bool has_kind(const struct config *c, enum dev_kind kind)
+static unsigned count_kind(const struct config *c, enum dev_kind kind)
 {
+	unsigned n = 0;
+
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		if (c->devices[i].kind == kind)
-			return true;
-	return false;
+		n += c->devices[i].kind == kind;
+	return n;
+}
+
+static struct sandbox_cfg sandbox_wants(const struct options *o)
+{
+	const struct config *c = &o->config;
+
+	return (struct sandbox_cfg){
+		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory, .cpus = c->cpus,
+		.disks = count_kind(c, DEV_DISK), .pins_memory = count_kind(c, DEV_VFIO),
+	};
 }
 
 static int enter_sandbox(struct app *a, struct err *err)
 {
 	const struct options *o = &a->options;
-	struct sandbox_cfg cfg = {
-		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid,
-		.memory = o->config.memory, .cpus = o->config.cpus, .pins_memory = has_kind(&o->config, DEV_VFIO),
-	};
+	const struct sandbox_cfg cfg = sandbox_wants(o);
 	int ret;
 
 	if (o->no_sandbox)
@@ -295,13 +303,14 @@ int app_start(struct app *a, struct err *err)
 
 int app_shut(struct app *a, struct err *err)
 {
+	const struct sandbox_cfg cfg = sandbox_wants(&a->options);
 	int ret;
 
 	if (keeper_end(&a->keeper, KEEP_CONSOLE | KEEP_DTB, err))
 		return EXIT_NO_START;
 	if (a->options.no_sandbox)
 		return 0;
-	sandbox_shut(has_kind(&a->options.config, DEV_DISK));
+	sandbox_shut(&cfg);
 	ret = seccomp_arm(RIGHT_LOOP, -1);
 	if (ret)
 		err_set(err, ret, "seccomp: arming the filter of the event loop: %s", strerror(-ret));

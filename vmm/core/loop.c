@@ -142,9 +142,11 @@ int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 		      void (*done)(void *ctx, int res), void *ctx)
 {
 	struct loop *l = like->loop;
+	struct slot *s = slot(l, (unsigned)like->slot);
 
-	l->has_disk_ops = true; /* what shares a file has places in it */
-	return init_io(l, io, slot(l, (unsigned)like->slot)->file, done, ctx);
+	l->nr_disks += !s->of_disk; /* what shares a file has places in it */
+	s->of_disk = true;
+	return init_io(l, io, s->file, done, ctx);
 }
 
 /* Starts what @want describes: op, iov, want, off, len, flags. */
@@ -370,7 +372,7 @@ static int restrict_ring(struct loop *l)
 		IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READV, IORING_OP_WRITEV,
 		IORING_OP_FSYNC, IORING_OP_FALLOCATE, /* for disks */
 	};
-	const unsigned n = l->has_disk_ops ? ARRAY_LEN(ops) : ARRAY_LEN(ops) - 2;
+	const unsigned n = l->nr_disks ? ARRAY_LEN(ops) : ARRAY_LEN(ops) - 2;
 	/* No register opcode is named, so none is left once the ring is enabled. */
 	struct io_uring_restriction res[ARRAY_LEN(ops) + 1] = {
 		[0] = {
@@ -389,10 +391,11 @@ static int restrict_ring(struct loop *l)
 /* What a disk cannot do at once, the kernel does on threads of its own, which are ours by number: a few. */
 static int limit_workers(struct loop *l)
 {
-	unsigned limits[2] = { LOOP_MAX_WORKERS / 2, LOOP_MAX_WORKERS / 2 }; /* for files, and for all else */
+	/* for files, and for all else */
+	unsigned limits[2] = { l->nr_disks * LOOP_WORKERS_PER_DISK / 2, l->nr_disks * LOOP_WORKERS_PER_DISK / 2 };
 	int r;
 
-	if (!l->has_disk_ops)
+	if (!l->nr_disks)
 		return 0;
 	r = ring_register(l, IORING_REGISTER_IOWQ_MAX_WORKERS, limits, ARRAY_LEN(limits));
 	return r == -EINVAL ? 0 : r; /* Linux 5.15; before, as many as the kernel wants */

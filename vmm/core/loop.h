@@ -36,8 +36,8 @@
 #define LOOP_MAX_FDS 1024
 /* And of its sources: a disk has one for each request that may be under way. */
 #define LOOP_MAX_SOURCES 16384
-/* Threads of the kernel's that serve transfers which would wait. They count as this process's. */
-#define LOOP_MAX_WORKERS 6
+/* Threads of the kernel's that serve transfers which would wait, for each disk. They count as this process's. */
+#define LOOP_WORKERS_PER_DISK 4
 
 struct loop;
 
@@ -112,7 +112,7 @@ struct loop_io {
 /* Before the seal; @fd borrowed, as for loop_poll_init(), with its errors. */
 int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 		 void (*done)(void *ctx, int res), void *ctx);
-/* Another one on the file of @like. -ENOSPC, -EBUSY, -ENOMEM. */
+/* Another one on the file of @like, which is a disk's then. -ENOSPC, -EBUSY, -ENOMEM. */
 int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 		      void (*done)(void *ctx, int res), void *ctx);
 /*

@@ -46,6 +46,7 @@ struct slot {
 	bool listed[NR_LISTS];
 	uint8_t kind;            /* enum slot_kind */
 	uint8_t op;              /* transfer: IORING_OP_* */
+	bool of_disk;            /* others share its file */
 	bool in_kernel;          /* a request of this generation is submitted */
 	bool cancel;             /* the request of cancel_gen must be cancelled */
 	bool done;               /* transfer: completed, not yet dispatched */
@@ -68,7 +69,7 @@ struct loop {
 	struct loop_poll wake;
 
 	struct list lists[NR_LISTS];
-	bool has_disk_ops;       /* something may be synchronised or allocated: the ring has to allow it */
+	unsigned nr_disks;       /* files that may be synchronised and allocated: the ring has to allow it */
 	unsigned nr_files;
 	int files[LOOP_MAX_FDS]; /* for the seal; -1: a hole in the table */
 	unsigned nr;

@@ -228,7 +228,8 @@ static int submit_and_wait_a_little(struct loop *l)
 /* Submits what is prepared, waits for @wait completions, takes in what there is. */
 int lring_enter(struct loop *l, unsigned wait)
 {
-	int r = wait && calls_wait_for_us(&l->calls) ? submit_and_wait_a_little(l) : io_uring_submit_and_wait(&l->ring, wait);
+	int r = !wait ? io_uring_submit_and_get_events(&l->ring) :
+		calls_wait_for_us(&l->calls) ? submit_and_wait_a_little(l) : io_uring_submit_and_wait(&l->ring, wait);
 	unsigned n = reap(l);
 
 	if (r >= 0 || r == -EINTR || r == -ETIME)

@@ -91,7 +91,12 @@ static int disk_open_it(struct machine *m, unsigned i, struct err *err)
 		.name = c->id, .path = c->disk.path, .fd = c->disk.fd, .ro = c->disk.ro, .direct = c->disk.direct,
 	};
 
-	return disk_open(&cfg, &m->devs[i].disk, err);
+	int r = disk_open(&cfg, &m->devs[i].disk, err);
+
+	for (unsigned k = 0; !r && k < i; k++)
+		if (m->cfg->devices[k].kind == DEV_DISK && disk_same(&m->devs[k].disk, &m->devs[i].disk))
+			r = err_set(err, -EBUSY, "%s: is %s's disk already (ro may be shared)", c->id, m->cfg->devices[k].id);
+	return r;
 }
 
 static int disk_make(struct machine *m, unsigned i, struct err *err)
@@ -200,7 +205,7 @@ static int explain(const char *id, int r, struct err *err)
 		return err_set(err, r, "%s: %s (more are allowed by: ulimit -n)", id, strerror(-r));
 	if (r == -ENOSPC)
 		return err_set(err, r, "%s: the devices before it and its queues are too many for one event loop "
-			       "(fewer devices, or fewer queues=)", id);
+			       "(fewer devices, fewer --cpus for disks, or fewer queues= for cards)", id);
 	return r;
 }
 
