@@ -92,7 +92,7 @@ leaks_starts()
 	lay_tap tap0
 	run="./microvm --irq-check --kernel null.Image $*"
 	# what only the first ones need: modules' memory, slabs, workers
-	./runs 50 $run || fail 'the first starts'
+	./runs $((n < 50 ? 20 : 50)) $run || fail 'the first starts'
 	note_host
 	./runs "$n" $run || fail 'a start'
 	host_kept "$n starts and ends${1:+ with $*}"
