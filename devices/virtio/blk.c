@@ -114,8 +114,10 @@ static int begin(struct blk_req *req)
 	case VIRTIO_BLK_T_DISCARD:
 		return loop_fallocate(&req->io, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, req->off, req->left);
 	default: /* write zeroes */
-		if (req->by_hand)
-			return loop_pwritev(&req->io, req->iov, blk_req_zeros(req), req->off, b->through ? RWF_DSYNC : 0);
+		if (req->by_hand) {
+			blk_req_zeros(req);
+			return loop_pwritev(&req->io, req->iov, req->n, req->off, b->through ? RWF_DSYNC : 0);
+		}
 		return loop_fallocate(&req->io, (req->unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE,
 				      req->off, req->left);
 	}
@@ -376,6 +378,7 @@ static bool blk_settle(struct vdev *v)
 	struct blk *b = to_blk(v);
 
 	b->settling = true;
+	b->to_show = 0; /* what has ended is not told either, once the reset waits */
 	drop_waiting(b);
 	return !b->under_way;
 }

@@ -86,8 +86,8 @@ int blk_req_check(struct blk_req *req, const struct blk_limits *l);
 bool blk_req_advance(struct blk_req *req, uint32_t done);
 /* At most BLK_OP_MAX bytes from @req->iov on: so many parts, of which the last may be cut. blk_req_advance() undoes that. */
 unsigned blk_req_window(struct blk_req *req);
-/* Makes @req->iov zeros, as many as are left and fit; how many parts. */
-unsigned blk_req_zeros(struct blk_req *req);
+/* Makes @req->iov zeros, as many as are left and fit into an operation. */
+void blk_req_zeros(struct blk_req *req);
 /* Get-id: @id and zeros. The status. */
 uint8_t blk_req_put_id(struct blk_req *req, const char *id);
 /* Ended with @status: bytes that were written in a row from the chain's first writable one on (s2.7.8.2). */

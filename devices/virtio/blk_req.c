@@ -163,7 +163,7 @@ bool blk_req_advance(struct blk_req *req, uint32_t done)
 	return req->left;
 }
 
-unsigned blk_req_zeros(struct blk_req *req)
+void blk_req_zeros(struct blk_req *req)
 {
 	uint64_t left = req->left;
 	unsigned n = 0;
@@ -176,7 +176,6 @@ unsigned blk_req_zeros(struct blk_req *req)
 		left -= now;
 	}
 	req->n = n;
-	return n;
 }
 
 uint8_t blk_req_put_id(struct blk_req *req, const char *id)
