@@ -177,7 +177,8 @@ static void next_slow(struct blk *b, const struct blk_req *req)
 /* Not every file system can zero a range: then zeros are written. */
 static bool may_do_by_hand(const struct blk_req *req, int res)
 {
-	return req->type == VIRTIO_BLK_T_WRITE_ZEROES && !req->by_hand && (res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL);
+	return req->type == VIRTIO_BLK_T_WRITE_ZEROES && !req->by_hand && !req->sync &&
+	       (res == -EOPNOTSUPP || res == -ENOSYS || res == -EINVAL);
 }
 
 /* The host wants to be asked again: at once, and so often. */

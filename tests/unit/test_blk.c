@@ -735,6 +735,28 @@ START_TEST(test_blk_reset_waits_for_what_is_under_way)
 }
 END_TEST
 
+/* One had ended in the round in which the reset came, another is still under way: the driver hears of neither. */
+START_TEST(test_blk_reset_that_waits_tells_nothing)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ 0 });
+	add(&r, 0, 0, VIRTIO_BLK_T_IN, 0, 512);
+	add(&r, 0, 1, VIRTIO_BLK_T_IN, 1, 512);
+	kick(&r, 0);
+	host_does(fake_loop_busy(r.loop, 0), SIZE_MAX, 0);
+	ck_assert_int_eq(vdev_set_status(r.v, 0), VDEV_RESET);
+	ck_assert_int_eq(vdev_act(r.v, VDEV_RESET), LOOP_AGAIN);
+	fake_loop_turn(r.loop);
+	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 0);
+	ck_assert_uint_eq(r.irqs, 0);
+	host_does_all(&r);
+	ck_assert_int_eq(vdev_act(r.v, VDEV_RESET), 0);
+	ck_assert_uint_eq(r.irqs, 0);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_blk_freed_while_under_way)
 {
 	struct rig r;
@@ -844,6 +866,25 @@ START_TEST(test_blk_zeroes_without_flush_reach_the_medium)
 	ck_assert_int_eq(fake_loop_io(fake_loop_busy(r.loop, 0), NULL, NULL), FAKE_IO_SYNC);
 	host_does_all(&r);
 	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	rig_fini(&r);
+}
+END_TEST
+
+/* They are there, but the host cannot say so of the medium: zeros by hand would not mend that. */
+START_TEST(test_blk_zeroes_that_cannot_be_synced_fail)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ 0 });
+	fake_vdev_reset(r.v);
+	rig_start(&r, r.v->offered & ~F(FLUSH));
+	put_range(&r, 0, 0, 8, 0);
+	add(&r, 0, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16);
+	kick(&r, 0);
+	host_does(fake_loop_busy(r.loop, 0), 0, 0);
+	host_does(fake_loop_busy(r.loop, 0), 0, -EINVAL);
+	check_nothing_asked(&r);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_IOERR);
 	rig_fini(&r);
 }
 END_TEST
@@ -995,6 +1036,7 @@ int main(void)
 	tcase_add_test(t, test_blk_operations_are_bounded);
 	tcase_add_test(t, test_blk_limits_are_shared_by_all_queues);
 	tcase_add_test(t, test_blk_zeroes_without_flush_reach_the_medium);
+	tcase_add_test(t, test_blk_zeroes_that_cannot_be_synced_fail);
 	tcase_add_test(t, test_blk_without_flush_writes_go_through);
 	tcase_add_loop_test(t, test_blk_discard_and_zeroes_ask_for_their_range, 0, 4);
 	tcase_add_loop_test(t, test_blk_bad_ranges_are_refused, 0, 10);
@@ -1004,6 +1046,7 @@ int main(void)
 	tcase_add_loop_test(t, test_blk_spare_room_is_not_told_as_written, 0, 4);
 	tcase_add_loop_test(t, test_blk_chains_without_header_or_status_break_the_ring, 0, 3);
 	tcase_add_test(t, test_blk_reset_waits_for_what_is_under_way);
+	tcase_add_test(t, test_blk_reset_that_waits_tells_nothing);
 	tcase_add_test(t, test_blk_freed_while_under_way);
 	tcase_add_test(t, test_blk_a_full_ring);
 	tcase_add_loop_test(t, test_blk_limits_make_requests_wait_in_the_ring, 0, 2);
