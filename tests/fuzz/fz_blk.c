@@ -10,7 +10,9 @@
  *         within its end, and never writing where that is read-only. Memory and disk are as the copies have them after each
  *         step, so nothing but a chain's data and status is written, nothing late, and nothing after a reset. Each chain comes
  *         back once, with no more bytes than were written. The ring is broken where the model's is, and the driver is told.
- *         No more begins than the limits allow, and all that was asked ends.
+ *         Flushes and operations on ranges are under way one at a time, in the order in which they were taken; one that waits
+ *         has another before it that the host has not answered yet. No more begins than the limits allow, nothing while they
+ *         have the device wait, no queue is passed over, and all that was asked ends.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -33,9 +35,17 @@ static int fake_time(clockid_t id, struct timespec *ts)
 	return 0;
 }
 
+/* A MiB of few sectors, so that small transfers take several operations. */
+#include "devices/virtio/blk_priv.h"
+#undef KIB
+#define KIB ((uint64_t)4)
+#undef MIB
+#define MIB (1024 * KIB)
+
 #define clock_gettime fake_time
 #include "devices/virtio/blk.c"
 #undef clock_gettime
+#include "devices/virtio/blk_req.c"
 
 #define RAM 0x80000000
 #define RAM_SIZE 0x8000
@@ -51,6 +61,9 @@ static int fake_time(clockid_t id, struct timespec *ts)
 /* A request under way, by its head. */
 struct req {
 	bool out;
+	bool begun;              /* an operation of it was under way; else it waits */
+	uint64_t nr;             /* it was taken as so many-th */
+	unsigned again;          /* times that the host wanted to be asked again */
 	bool by_hand;            /* zeros: the host could not do it by itself */
 	bool zeroed;             /* zeros: they are there, and have to reach the medium */
 	uint32_t type;
@@ -75,6 +88,7 @@ static struct queue {
 	uint16_t busy;           /* descriptors, a bit each */
 	uint16_t chain[RING];    /* those of each head */
 	unsigned irqs;
+	unsigned passed;         /* times that others got something from the limits, and it did not */
 } queue[QUEUES];
 
 static struct gmem *mem;
@@ -86,7 +100,7 @@ static uint64_t features;
 static uint8_t *ram, copy[RAM_SIZE];                             /* guest memory, and as it should be */
 static uint8_t disk[SECTORS * SECTOR], disk_copy[SECTORS * SECTOR]; /* the host's file, and as it should be */
 static unsigned config_irqs;
-static uint64_t begun, start_ns;
+static uint64_t begun, moved, start_ns; /* requests that were one, and bytes of the disk that they are to move */
 static bool resetting;
 
 static uint64_t disk_size(void)
@@ -142,7 +156,7 @@ static void copy_rings(void)
 }
 
 /* Bytes [@from, @from + @len) of the chain. */
-static UNTRACED void move_data(const struct req *r, uint64_t from, uint64_t len, uint8_t *buf, bool to_guest)
+static UNTRACED void move_data(const struct req *r, uint64_t from, uint64_t len, uint8_t *buf, bool in)
 {
 	for (unsigned i = 0; i < r->n && len; i++) {
 		const struct model_part *p = &r->parts[i];
@@ -154,7 +168,7 @@ static UNTRACED void move_data(const struct req *r, uint64_t from, uint64_t len,
 			continue;
 		}
 		now = p->len - from < len ? p->len - from : len;
-		memcpy(to_guest ? at : buf, to_guest ? buf : at, now);
+		memcpy(in ? at : buf, in ? buf : at, now);
 		buf += now;
 		len -= now;
 		from = 0;
@@ -164,7 +178,7 @@ static UNTRACED void move_data(const struct req *r, uint64_t from, uint64_t len,
 
 /* ---- the model of a request --------------------------------------------------------------- */
 
-static bool to_guest(const struct req *r)
+static bool is_read(const struct req *r)
 {
 	return r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID;
 }
@@ -254,6 +268,14 @@ static int early_status(struct req *r, uint64_t sector)
 	}
 }
 
+/* What was moved before has to be paid for by now, but for a tenth of a second's; a ns of each request may be cut off. */
+static void check_bps(void)
+{
+	uint64_t ms = (now_ns - start_ns) / 1000000 + 1;
+
+	must(!cfg.bps || moved <= cfg.bps / 10 + 1 + cfg.bps * ms / 1000 + begun);
+}
+
 /* The chain that the model has just popped. */
 static void req_taken(struct queue *k)
 {
@@ -264,22 +286,25 @@ static void req_taken(struct queue *k)
 	uint64_t sum[2] = { 0, 0 };
 	int status;
 
-	begun++;
 	for (unsigned i = 0; i < k->m.n; i++)
 		sum[k->m.parts[i].in] += k->m.parts[i].len;
 	if (sum[false] < sizeof(h) || !sum[true]) {
 		k->m.broken = true;
 		return;
 	}
-	*r = (struct req){ .out = true, .n = k->m.n, .len_in = sum[true], .status = last->gpa + last->len - 1 };
+	check_bps();
+	begun++;
+	*r = (struct req){ .out = true, .nr = begun, .n = k->m.n, .len_in = sum[true], .status = last->gpa + last->len - 1 };
 	memcpy(r->parts, k->m.parts, k->m.n * sizeof(*r->parts));
 	move_data(r, 0, sizeof(h), (uint8_t *)&h, false);
 	r->type = h.type;
-	r->from = to_guest(r) ? sum[false] : sizeof(h);
-	r->left = to_guest(r) ? sum[true] - 1 : sum[false] - sizeof(h);
+	r->from = is_read(r) ? sum[false] : sizeof(h);
+	r->left = is_read(r) ? sum[true] - 1 : sum[false] - sizeof(h);
 	status = early_status(r, h.sector);
 	if (status >= 0)
 		req_over(k, head, (uint8_t)status);
+	else if (r->type != VIRTIO_BLK_T_DISCARD && r->type != VIRTIO_BLK_T_FLUSH)
+		moved += r->left;
 }
 
 /* ---- what is under way -------------------------------------------------------------------- */
@@ -307,12 +332,18 @@ static bool is_write(enum fake_io_op op)
 	return op == FAKE_IO_WRITEV || op == FAKE_IO_ALLOCATE;
 }
 
+/* Of bytes that are moved, as many as one operation may have. */
+static uint64_t now_of(const struct req *r)
+{
+	return r->left < BLK_OP_MAX ? r->left : BLK_OP_MAX;
+}
+
 static void check_write_zeroes(const struct req *r, enum fake_io_op op, uint64_t len, int mode)
 {
 	const int zero = FALLOC_FL_KEEP_SIZE | (r->unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 
 	if (op == FAKE_IO_WRITEV)
-		must(r->by_hand && len && len <= r->left);
+		must(r->by_hand && len == now_of(r));
 	else
 		must(op == FAKE_IO_ALLOCATE && len == r->left && mode == zero);
 }
@@ -332,10 +363,10 @@ static void check_operation(const struct req *r, const struct loop_io *io)
 	must(op != FAKE_IO_WRITEV || at.flags == (features & F(FLUSH) ? 0 : RWF_DSYNC));
 	switch (r->type) {
 	case VIRTIO_BLK_T_IN:
-		must(op == FAKE_IO_READV && len == r->left);
+		must(op == FAKE_IO_READV && len == now_of(r));
 		break;
 	case VIRTIO_BLK_T_OUT:
-		must(op == FAKE_IO_WRITEV && len == r->left);
+		must(op == FAKE_IO_WRITEV && len == now_of(r));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		must(op == FAKE_IO_SYNC);
@@ -361,24 +392,60 @@ static UNTRACED unsigned nr_under_way(void)
 	return n;
 }
 
-/* One operation for each request, and none besides. */
+/* A flush, or on a range: one at a time. */
+static bool is_slow(const struct req *r)
+{
+	return r->type == VIRTIO_BLK_T_FLUSH || r->type == VIRTIO_BLK_T_DISCARD || (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !r->by_hand);
+}
+
+/* @r has begun: none that was taken before it waits still. */
+static void check_order(const struct req *r)
+{
+	for (unsigned q = 0; q < QUEUES; q++)
+		for (unsigned h = 0; h < RING; h++)
+			must(!queue[q].req[h].out || queue[q].req[h].begun || queue[q].req[h].nr > r->nr);
+}
+
+/* One operation for each request that does not wait, and none besides. Who waits does so for another. */
 static UNTRACED void check_operations(void)
 {
-	unsigned n = 0, out = 0, head;
+	unsigned n = 0, slow = 0, waiting = 0, head;
 	struct loop_io *io;
 	uint32_t seen[QUEUES] = { 0 };
+	const struct req *first = NULL;
 
 	for (; (io = fake_loop_busy(loop, n)); n++) {
 		struct queue *k = queue_of(io, &head);
+		struct req *r = &k->req[head];
 
 		must(!(seen[k - queue] & BIT32(head)));
 		seen[k - queue] |= BIT32(head);
-		check_operation(&k->req[head], io);
+		check_operation(r, io);
+		slow += is_slow(r);
+		if (is_slow(r) && !r->begun)
+			first = r;
+		r->begun = true;
 	}
 	for (unsigned q = 0; q < QUEUES; q++)
+		for (unsigned h = 0; h < RING; h++) {
+			const struct req *r = &queue[q].req[h];
+
+			if (!r->out || seen[q] & BIT32(h))
+				continue;
+			must(!r->begun && is_slow(r) && !resetting);
+			waiting++;
+		}
+	must(slow <= 1 && (!waiting || slow));
+	if (first)
+		check_order(first);
+}
+
+/* A reset: who waits has nobody to tell. */
+static void forget_waiting(void)
+{
+	for (unsigned q = 0; q < QUEUES; q++)
 		for (unsigned h = 0; h < RING; h++)
-			out += queue[q].req[h].out;
-	must(out == n);
+			queue[q].req[h].out &= queue[q].req[h].begun;
 }
 
 /* ---- the host ----------------------------------------------------------------------------- */
@@ -443,7 +510,7 @@ static void req_goes_on(struct queue *k, unsigned head, enum fake_io_op op, int 
 		r->zeroed = true;
 	else if (may_be_refused(r, res))
 		r->by_hand = true;
-	else if (res < 0 && res != -EINTR)
+	else if (res < 0 && res != -EINTR && !(res == -EAGAIN && r->again++ < MOST_AGAIN))
 		req_over(k, head, res == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 	else if (moves && !res)
 		req_over(k, head, VIRTIO_BLK_S_IOERR); /* the file has become shorter */
@@ -479,8 +546,14 @@ static void complete(struct fuzz_in *in)
 	op = fake_loop_io(io, NULL, NULL);
 	k = queue_of(io, &head);
 	res = host_answers(in, io);
-	must(fake_loop_complete(io, res));
-	req_goes_on(k, head, op, res);
+	/* one that is busy may stay so */
+	for (bool busy = res == -EAGAIN && fuzz_u8(in) & 1; ; ) {
+		must(fake_loop_complete(io, res));
+		req_goes_on(k, head, op, res);
+		check_operations();
+		if (!busy || fake_loop_io(io, NULL, NULL) == FAKE_IO_NONE)
+			break;
+	}
 }
 
 /* ---- rounds ------------------------------------------------------------------------------- */
@@ -548,20 +621,44 @@ static void look(void)
 	check_rate();
 }
 
-static void after_round(void)
+/* Queue @first on: what one writes another may read. */
+static void catch_up_from(unsigned first)
 {
-	for (unsigned q = 0; q < QUEUES; q++)
-		if (queue[q].ready)
-			catch_up(&queue[q]);
+	for (unsigned i = 0; i < cfg.queues; i++) {
+		struct queue *k = &queue[(first + i) % cfg.queues];
+
+		if (k->ready)
+			catch_up(k);
+	}
+}
+
+static void end_round(void)
+{
+	fake_loop_turn(loop);
+	catch_up_from(0);
 	for (unsigned q = 0; q < QUEUES; q++)
 		if (queue[q].ready)
 			look_at_used(&queue[q]);
 }
 
+/* Requests that were taken. */
+static UNTRACED unsigned nr_taken(void)
+{
+	unsigned n = 0;
+
+	for (unsigned q = 0; q < QUEUES; q++)
+		n += queue[q].m.next_avail + queue[q].m.broken;
+	return n;
+}
+
+/* While the limits have it wait, nothing begins. */
 static void turn(void)
 {
-	fake_loop_turn(loop);
-	after_round();
+	bool halted = limited() && fake_loop_timer(&blk->again);
+	unsigned n = nr_taken();
+
+	end_round();
+	must(!halted || nr_taken() == n);
 }
 
 static bool waits(const struct queue *k)
@@ -576,6 +673,31 @@ static void kick(unsigned q)
 	must(!waits(&queue[q]) || fake_loop_timer(&blk->again));
 }
 
+/* The limits let some begin: none that wants to is passed over for ever. */
+static void expire(void)
+{
+	uint16_t had[QUEUES];
+	bool wanted[QUEUES];
+	unsigned n = nr_taken(), first = blk->turn; /* which one is first is open */
+
+	for (unsigned q = 0; q < QUEUES; q++) {
+		had[q] = queue[q].m.next_avail;
+		wanted[q] = waits(&queue[q]);
+	}
+	must(fake_loop_expire(&blk->again));
+	catch_up_from(first);
+	end_round();
+	for (unsigned q = 0; q < QUEUES; q++) {
+		struct queue *k = &queue[q];
+
+		must(!waits(k) || fake_loop_timer(&blk->again));
+		if (!wanted[q] || k->m.broken || had[q] != k->m.next_avail)
+			k->passed = 0;
+		else if (nr_taken() != n)
+			must(++k->passed < cfg.queues);
+	}
+}
+
 /* Time goes on, as far as the device wants to know or a little. */
 static void pass_time(struct fuzz_in *in)
 {
@@ -586,10 +708,7 @@ static void pass_time(struct fuzz_in *in)
 		return;
 	}
 	now_ns += wait;
-	must(fake_loop_expire(&blk->again));
-	turn();
-	for (unsigned q = 0; q < QUEUES; q++)
-		must(!waits(&queue[q]) || fake_loop_timer(&blk->again));
+	expire();
 }
 
 /* ---- the driver --------------------------------------------------------------------------- */
@@ -626,6 +745,7 @@ static void reset_patiently(struct fuzz_in *in)
 	for (unsigned n = nr_under_way(); vdev_act(dev, VDEV_RESET) == LOOP_AGAIN; n--) {
 		must(n);
 		resetting = true;
+		forget_waiting();
 		vdev_notify(dev, fuzz_below(in, cfg.queues));
 		fake_loop_turn(loop);
 		complete(in);
@@ -642,6 +762,7 @@ static void reset_at_once(struct fuzz_in *in)
 	unsigned head;
 
 	resetting = true;
+	forget_waiting();
 	for (unsigned n = 0; n < 8 && (io = fake_loop_busy(loop, n)); n++) {
 		struct queue *k = queue_of(io, &head);
 		enum fake_io_op op = fake_loop_io(io, NULL, NULL);
@@ -858,7 +979,7 @@ static void make(struct fuzz_in *in)
 
 	d.sectors = (1 + fuzz_below(in, SECTORS / (block / SECTOR))) * (block / SECTOR);
 	now_ns = start_ns = 1000000000;
-	begun = 0;
+	begun = moved = 0;
 	must(d.fd >= 0 && loop_new(&loop) == 0 && gmem_new(&mem) == 0 && gmem_add(mem, RAM, RAM_SIZE, false) == 0);
 	ram = gmem_ptr(mem, RAM, RAM_SIZE);
 	cfg = (struct blk_cfg){ .name = "disk0", .loop = loop, .mem = mem, .disk = d, .queues = 1 + (how & 3) % QUEUES,
@@ -874,7 +995,7 @@ static void make(struct fuzz_in *in)
 /* Whatever was asked ends, if the host answers and time goes on. */
 static void see_all_end(void)
 {
-	struct fuzz_in zeros = { .p = disk }; /* at its end */
+	struct fuzz_in nothing = { .p = disk }; /* at its end */
 	bool left = true;
 
 	for (unsigned i = 0; left; i++) {
@@ -886,12 +1007,15 @@ static void see_all_end(void)
 			left |= waits(&queue[q]);
 		}
 		while (nr_under_way())
-			complete(&zeros);
-		pass_time(&zeros);
+			complete(&nothing);
+		pass_time(&nothing);
 		look();
 	}
 	turn();
 	look();
+	for (unsigned q = 0; q < QUEUES; q++)
+		for (unsigned h = 0; h < RING; h++)
+			must(!queue[q].req[h].out);
 }
 
 static void unmake(struct fuzz_in *in)
