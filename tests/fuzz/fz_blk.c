@@ -698,12 +698,12 @@ static void expire(void)
 	}
 }
 
-/* Time goes on, as far as the device wants to know or a little. */
+/* Time goes on, as far as the device wants to know, or by any, and the timer is late. */
 static void pass_time(struct fuzz_in *in)
 {
 	uint64_t wait = limited() ? fake_loop_timer(&blk->again) : 0;
 
-	if (!wait) {
+	if (!wait || fuzz_u8(in) & 1) {
 		now_ns += (uint64_t)fuzz_u8(in) << 22;
 		return;
 	}
