@@ -4,8 +4,11 @@
 . /t/tap.sh
 
 check "$1 connections to the host, $2 bytes there and back in each" /vsock-peer connect 2 7 "$1" "$2"
-/vsock-peer listen 8 &
+/vsock-peer listen 8 >/tmp/listening &
 peer=$!
+until [ -s /tmp/listening ]; do
+	sleep 0.05
+done
 echo "guest: listening"
 read -r _
 kill $peer

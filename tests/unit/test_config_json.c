@@ -115,7 +115,7 @@ START_TEST(test_config_json_bad_content_is_named)
 	BAD("{\"colour\": 1}", "unknown key 'colour'");
 	BAD("{\"config\": \"x\"}", "config: only on the command line");
 	BAD("{\"help\": true}", "help: only on the command line");
-	BAD("{\"disk\": \"x\"}", "--disk: this version does not have it");
+	BAD("{\"balloon\": \"x\"}", "--balloon: this version does not have it");
 	BAD("{\"cpus\": true}", "cpus: must be a string or an integer");
 	BAD("{\"cpus\": 1.5}", "cpus: must be a string or an integer");
 	BAD("{\"cpus\": null}", "cpus: must be a string or an integer");
