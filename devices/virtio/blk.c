@@ -262,8 +262,8 @@ static void execute(struct blk_req *req, int status)
 		go_on(req);
 }
 
-/* 0, or the nanoseconds until the next request may begin. */
-static uint64_t due_in(struct blk *b, const struct blk_req *req)
+/* 0, or the nanoseconds until the next request may begin. @status: check()'s; what ends at once moves no bytes. */
+static uint64_t due_in(struct blk *b, const struct blk_req *req, int status)
 {
 	uint64_t now, wait, other;
 
@@ -273,7 +273,7 @@ static uint64_t due_in(struct blk *b, const struct blk_req *req)
 	other = bucket_take(&b->bps, 0, now);
 	wait = other ? other : bucket_take(&b->iops, 1, now);
 	/* a discard moves nothing; zeros may have to be written */
-	if (!wait && req->type != VIRTIO_BLK_T_DISCARD)
+	if (!wait && status < 0 && req->type != VIRTIO_BLK_T_DISCARD)
 		bucket_charge(&b->bps, req->left, now);
 	return wait;
 }
@@ -293,7 +293,7 @@ static int take(struct blk *b, unsigned q)
 	if (!blk_req_parse(req, &c))
 		return -EPROTO;
 	status = check(req);
-	wait = due_in(b, req);
+	wait = due_in(b, req, status);
 	if (wait) {
 		vq_unpop(ring, 1);
 		b->waiting = true;

@@ -223,6 +223,16 @@ static void check_nothing_asked(struct rig *r)
 	ck_assert_ptr_null(fake_loop_busy(r->loop, 0));
 }
 
+/* After a reset. */
+static void check_serves_again(struct rig *r)
+{
+	rig_start(r, r->v->offered);
+	add(r, 0, 0, VIRTIO_BLK_T_IN, 0, 512);
+	kick(r, 0);
+	host_does_all(r);
+	ck_assert_uint_eq(status_of(r, 0), VIRTIO_BLK_S_OK);
+}
+
 /* ---- tests ---- */
 
 START_TEST(test_blk_config_says_what_the_disk_is)
@@ -692,11 +702,7 @@ START_TEST(test_blk_chains_without_header_or_status_break_the_ring)
 	ck_assert(vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	ck_assert_uint_eq(r.config_irqs, 1);
 	fake_vdev_reset(r.v);
-	rig_start(&r, r.v->offered);
-	add(&r, 0, 0, VIRTIO_BLK_T_IN, 0, 512);
-	kick(&r, 0);
-	host_does_all(&r);
-	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	check_serves_again(&r);
 	rig_fini(&r);
 }
 END_TEST
@@ -726,11 +732,7 @@ START_TEST(test_blk_reset_waits_for_what_is_under_way)
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 0);
 	ck_assert_uint_eq(status_of(&r, 0), NONE);
 	ck_assert_uint_eq(r.irqs, 0);
-	rig_start(&r, r.v->offered);
-	add(&r, 0, 0, VIRTIO_BLK_T_IN, 0, 512);
-	kick(&r, 0);
-	host_does_all(&r);
-	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	check_serves_again(&r);
 	rig_fini(&r);
 }
 END_TEST
@@ -817,6 +819,23 @@ START_TEST(test_blk_limits_make_requests_wait_in_the_ring)
 	ck_assert(fake_loop_expire(&r.b->again));
 	ck_assert_ptr_nonnull(fake_loop_busy(r.loop, 0));
 	host_does_all(&r);
+	rig_fini(&r);
+}
+END_TEST
+
+/* What is refused has moved nothing, however long it says to be. */
+START_TEST(test_blk_refused_requests_cost_no_bytes)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .bps = 1000 });
+	for (unsigned i = 0; i < 20; i++)
+		add(&r, 0, i, VIRTIO_BLK_T_OUT, SECTORS, DATA_STEP);
+	add(&r, 0, 20, VIRTIO_BLK_T_IN, 0, 512);
+	kick(&r, 0);
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 19), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(status_of(&r, 20), VIRTIO_BLK_S_OK);
 	rig_fini(&r);
 }
 END_TEST
@@ -1037,6 +1056,7 @@ int main(void)
 	tcase_add_test(t, test_blk_slow_ones_take_turns);
 	tcase_add_test(t, test_blk_operations_are_bounded);
 	tcase_add_test(t, test_blk_limits_are_shared_by_all_queues);
+	tcase_add_test(t, test_blk_refused_requests_cost_no_bytes);
 	tcase_add_test(t, test_blk_zeroes_without_flush_reach_the_medium);
 	tcase_add_test(t, test_blk_zeroes_that_cannot_be_synced_fail);
 	tcase_add_test(t, test_blk_without_flush_writes_go_through);
