@@ -166,7 +166,8 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 
 int disk_open(const struct disk_cfg *cfg, struct disk *ret_d, struct err *err)
 {
-	struct disk d = { .fd = cfg->path ? -1 : cfg->fd, .ro = cfg->ro };
+	/* one that is ours already stays its owner's */
+	struct disk d = { .fd = cfg->path || fd_kinds(cfg->fd) ? -1 : cfg->fd, .ro = cfg->ro };
 	char what[24];
 	int r;
 

@@ -20,7 +20,7 @@
 struct disk_cfg {
 	const char *name; /* "disk0", for messages */
 	const char *path; /* or NULL and */
-	int fd;           /* an inherited descriptor, taken over also on failure */
+	int fd;           /* an inherited descriptor, taken over also on failure, but not where the book of descriptors has it */
 	bool ro;
 	bool direct;      /* past the host's page cache */
 };

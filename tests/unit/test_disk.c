@@ -205,6 +205,25 @@ START_TEST(test_disk_fd_closed_refused)
 }
 END_TEST
 
+/* It stays open: it is another's. */
+START_TEST(test_disk_fd_that_is_ours_refused)
+{
+	struct disk_cfg c;
+	struct disk d;
+	struct err e;
+	int fd;
+
+	make("disk", 512);
+	fd = fd_note(open("disk", O_RDWR), FD_OUTFILE);
+	c = fd_cfg(fd);
+	ck_assert_int_eq(disk_open(&c, &d, &e), -EBADF);
+	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+	ck_assert_uint_eq(fd_kinds(fd), FD_OUTFILE);
+	fd_forget(fd);
+	close(fd);
+}
+END_TEST
+
 /* The descriptor @flags give of "disk", by a sentence that begins with its number. */
 static void fd_refused(int flags, struct disk_cfg how, int code, const char *why)
 {
@@ -462,6 +481,7 @@ static void add_refusals(TCase *t)
 	tcase_add_test(t, test_disk_not_writable_refused_with_remedy);
 	tcase_add_test(t, test_disk_not_readable_refused);
 	tcase_add_test(t, test_disk_fd_closed_refused);
+	tcase_add_test(t, test_disk_fd_that_is_ours_refused);
 	tcase_add_test(t, test_disk_fd_in_wrong_mode_refused);
 	tcase_add_test(t, test_disk_fd_that_appends_refused);
 	tcase_add_test(t, test_disk_second_writer_refused);
