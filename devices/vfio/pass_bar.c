@@ -191,22 +191,22 @@ static void leave_slots(struct pass *p, struct pass_bar *b)
 	}
 }
 
-/* False: something is in the way. */
+/* False: something is in the way. What the host cannot map at all is reached the slow way, and not tried again. */
 static bool take_slots(struct pass *p, struct pass_bar *b, gpa_t at)
 {
-	bool all = true;
+	bool free = true;
 
 	for (unsigned k = 0; k < b->nr_slices; k++) {
 		int r = hyp_set_memory(p->hyp, p->slot + b->index * PASS_BAR_SLICES + k, at + b->slices[k].off,
 				       b->slices[k].size, b->maps[k], false);
 
 		b->slotted[k] = !r;
-		all &= !r;
+		free &= r != -EEXIST;
 		if (r)
 			log_guest("%s: BAR %u at %#llx is reached the slow way: %s", p->name, b->index,
 				  (unsigned long long)at, strerror(-r));
 	}
-	return all;
+	return free;
 }
 
 /*

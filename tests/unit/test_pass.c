@@ -346,6 +346,14 @@ START_TEST(test_pass_bar_moves_with_its_slots)
 	ck_assert_uint_eq(bus_read(bus, WIN + 0x200004, 1), 7);
 	wr(PCI_BASE_ADDRESS_0, 4, WIN + 0x300000);
 	ck_assert_uint_eq(fake_kvm_nr_slots(rig.hyp), 1);
+	/* Where another was in the way the next write tries again; what the host cannot do is not asked for ever. */
+	for (unsigned i = 0; i < 2; i++) {
+		fake_kvm_fail(rig.hyp, FAKE_SET_MEMORY, 2, i ? -EINVAL : -EEXIST);
+		wr(PCI_BASE_ADDRESS_0, 4, WIN + 0x400000 + 0x100000 * i);
+		ck_assert_uint_eq(fake_kvm_nr_slots(rig.hyp), 0);
+		wr(PCI_INTERRUPT_LINE, 1, 5);
+		ck_assert_uint_eq(fake_kvm_nr_slots(rig.hyp), !i);
+	}
 }
 END_TEST
 
