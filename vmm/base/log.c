@@ -33,7 +33,7 @@
 static int log_fd = STDERR_FILENO;
 static enum log_level log_max = LOG_WARN;
 static enum log_format log_form = LOG_TEXT;
-static bool reader_stuck;
+static bool reader_stuck; /* the log's */
 
 void log_init(int fd, enum log_level level, enum log_format format)
 {
@@ -53,12 +53,13 @@ static bool fd_has_room(int fd, int wait_ms)
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	int r;
 
-	if (__atomic_load_n(&reader_stuck, __ATOMIC_RELAXED))
+	if (fd == log_fd && __atomic_load_n(&reader_stuck, __ATOMIC_RELAXED))
 		wait_ms = 0;
 	do {
 		r = poll(&p, 1, wait_ms);
 	} while (r < 0 && errno == EINTR);
-	__atomic_store_n(&reader_stuck, !r, __ATOMIC_RELAXED);
+	if (fd == log_fd)
+		__atomic_store_n(&reader_stuck, !r, __ATOMIC_RELAXED);
 	return r; /* an error is the write's to find */
 }
 
