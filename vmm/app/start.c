@@ -171,7 +171,7 @@ static int attach(struct app *a, struct err *err)
 	return start_cpus(a, err);
 }
 
-/* What changes files of the user's, when nothing else is left that can fail. */
+/* What changes files of the user's. Behind it only a byte to the keeper and this thread's filter can fail. */
 static int write_files(struct app *a, struct err *err)
 {
 	const struct config *c = &a->options.config;
