@@ -23,7 +23,7 @@ enum stage {
 };
 
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err);
-void sandbox_shut(void);
+void sandbox_shut(const struct sandbox_cfg *cfg);
 int __real_seccomp_make(enum seccomp_mode mode, void (*denied_now)(const char *text), struct err *err);
 int __wrap_seccomp_make(enum seccomp_mode mode, void (*denied_now)(const char *text), struct err *err);
 int __real_seccomp_arm(enum right_threads thread, int own_fd);
@@ -44,7 +44,7 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 	if (reaches(STAGE_CGROUP) && cfg->cgroup && join_cgroup(cfg, err))
 		return -EINVAL;
 	if (reaches(STAGE_STRANGERS))
-		close_strangers();
+		close_strangers(&m);
 	if (reaches(STAGE_NAMESPACES))
 		leave_namespaces(NAMESPACES, &m);
 	if (reaches(STAGE_ROOT))
@@ -60,14 +60,14 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 	if (reaches(STAGE_CAPABILITIES))
 		drop_capabilities(&m);
 	if (reaches(STAGE_LIMITS))
-		hide();
+		hide(&m);
 	return m.text[0] ? err_set(err, -EPERM, "sandbox: could not have: %s", m.text) : 0;
 }
 
-void sandbox_shut(void)
+void sandbox_shut(const struct sandbox_cfg *cfg)
 {
 	if (reaches(STAGE_LIMITS))
-		whole_sandbox_shut();
+		whole_sandbox_shut(cfg);
 }
 
 int __wrap_seccomp_make(enum seccomp_mode mode, void (*denied_now)(const char *text), struct err *err)
