@@ -314,23 +314,15 @@ kernel: | deps-host
 	@tools/guest-kernel
 VM          ?=
 test-vm: $(VM_FILES) | deps-host
-	@tests/vm/suite $(B) --set quick $(VM)
-ifneq ($(HOST_ARCH),aarch64)
-	@HOST_CPU=cortex-a72 tests/vm/suite $(B) --set a72 $(VM)
-	@HOST_GIC=2 tests/vm/suite $(B) --set gicv2 $(VM)
-	@HOST_SMMU=1 tests/vm/suite $(B) --set smmu $(VM)
-endif
+	@tests/vm/hosts $(B) quick $(VM)
 test-vm-long: $(VM_FILES) | deps-host
-	@VM_TIMEOUT=7200s tests/vm/suite $(B) --set long $(VM)
-ifneq ($(HOST_ARCH),aarch64)
-	@VM_TIMEOUT=7200s HOST_SMMU=1 tests/vm/suite $(B) --set smmu-long $(VM)
-endif
+	@VM_TIMEOUT=9000s tests/vm/hosts $(B) long $(VM)
 # HOSTILE=qemu: how Debian's QEMU takes the same, as a table.
 HOSTILE     ?=
 test-hostile: $(VM_FILES) | deps-host
-	@VM_TIMEOUT=7200s HOST_WITH=$(HOSTILE) tests/vm/suite $(B) --set hostile$(HOSTILE:%=-%) $(VM)
+	@VM_TIMEOUT=7200s HOST_WITH=$(HOSTILE) tests/vm/hosts $(B) hostile$(HOSTILE:%=-%) $(VM)
 test-hosts: $(VM_FILES) | deps-host
-	@tests/vm/hosts $(B) $(VM)
+	@tests/vm/hosts $(B) all $(VM)
 run: $(VM_FILES) | deps-host
 	@tools/demo $(B)
 shell: $(VM_FILES) | deps-host
