@@ -18,7 +18,7 @@
 #include "arch/arm64/layout.h"
 #include "vmm/core/kvm.h"
 
-enum { PHANDLE_GIC = 1, PHANDLE_MSI = 2, PHANDLE_CLOCK = 3 };
+enum { PHANDLE_GIC = 1, PHANDLE_MSI = 2, PHANDLE_CLOCK = 3, PHANDLE_GPIO = 4 };
 
 /* arm,gic-v3.yaml: the three cells of an interrupt. */
 enum { GIC_SPI = 0, GIC_PPI = 1 };
@@ -34,6 +34,10 @@ enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
 #define CLOCK_HZ 24000000u
 #define PL011_PERIPHID 0x00341011u
 #define PL031_PERIPHID 0x00041031u
+#define PL061_PERIPHID 0x00041061u
+
+#define GPIO_ACTIVE_HIGH 0 /* gpio.txt: the second cell of a pin */
+#define KEY_POWER 116      /* the key code of gpio-keys.yaml, as the guest's kernel numbers them */
 
 struct out {
 	void *fdt;
@@ -305,6 +309,40 @@ static void rtc(struct out *o)
 	end(o);
 }
 
+/* The pins that are wired to nothing are reserved: Linux asks for the direction of all others, an exit each. */
+static void gpio(struct out *o)
+{
+	static const char compat[] = "arm,pl061\0arm,primecell";
+
+	begin_at(o, "gpio", LAYOUT_GPIO);
+	bytes(o, "compatible", compat, sizeof(compat));
+	u32(o, "arm,primecell-periphid", PL061_PERIPHID);
+	reg1(o, LAYOUT_GPIO, 4 * KIB);
+	u32(o, "phandle", PHANDLE_GPIO);
+	flag(o, "gpio-controller");
+	u32(o, "#gpio-cells", 2);
+	cells(o, "gpio-reserved-ranges", (const uint32_t[]){ LAYOUT_GPIO_POWER + 1, 7 - LAYOUT_GPIO_POWER }, 2);
+	flag(o, "interrupt-controller");
+	u32(o, "#interrupt-cells", 2);
+	u32(o, "#address-cells", 0);
+	interrupt(o, GIC_SPI, LAYOUT_SPI_GPIO, LEVEL_HIGH);
+	u32(o, "clocks", PHANDLE_CLOCK);
+	str(o, "clock-names", "apb_pclk");
+	end(o);
+}
+
+static void power_button(struct out *o)
+{
+	begin(o, "gpio-keys");
+	str(o, "compatible", "gpio-keys");
+	begin(o, "power-button");
+	str(o, "label", "power");
+	u32(o, "linux,code", KEY_POWER);
+	cells(o, "gpios", (const uint32_t[]){ PHANDLE_GPIO, LAYOUT_GPIO_POWER, GPIO_ACTIVE_HIGH }, 3);
+	end(o);
+	end(o);
+}
+
 static void vmmio(struct out *o, const struct fdt_vmmio *v)
 {
 	begin_at(o, "virtio", v->gpa);
@@ -391,6 +429,8 @@ static void root(struct out *o, const struct fdt_desc *d)
 	apb_clock(o);
 	uart(o);
 	rtc(o);
+	gpio(o);
+	power_button(o);
 	for (unsigned i = 0; i < d->nr_vmmio; i++)
 		vmmio(o, &d->vmmio[i]);
 	if (d->has_pci)

@@ -13,6 +13,7 @@
  *   tiny=hang            waits for ever, idle
  *   tiny=spin            waits for ever, busy
  *   tiny=sleep:SECONDS   waits, then powers off
+ *   tiny=button          powers off when the power button is pressed; says "init: button" when it listens
  *   tiny=ping:A.B.C.D    one ICMP echo through eth0, then powers off; says "init: pong N", the answer being
  *                        to the N-th request, or "init: no pong"
  *   ip4=A.B.C.D/LEN      eth0's own address, with ping and hang; else, with ping, the pinged one plus one, in a /24
@@ -21,6 +22,7 @@
 #include <linux/icmp.h>
 #include <linux/if.h>
 #include <linux/in.h>
+#include <linux/input.h>
 #include <linux/poll.h>
 #include <linux/reboot.h>
 #include <linux/route.h>
@@ -214,6 +216,22 @@ static void hang(const char *ip4)
 		sleep_for(1000000);
 }
 
+/* The first event device is the power button, as there is no other; devtmpfs names it. */
+static void wait_for_button(void)
+{
+	struct input_event event;
+	long fd;
+
+	sys3(__NR_mkdirat, AT_FDCWD, (long)"/dev", 0755);
+	sys6(__NR_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0, 0);
+	fd = sys3(__NR_openat, AT_FDCWD, (long)"/dev/input/event0", O_RDONLY);
+	say(fd < 0 ? "init: no button\n" : "init: button\n");
+	while (sys3(__NR_read, fd, (long)&event, sizeof(event)) == sizeof(event)) {
+		if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
+			return;
+	}
+}
+
 static void crash(void)
 {
 	long fd;
@@ -246,6 +264,8 @@ static void act(const char *what, const char *ip4)
 		sys3(__NR_exit, 0, 0, 0);
 	else if (after(what, "hang"))
 		hang(ip4);
+	else if (after(what, "button"))
+		wait_for_button();
 	else if (after(what, "spin"))
 		for (;;)
 			__asm__ volatile("" ::: "memory");

@@ -257,6 +257,27 @@ START_TEST(test_fdt_interrupt_numbers_are_the_layouts)
 	ck_assert_uint_eq(cell(off, "interrupts", 3, 2), 4);
 	off = fdt_node_offset_by_compatible(blob, -1, "arm,pl031");
 	ck_assert_uint_eq(cell(off, "interrupts", 3, 1), LAYOUT_SPI_RTC);
+	off = fdt_node_offset_by_compatible(blob, -1, "arm,pl061");
+	ck_assert_uint_eq(cell(off, "interrupts", 3, 1), LAYOUT_SPI_GPIO);
+	ck_assert_uint_eq(cell(off, "interrupts", 3, 2), 4);
+}
+END_TEST
+
+START_TEST(test_fdt_power_button_is_the_one_pin_that_is_wired)
+{
+	struct fdt_desc d = desc(1, 0, true, false);
+	int gpio, key;
+
+	build(&d);
+	gpio = fdt_node_offset_by_compatible(blob, -1, "arm,pl061");
+	ck_assert_uint_eq(cell2(gpio, "reg", 4, 0), LAYOUT_GPIO);
+	key = fdt_first_subnode(blob, fdt_node_offset_by_compatible(blob, -1, "gpio-keys"));
+	ck_assert_uint_eq(cell(key, "linux,code", 1, 0), 116); /* KEY_POWER */
+	ck_assert_uint_eq(cell(key, "gpios", 3, 0), fdt_get_phandle(blob, gpio));
+	ck_assert_uint_eq(cell(key, "gpios", 3, 1), LAYOUT_GPIO_POWER);
+	ck_assert_uint_eq(cell(key, "gpios", 3, 2), 0);
+	ck_assert_uint_eq(cell(gpio, "gpio-reserved-ranges", 2, 0) + cell(gpio, "gpio-reserved-ranges", 2, 1), 8);
+	ck_assert_uint_eq(cell(gpio, "gpio-reserved-ranges", 2, 0), LAYOUT_GPIO_POWER + 1);
 }
 END_TEST
 
@@ -362,6 +383,7 @@ START_TEST(test_fdt_no_reference_dangles)
 		check_reference(fdt_node_offset_by_compatible(blob, -1, "arm,pl011"), "clocks", 2, 0);
 		check_reference(fdt_node_offset_by_compatible(blob, -1, "arm,pl011"), "clocks", 2, 1);
 		check_reference(fdt_node_offset_by_compatible(blob, -1, "arm,pl031"), "clocks", 1, 0);
+		check_reference(fdt_node_offset_by_compatible(blob, -1, "arm,pl061"), "clocks", 1, 0);
 		pci = fdt_node_offset_by_compatible(blob, -1, "pci-host-ecam-generic");
 		ck_assert_int_eq(pci >= 0, !!(i & 2));
 		if (pci >= 0 && (i & 1))
@@ -488,6 +510,7 @@ int main(void)
 	tcase_add_test(tc, test_fdt_64_cpus_each_have_their_mpidr);
 	tcase_add_test(tc, test_fdt_cpu_with_aff3_takes_two_cells);
 	tcase_add_test(tc, test_fdt_interrupt_numbers_are_the_layouts);
+	tcase_add_test(tc, test_fdt_power_button_is_the_one_pin_that_is_wired);
 	tcase_add_test(tc, test_fdt_virtio_mmio_is_edge_and_coherent);
 	tcase_add_test(tc, test_fdt_pci_maps_msis_to_device_ids);
 	tcase_add_test(tc, test_fdt_pci_of_the_hosts_devices);

@@ -61,6 +61,7 @@ START_TEST(test_options_kernel_alone_gives_defaults)
 	ck_assert_int_eq(c->irqchip, IRQCHIP_AUTO);
 	ck_assert_int_eq(c->console, CONSOLE_STDIO);
 	ck_assert_uint_eq(c->timeout_ns, 0);
+	ck_assert_uint_eq(c->grace_ns, 10000000000);
 	ck_assert_ptr_null(c->result_path);
 	ck_assert_int_eq(c->result_fd, -1);
 	ck_assert_int_eq(c->log_level, LOG_WARN);
@@ -150,7 +151,7 @@ START_TEST(test_options_repeats_are_refused)
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
-		{ "timeout", "1" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
+		{ "timeout", "1" }, { "grace", "0" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -218,7 +219,6 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
 		"fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
-		"grace",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -261,6 +261,8 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--timeout: 'soon' is not a duration", "--timeout=soon");
 	BAD("--timeout: must be above 0", "--timeout=0s");
 	BAD("--timeout: '9999999999999h' is too long", "--timeout=9999999999999h");
+	BAD("--grace: 'never' is not a duration", "--grace=never");
+	BAD("--grace: '-1' is not a duration", "--grace=-1");
 	BAD("--result: fd: 'x' is not a number", "--result=fd=x");
 }
 END_TEST
@@ -282,6 +284,10 @@ START_TEST(test_options_sizes_and_durations_have_units)
 		GOOD("--timeout", times[i].text);
 		ck_assert_uint_eq(o.config.timeout_ns, times[i].value);
 	}
+	GOOD("--grace", "250ms");
+	ck_assert_uint_eq(o.config.grace_ns, 250000000);
+	GOOD("--grace", "0s");
+	ck_assert_uint_eq(o.config.grace_ns, 0);
 	GOOD("--result", "fd=9");
 	ck_assert_int_eq(o.config.result_fd, 9);
 }

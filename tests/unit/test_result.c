@@ -17,7 +17,8 @@ START_TEST(test_result_status_is_the_documented_table)
 	static const struct { enum stop_reason reason; int signo, status; const char *name; } table[] = {
 		{ STOP_POWEROFF, 0, 0, "poweroff" }, { STOP_RESET, 0, 122, "reset" }, { STOP_PANIC, 0, 123, "panic" },
 		{ STOP_TIMEOUT, 0, 124, "timeout" }, { STOP_SIGNAL, 15, 143, "signal" },
-		{ STOP_SIGNAL, 2, 130, "signal" }, { STOP_USER, 0, 130, "user" }, { STOP_FAILED, 0, 121, "failed" },
+		{ STOP_SIGNAL, 2, 130, "signal" }, { STOP_GRACE, 15, 143, "grace" },
+		{ STOP_USER, 0, 130, "user" }, { STOP_FAILED, 0, 121, "failed" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -75,6 +76,30 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 	ck_assert_int_eq(number(phases, "end"), 1005);
 	ck_assert_str_eq(text(o, "console_tail"), "a\r\nb\"");
 	ck_assert_ptr_null(json_object_get(o, "error"));
+	json_decref(o);
+}
+END_TEST
+
+START_TEST(test_result_tells_who_obeyed_the_power_button)
+{
+	struct machine_result run = { .reason = STOP_POWEROFF, .pressed = 15 };
+	struct result r = { .run = &run };
+	json_t *o = object_of(&r);
+
+	ck_assert_str_eq(text(o, "reason"), "poweroff");
+	ck_assert_int_eq(number(o, "power_button"), 15);
+	ck_assert_ptr_null(json_object_get(o, "signal"));
+	json_decref(o);
+	run.reason = STOP_GRACE;
+	run.signo = 15;
+	o = object_of(&r);
+	ck_assert_str_eq(text(o, "reason"), "grace");
+	ck_assert_int_eq(number(o, "signal"), 15);
+	ck_assert_int_eq(number(o, "power_button"), 15);
+	json_decref(o);
+	run.pressed = 0;
+	o = object_of(&r);
+	ck_assert_ptr_null(json_object_get(o, "power_button"));
 	json_decref(o);
 }
 END_TEST
@@ -210,6 +235,7 @@ int main(void)
 	tcase_add_checked_fixture(t, make_file, remove_file);
 	tcase_add_test(t, test_result_status_is_the_documented_table);
 	tcase_add_test(t, test_result_of_a_run_has_phases_and_tail);
+	tcase_add_test(t, test_result_tells_who_obeyed_the_power_button);
 	tcase_add_test(t, test_result_without_a_run_has_reason_and_error);
 	tcase_add_test(t, test_result_tail_of_any_bytes_is_valid_text);
 	tcase_add_test(t, test_outfile_abandoned_leaves_an_existing_file_alone);

@@ -234,7 +234,13 @@ END_TEST
 
 /* Signals */
 
-static int ended, dumps, resizes, stops, conts;
+static int pressed, ended, dumps, resizes, stops, conts;
+
+static void on_press(void *ctx, int signo)
+{
+	(void)ctx;
+	pressed = signo;
+}
 
 static void on_end(void *ctx, int signo)
 {
@@ -248,7 +254,7 @@ static void on_stop(void *ctx) { (void)ctx; stops++; }
 static void on_cont(void *ctx) { (void)ctx; conts++; }
 
 static const struct signals_ops ops = {
-	.end = on_end, .dump = on_dump, .resize = on_resize, .stop = on_stop, .cont = on_cont,
+	.press = on_press, .end = on_end, .dump = on_dump, .resize = on_resize, .stop = on_stop, .cont = on_cont,
 };
 
 static struct loop *loop;
@@ -261,15 +267,22 @@ static void open_signals(void)
 	ck_assert_int_eq(signals_open(&sigs, loop, &ops, NULL), 0);
 }
 
-START_TEST(test_signals_that_end)
+START_TEST(test_signals_that_press_and_that_end)
 {
-	static const int list[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	static const int press[] = { SIGTERM, SIGINT }, end[] = { SIGHUP, SIGQUIT };
 
 	open_signals();
-	for (unsigned i = 0; i < 4; i++) {
-		kill(getpid(), list[i]);
+	for (unsigned i = 0; i < 2; i++) {
+		kill(getpid(), press[i]);
 		fake_loop_turn(loop);
-		ck_assert_int_eq(ended, list[i]);
+		ck_assert_int_eq(pressed, press[i]);
+		ck_assert_int_eq(ended, 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		kill(getpid(), end[i]);
+		fake_loop_turn(loop);
+		ck_assert_int_eq(ended, end[i]);
+		ck_assert_int_eq(pressed, SIGINT);
 	}
 }
 END_TEST
@@ -280,19 +293,21 @@ START_TEST(test_signals_before_open_are_not_lost)
 	kill(getpid(), SIGTERM);
 	open_signals();
 	fake_loop_turn(loop);
-	ck_assert_int_eq(ended, SIGTERM);
+	ck_assert_int_eq(pressed, SIGTERM);
 }
 END_TEST
 
 START_TEST(test_signals_that_the_parent_ignores_stay_ignored)
 {
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
 	signal(SIGTSTP, SIG_IGN);
 	open_signals();
 	kill(getpid(), SIGHUP);
+	kill(getpid(), SIGINT);
 	kill(getpid(), SIGTSTP);
 	fake_loop_turn(loop);
-	ck_assert_int_eq(ended + stops, 0);
+	ck_assert_int_eq(pressed + ended + stops, 0);
 }
 END_TEST
 
@@ -386,7 +401,7 @@ int main(void)
 	tcase_add_test(t, test_terminal_is_restored_by_a_fatal_signal_which_still_kills);
 	tcase_add_test(t, test_terminal_is_restored_where_a_thread_without_rights_crashes);
 	tcase_add_test(t, test_terminal_in_the_background_is_not_ours);
-	tcase_add_test(g, test_signals_that_end);
+	tcase_add_test(g, test_signals_that_press_and_that_end);
 	tcase_add_test(g, test_signals_before_open_are_not_lost);
 	tcase_add_test(g, test_signals_that_the_parent_ignores_stay_ignored);
 	tcase_add_test(g, test_signals_others_have_their_calls);

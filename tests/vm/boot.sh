@@ -77,6 +77,30 @@ end_sigterm()
 	end_guest
 }
 
+# end_button N STATUS REASON CMDLINE: the first of N SIGTERMs presses the power button
+end_button()
+{
+	n=$1
+	./microvm --irq-check --kernel Image --initrd initrd.tiny --cmdline "quiet $4" --grace 5s --result result.json >out 2>err &
+	pid=$!
+	wait_for out 'init: (button|up)'
+	[ "$4" != tiny=button ] || wait_for out 'init: button'
+	start=$(uptime_ms)
+	while [ "$n" -gt 0 ]; do
+		kill -TERM $pid
+		usleep 300000
+		n=$((n - 1))
+	done
+	wait $pid
+	got=$? ms=$(($(uptime_ms) - start))
+	echo "status $got after $ms ms: $(cat result.json)"
+	[ $got = "$2" ] || fail "status $got: $(cat err)"
+	[ "$(result reason result.json)" = "$3" ] || fail "reason"
+	[ "$3" != grace ] || [ $ms -ge 4900 ] || fail "ended early"
+	[ "$3" = grace ] || [ $ms -lt 4900 ] || fail "ended late"
+	[ -n "$(result power_button result.json)" ] || fail "no word of the button"
+}
+
 end_result()
 {
 	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline quiet --result result.json >out || fail "status $?"

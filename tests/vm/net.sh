@@ -79,6 +79,6 @@ net_exits()
 		--cmdline "quiet ip4=$GUEST_IP/24 tiny=ping:$HOST_IP" >out || fail "status $?"
 	grep -q 'pong' out || fail "no answer to the ping"
 	n=$(result kvm_run_exits result.json)
-	echo "$n exits"
+	echo "figure: KVM_RUN exits, start to ping and poweroff: $n"
 	[ "$n" -le "$1" ] || fail "more than $1"
 }

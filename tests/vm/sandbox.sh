@@ -19,7 +19,7 @@ is()
 # A guest that stays, with what it was given; its process is $pid.
 start_watched()
 {
-	"$@" --kernel Image --initrd initrd.test --cmdline quiet --timeout 120 --result work/result </dev/null >work/out 2>work/err &
+	"$@" --grace 0 --kernel Image --initrd initrd.test --cmdline quiet --timeout 120 --result work/result </dev/null >work/out 2>work/err &
 	pid=$!
 	n=0
 	until grep -q 'guest:' work/out; do

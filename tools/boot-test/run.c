@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * One boot: the monitor as a child whose standard output is the guest's console. It ends by
- * itself, or is ended: first by SIGTERM, after two seconds by SIGKILL. A job that is cancelled
- * ends it too, lest it keeps the tap.
+ * itself, or is ended: by SIGTERM, of which the first presses the guest's power button and the next ends the VM,
+ * after two seconds by SIGKILL. A job that is cancelled ends it too, lest it keeps the tap.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include "tools/boot-test/boot_test.h"
 
 #define GRACE_NS UINT64_C(2000000000)
+#define REPEAT_NS UINT64_C(100000000)
 #define STATUS_NO_KVM 126 /* microvm(1), EXIT STATUS */
 #define STATUS_TIMEOUT 124
 
@@ -37,8 +38,10 @@ static volatile sig_atomic_t running; /* the child's pid, or 0 */
 
 static void cancelled(int signo)
 {
-	if (running)
+	if (running) {
 		kill(running, SIGTERM);
+		kill(running, SIGHUP); /* that one no guest is asked about */
+	}
 	signal(signo, SIG_DFL);
 	raise(signo);
 }
@@ -162,13 +165,24 @@ static bool reap(struct boot *b, int *ret_status, uint64_t limit_ns)
 	}
 }
 
+/* False: it does not want to. */
+static bool terminate(struct boot *b, int *ret_status)
+{
+	uint64_t limit = now_ns() + GRACE_NS;
+
+	while (now_ns() < limit) {
+		kill(b->pid, SIGTERM);
+		if (reap(b, ret_status, now_ns() + REPEAT_NS))
+			return true;
+	}
+	return false;
+}
+
 static void end(struct boot *b, int *ret_status)
 {
 	if (b->settled && b->out->verdict == V_TIMEOUT)
 		hung_report(b->pid);
-	if (b->settled)
-		kill(b->pid, SIGTERM);
-	if (reap(b, ret_status, b->settled ? now_ns() + GRACE_NS : b->start_ns + b->o->timeout_ns))
+	if (b->settled ? terminate(b, ret_status) : reap(b, ret_status, b->start_ns + b->o->timeout_ns))
 		return;
 	settle(b, V_TIMEOUT, "the time ran out", "");
 	kill(b->pid, SIGKILL);

@@ -10,6 +10,11 @@
 #include "vmm/app/terminal.h"
 #include "vmm/base/log.h"
 
+static void on_press(void *ctx, int signo)
+{
+	machine_press_power(((struct app *)ctx)->machine, signo);
+}
+
 static void on_end(void *ctx, int signo)
 {
 	struct app *a = ctx;
@@ -75,7 +80,7 @@ static void on_cont(void *ctx)
 }
 
 const struct signals_ops app_signals_ops = {
-	.end = on_end, .dump = on_dump, .resize = on_resize, .stop = on_stop, .cont = on_cont,
+	.press = on_press, .end = on_end, .dump = on_dump, .resize = on_resize, .stop = on_stop, .cont = on_cont,
 };
 
 static size_t to_hvc(void *ctx, const uint8_t *buf, size_t len)

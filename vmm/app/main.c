@@ -99,6 +99,9 @@ static void log_reason(const struct machine_result *run)
 	case STOP_SIGNAL:
 		log_info("ended by signal %d", run->signo);
 		break;
+	case STOP_GRACE:
+		log_warn("the guest did not obey the power button within --grace");
+		break;
 	default:
 		log_info("ended: %s", result_reason(run->reason));
 	}

@@ -15,11 +15,13 @@
 #include "vmm/app/config_json.h"
 #include "vmm/app/mac.h"
 #include "vmm/app/values.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/base/obj.h"
 
 #define DEFAULT_CONSOLES "console=ttyAMA0 console=hvc0"
 #define DEFAULT_MEMORY (256 * MIB)
+#define DEFAULT_GRACE (10 * NS_PER_SEC)
 
 struct option_text {
 	struct option_text *next;
@@ -169,6 +171,12 @@ static int set_irq_routing(struct options *o, const char *value, struct err *err
 static int set_timeout(struct options *o, const char *value, struct err *err)
 {
 	return value_duration("--timeout", value, &o->config.timeout_ns, err);
+}
+
+/* "0s" has a meaning here: the power button is not pressed at all. */
+static int set_grace(struct options *o, const char *value, struct err *err)
+{
+	return value_duration_or_0("--grace", value, &o->config.grace_ns, err);
 }
 
 static int set_result(struct options *o, const char *value, struct err *err)
@@ -329,6 +337,7 @@ static const struct option table[] = {
 	{ "irq-check", NULL, "check the wiring of interrupts after every change; end with 121 where it is wrong", OPTION_FLAG,
 	  set_irq_check, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
+	{ "grace", "DURATION", "for the guest to power off at SIGTERM or SIGINT (default 10s)", 0, set_grace, NULL },
 	{ "result", "FILE|fd=N", "write one JSON object at the end", 0, set_result, NULL },
 	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
 	{ "dump-dtb", "FILE", "write the device tree", 0, set_dump_dtb, NULL },
@@ -354,7 +363,6 @@ static const struct option table[] = {
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "grace", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -461,6 +469,7 @@ static void set_defaults(struct options *o)
 	c->cpus = 1;
 	c->memory = DEFAULT_MEMORY;
 	c->log_level = LOG_WARN;
+	c->grace_ns = DEFAULT_GRACE;
 	c->result_fd = -1;
 	o->uid = o->gid = -1;
 	add_fixed_device(c, DEV_CONSOLE, "console0");

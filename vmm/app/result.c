@@ -17,7 +17,8 @@ int result_status(const struct machine_result *r)
 	case STOP_RESET: return EXIT_RESET;
 	case STOP_PANIC: return EXIT_PANIC;
 	case STOP_TIMEOUT: return EXIT_TIMEOUT;
-	case STOP_SIGNAL: return EXIT_SIGNAL + r->signo;
+	case STOP_SIGNAL:
+	case STOP_GRACE: return EXIT_SIGNAL + r->signo;
 	case STOP_USER: return EXIT_SIGNAL + SIGINT;
 	case STOP_FAILED: return EXIT_MONITOR_FAILED;
 	}
@@ -28,7 +29,7 @@ const char *result_reason(enum stop_reason reason)
 {
 	static const char *const names[] = {
 		[STOP_POWEROFF] = "poweroff", [STOP_RESET] = "reset", [STOP_PANIC] = "panic",
-		[STOP_TIMEOUT] = "timeout", [STOP_SIGNAL] = "signal", [STOP_USER] = "user",
+		[STOP_TIMEOUT] = "timeout", [STOP_SIGNAL] = "signal", [STOP_GRACE] = "grace", [STOP_USER] = "user",
 		[STOP_FAILED] = "failed",
 	};
 
@@ -86,8 +87,10 @@ static void add_run(json_t **o, const struct result *r)
 	const struct machine_result *run = r->run;
 	json_t *phases = json_object();
 
-	if (run->reason == STOP_SIGNAL)
+	if (run->reason == STOP_SIGNAL || run->reason == STOP_GRACE)
 		add_number(o, "signal", (uint64_t)run->signo);
+	if (run->pressed)
+		add_number(o, "power_button", (uint64_t)run->pressed);
 	add_number(&phases, "built", since_us(r->begin_ns, run->start_ns));
 	if (run->run_ns)
 		add_number(&phases, "first_instruction", since_us(r->begin_ns, run->run_ns));

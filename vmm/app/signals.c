@@ -74,6 +74,11 @@ static void dispatch(struct signals *s, int signo)
 	case SIGCONT:
 		s->ops->cont(s->ctx);
 		break;
+	case SIGTERM:
+	case SIGINT:
+		if (!is_ignored(s, signo))
+			s->ops->press(s->ctx, signo);
+		break;
 	default:
 		if (!is_ignored(s, signo))
 			s->ops->end(s->ctx, signo);

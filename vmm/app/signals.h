@@ -2,7 +2,7 @@
 /*
  * signals - what the process is sent, handled on the event loop
  *
- * What:   SIGTERM, SIGINT, SIGHUP, SIGQUIT end the VM; SIGUSR1 asks for a dump; SIGWINCH says
+ * What:   SIGTERM, SIGINT press its power button; SIGHUP, SIGQUIT end the VM; SIGUSR1 asks for a dump; SIGWINCH says
  *         that the terminal's size changed; SIGTSTP and SIGCONT stop and go on. SIGPIPE is kept
  *         off for good.
  * Not:    SIGSEGV and the like (terminal.h).
@@ -20,7 +20,8 @@
 
 /* All run on the loop. */
 struct signals_ops {
-	void (*end)(void *ctx, int signo);
+	void (*press)(void *ctx, int signo); /* SIGTERM, SIGINT */
+	void (*end)(void *ctx, int signo);   /* SIGHUP, SIGQUIT */
 	void (*dump)(void *ctx);   /* SIGUSR1 */
 	void (*resize)(void *ctx); /* SIGWINCH */
 	void (*stop)(void *ctx);   /* SIGTSTP; the process stops when this returns */

@@ -73,7 +73,7 @@ int value_bytes(const char *what, const char *text, uint64_t *ret_bytes, struct 
 	return parse_size(what, text, 1, ret_bytes, err);
 }
 
-int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err)
+int value_duration_or_0(const char *what, const char *text, uint64_t *ret_ns, struct err *err)
 {
 	static const struct { const char *suffix; uint64_t unit; } units[] = {
 		{ "", 1000000000 }, { "ms", 1000000 }, { "s", 1000000000 },
@@ -89,14 +89,24 @@ int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct 
 			continue;
 		if (__builtin_mul_overflow(n, units[i].unit, &n) || n > INT64_MAX)
 			return err_set(err, -EINVAL, "%s: '%s' is too long", what, text);
-		if (!n)
-			return err_set(err, -EINVAL, "%s: must be above 0", what);
 		*ret_ns = n;
 		return 0;
 	}
 bad:
 	return err_set(err, -EINVAL, "%s: '%s' is not a duration (500ms, 60s, 2m; a bare number is seconds)",
 		       what, text);
+}
+
+int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err)
+{
+	uint64_t ns;
+	int ret = value_duration_or_0(what, text, &ns, err);
+
+	if (!ret && !ns)
+		return err_set(err, -EINVAL, "%s: must be above 0", what);
+	if (!ret)
+		*ret_ns = ns;
+	return ret;
 }
 
 static int hex_digit(char c)

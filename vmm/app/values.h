@@ -31,6 +31,7 @@ int value_size(const char *what, const char *text, uint64_t *ret_bytes, struct e
 int value_bytes(const char *what, const char *text, uint64_t *ret_bytes, struct err *err);
 /* Nanoseconds: a bare number is seconds; ms, s, m, h. Not 0. */
 int value_duration(const char *what, const char *text, uint64_t *ret_ns, struct err *err);
+int value_duration_or_0(const char *what, const char *text, uint64_t *ret_ns, struct err *err); /* 0 too */
 /* Six pairs of hexadecimal digits by colons; a unicast address (IEEE 802 s8.2), not zero. */
 int value_mac(const char *what, const char *text, uint8_t ret_mac[6], struct err *err);
 /* One of the names in @choices. */

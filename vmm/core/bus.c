@@ -15,7 +15,7 @@
 #include "vmm/base/checked.h"
 #include "vmm/base/obj.h"
 
-/* Devices of a full machine: each virtio-mmio slot, each PCI function with up to six BARs, UART, RTC, ECAM. */
+/* Devices of a full machine: each virtio-mmio slot, each PCI function with up to six BARs, and some that are always there. */
 #define BUS_MAX_RANGES 512
 
 struct bus_range {

@@ -190,6 +190,8 @@ static int make_platform(struct machine *m)
 		r = pl011_set_view(m->uart, m->loop, m->hyp, SLOT_UART);
 	if (!r)
 		r = pl031_new(m->bus, m->loop, LAYOUT_RTC, &m->rtc_line, &m->rtc);
+	if (!r)
+		r = power_new(m);
 	m->v2m = (struct v2m){ .hyp = m->hyp, .spi = m->plan.v2m_spi, .count = m->plan.v2m_count };
 	if (!r && m->plan.v2m)
 		r = v2m_add(&m->v2m, m->bus, LAYOUT_V2M);
@@ -338,6 +340,7 @@ void machine_free(struct machine *m)
 	container_free(m->container);
 	pl011_free(m->uart);
 	pl031_free(m->rtc);
+	power_free(m);
 	pci_host_free(m->pci);
 	bus_free(m->bus);
 	irq_check_free(m->check);

@@ -71,6 +71,7 @@ struct config {
 	enum console_kind console;
 	const char *console_file;
 	uint64_t timeout_ns;         /* 0: none */
+	uint64_t grace_ns;           /* to obey the power button; 0: it is not pressed */
 	const char *result_path; int result_fd; /* NULL and -1: none */
 	const char *dump_dtb;
 	bool dry_run;

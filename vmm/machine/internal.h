@@ -49,6 +49,15 @@ struct mdev {
 	struct pass *pass;       /* of the host's: none of the above */
 };
 
+/* vmm/machine/power.c */
+struct power {
+	struct pl061 *gpio;
+	struct line line;
+	struct loop_timer timer; /* none without a grace */
+	bool held;               /* the button is down */
+	int signo;               /* what pressed it; 0: nobody did */
+};
+
 struct machine {
 	const struct config *cfg;
 	struct loop *loop;
@@ -68,6 +77,7 @@ struct machine {
 	struct line uart_line, rtc_line;
 	struct pl011 *uart;
 	struct pl031 *rtc;
+	struct power power;
 	struct machine_console con;
 	struct vdev *hvc;        /* the console among them, or NULL */
 
@@ -103,6 +113,10 @@ bool mdev_outlives_us(const struct machine *m, unsigned i);
 /* vmm/machine/vfio.c: the same for a device of the host's. */
 int vfio_open(struct machine *m, unsigned i, struct err *err);
 int vfio_make(struct machine *m, unsigned i, struct err *err);
+
+/* vmm/machine/power.c. Before the loop's seal: pl061_new()'s and loop_timer_init()'s errors. Takes half of it, too. */
+int power_new(struct machine *m);
+void power_free(struct machine *m);
 
 /*
  * vmm/machine/onlooker.c: --irq-check. Before the space is started; irq_check_new()'s errors. At the end, when no vCPU

@@ -77,6 +77,7 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	}
 	m->result.stuck = !cpus_stop(m->cpus);
 	m->result.exits = cpus_exits(m->cpus);
+	m->result.pressed = m->power.signo;
 	m->result.end_ns = clock_now_ns();
 	*ret_r = m->result;
 	if (m->check && !m->result.stuck)

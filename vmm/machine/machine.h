@@ -30,13 +30,15 @@ enum stop_reason {
 	STOP_PANIC,      /* the guest reported a crash */
 	STOP_TIMEOUT,    /* --timeout ran out */
 	STOP_SIGNAL,     /* a signal ended it */
+	STOP_GRACE,      /* it had --grace to obey the power button, and did not */
 	STOP_USER,       /* Ctrl-A x */
 	STOP_FAILED,     /* the monitor failed; text says why */
 };
 
 struct machine_result {
 	enum stop_reason reason;
-	int signo;               /* STOP_SIGNAL */
+	int signo;               /* STOP_SIGNAL, STOP_GRACE */
+	int pressed;             /* the signal that pressed the power button; 0: none */
 	char text[200];          /* STOP_FAILED */
 	bool stuck;              /* a vCPU is still in KVM: nothing of the machine may be let go */
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
@@ -83,6 +85,12 @@ void machine_settle(struct machine *m);
 void machine_run(struct machine *m, struct machine_result *ret_r);
 /* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
+
+/*
+ * Loop: presses the power button for signal @signo. The guest has config.grace_ns to power off, then the VM ends by itself
+ * (STOP_GRACE); pressed once more, or without a grace, it ends now (STOP_SIGNAL).
+ */
+void machine_press_power(struct machine *m, int signo);
 
 /* Loop: input for the console devices; returns what was taken. */
 size_t machine_hvc_input(struct machine *m, const uint8_t *buf, size_t len);
