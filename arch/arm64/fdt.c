@@ -343,6 +343,14 @@ static void power_button(struct out *o)
 	end(o);
 }
 
+static void pvpanic(struct out *o)
+{
+	begin_at(o, "pvpanic", LAYOUT_PVPANIC);
+	str(o, "compatible", "qemu,pvpanic-mmio");
+	reg1(o, LAYOUT_PVPANIC, LAYOUT_PVPANIC_SIZE);
+	end(o);
+}
+
 static void vmmio(struct out *o, const struct fdt_vmmio *v)
 {
 	begin_at(o, "virtio", v->gpa);
@@ -431,6 +439,7 @@ static void root(struct out *o, const struct fdt_desc *d)
 	rtc(o);
 	gpio(o);
 	power_button(o);
+	pvpanic(o);
 	for (unsigned i = 0; i < d->nr_vmmio; i++)
 		vmmio(o, &d->vmmio[i]);
 	if (d->has_pci)

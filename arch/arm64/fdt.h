@@ -9,7 +9,7 @@
  * Source: Devicetree Specification 0.4; Linux Documentation/devicetree/bindings:
  *         arm/cpus.yaml, interrupt-controller/arm,gic-v3.yaml and arm,gic.yaml, pci/host-generic-pci.yaml,
  *         virtio/mmio.yaml, serial/pl011.yaml, rtc/arm,pl031.yaml, gpio/pl061-gpio.yaml, input/gpio-keys.yaml,
- *         arm/psci.yaml, timer.
+ *         misc/pvpanic-mmio.txt, arm/psci.yaml, timer.
  */
 #ifndef ARCH_ARM64_FDT_H
 #define ARCH_ARM64_FDT_H

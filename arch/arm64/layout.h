@@ -7,7 +7,7 @@
  * Source: our choice. Kept free: 0x08000000-0x080fffff, where the host's IOMMU maps the
  *         MSI doorbell for assigned devices.
  *
- *   0x0900_0000  PL011, PL031, PL061 (64 KiB apart, so that a 64K host page holds one device)
+ *   0x0900_0000  PL011, PL031, PL061, pvpanic (64 KiB apart, so that a 64K host page holds one device)
  *   0x0a00_0000  virtio-mmio, 4 KiB apart
  *   0x3000_0000  GIC: distributor, GICv2's CPU interface, ITS, v2m frame (64 KiB apart);
  *                redistributors from 0x3100_0000
@@ -24,6 +24,8 @@
 #define LAYOUT_UART       UINT64_C(0x09000000)
 #define LAYOUT_RTC        UINT64_C(0x09010000)
 #define LAYOUT_GPIO       UINT64_C(0x09020000)
+#define LAYOUT_PVPANIC    UINT64_C(0x09030000)
+#define LAYOUT_PVPANIC_SIZE UINT64_C(0x2) /* PVPANIC_SIZE */
 #define LAYOUT_VMMIO      UINT64_C(0x0a000000)
 #define LAYOUT_VMMIO_STEP UINT64_C(0x1000)
 #define LAYOUT_VMMIO_SIZE UINT64_C(0x200)  /* VIRTIO_MMIO_SIZE */

@@ -281,6 +281,18 @@ START_TEST(test_fdt_power_button_is_the_one_pin_that_is_wired)
 }
 END_TEST
 
+START_TEST(test_fdt_pvpanic_is_two_bytes)
+{
+	struct fdt_desc d = desc(1, 0, true, false);
+	int off;
+
+	build(&d);
+	off = fdt_node_offset_by_compatible(blob, -1, "qemu,pvpanic-mmio");
+	ck_assert_uint_eq(cell2(off, "reg", 4, 0), LAYOUT_PVPANIC);
+	ck_assert_uint_eq(cell2(off, "reg", 4, 2), 2);
+}
+END_TEST
+
 START_TEST(test_fdt_virtio_mmio_is_edge_and_coherent)
 {
 	struct fdt_desc d = desc(1, 64, false, false);
@@ -511,6 +523,7 @@ int main(void)
 	tcase_add_test(tc, test_fdt_cpu_with_aff3_takes_two_cells);
 	tcase_add_test(tc, test_fdt_interrupt_numbers_are_the_layouts);
 	tcase_add_test(tc, test_fdt_power_button_is_the_one_pin_that_is_wired);
+	tcase_add_test(tc, test_fdt_pvpanic_is_two_bytes);
 	tcase_add_test(tc, test_fdt_virtio_mmio_is_edge_and_coherent);
 	tcase_add_test(tc, test_fdt_pci_maps_msis_to_device_ids);
 	tcase_add_test(tc, test_fdt_pci_of_the_hosts_devices);

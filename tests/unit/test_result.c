@@ -104,6 +104,23 @@ START_TEST(test_result_tells_who_obeyed_the_power_button)
 }
 END_TEST
 
+START_TEST(test_result_tells_what_reported_a_panic)
+{
+	struct machine_result run = { .reason = STOP_PANIC, .text = "a \"line\"\x1b\xff", .crash_loads = 2 };
+	struct result r = { .run = &run, .status = 123 };
+	json_t *o = object_of(&r);
+
+	ck_assert_str_eq(text(o, "reason"), "panic");
+	ck_assert_str_eq(text(o, "panic"), "a \"line\"\x1b\xef\xbf\xbd");
+	ck_assert_int_eq(number(o, "crash_kernels"), 2);
+	json_decref(o);
+	run = (struct machine_result){ .reason = STOP_POWEROFF };
+	o = object_of(&r);
+	ck_assert(!json_object_get(o, "panic") && !json_object_get(o, "crash_kernels"));
+	json_decref(o);
+}
+END_TEST
+
 START_TEST(test_result_without_a_run_has_reason_and_error)
 {
 	struct result r = { .reason = "no-kvm", .error = "/dev/kvm: gone", .status = 126 };
@@ -236,6 +253,7 @@ int main(void)
 	tcase_add_test(t, test_result_status_is_the_documented_table);
 	tcase_add_test(t, test_result_of_a_run_has_phases_and_tail);
 	tcase_add_test(t, test_result_tells_who_obeyed_the_power_button);
+	tcase_add_test(t, test_result_tells_what_reported_a_panic);
 	tcase_add_test(t, test_result_without_a_run_has_reason_and_error);
 	tcase_add_test(t, test_result_tail_of_any_bytes_is_valid_text);
 	tcase_add_test(t, test_outfile_abandoned_leaves_an_existing_file_alone);

@@ -53,6 +53,16 @@ end_status()
 	[ $got = "$2" ] || fail "status $got, not $2: $(tail -n 3 out)"
 }
 
+# end_panic CMDLINE: told by pvpanic
+end_panic()
+{
+	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline "quiet $1" --result result.json >out 2>err
+	got=$?
+	[ $got = 123 ] || fail "status $got: $(tail -n 3 out)"
+	[ "$(result panic result.json)" = pvpanic ] || fail "$(cat result.json)"
+	grep -q 'Kernel panic' result.json || fail "not among the console's last lines: $(cat result.json)"
+}
+
 end_timeout()
 {
 	start=$(uptime_ms)

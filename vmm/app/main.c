@@ -99,6 +99,9 @@ static void log_reason(const struct machine_result *run)
 	case STOP_SIGNAL:
 		log_info("ended by signal %d", run->signo);
 		break;
+	case STOP_PANIC:
+		log_warn("the guest panicked (%s)", run->text);
+		break;
 	case STOP_GRACE:
 		log_warn("the guest did not obey the power button within --grace");
 		break;

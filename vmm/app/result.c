@@ -89,6 +89,10 @@ static void add_run(json_t **o, const struct result *r)
 
 	if (run->reason == STOP_SIGNAL || run->reason == STOP_GRACE)
 		add_number(o, "signal", (uint64_t)run->signo);
+	if (run->reason == STOP_PANIC)
+		add(o, "panic", text_value(run->text, strlen(run->text)));
+	if (run->crash_loads)
+		add_number(o, "crash_kernels", run->crash_loads);
 	if (run->pressed)
 		add_number(o, "power_button", (uint64_t)run->pressed);
 	add_number(&phases, "built", since_us(r->begin_ns, run->start_ns));

@@ -14,6 +14,7 @@
 
 #include "arch/arm64/fdt.h"
 #include "arch/arm64/layout.h"
+#include "devices/panic/pvpanic.h"
 #include "devices/pci/host.h"
 #include "devices/rtc/pl031.h"
 #include "devices/serial/pl011.h"
@@ -175,6 +176,12 @@ static int make_interrupts(struct machine *m, struct err *err)
 	return r ? r : make_gsis(m, err);
 }
 
+/* A vCPU's thread. */
+static void panicked(void *ctx)
+{
+	machine_stop(ctx, STOP_PANIC, 0, "pvpanic");
+}
+
 static int make_platform(struct machine *m)
 {
 	struct pci_host_cfg pci = {
@@ -192,6 +199,8 @@ static int make_platform(struct machine *m)
 		r = pl031_new(m->bus, m->loop, LAYOUT_RTC, &m->rtc_line, &m->rtc);
 	if (!r)
 		r = power_new(m);
+	if (!r)
+		r = pvpanic_new(m->bus, LAYOUT_PVPANIC, panicked, m, &m->pvpanic);
 	m->v2m = (struct v2m){ .hyp = m->hyp, .spi = m->plan.v2m_spi, .count = m->plan.v2m_count };
 	if (!r && m->plan.v2m)
 		r = v2m_add(&m->v2m, m->bus, LAYOUT_V2M);
@@ -341,6 +350,7 @@ void machine_free(struct machine *m)
 	pl011_free(m->uart);
 	pl031_free(m->rtc);
 	power_free(m);
+	pvpanic_free(m->pvpanic);
 	pci_host_free(m->pci);
 	bus_free(m->bus);
 	irq_check_free(m->check);

@@ -173,7 +173,7 @@ static bool handle_exit(struct cpus *all, struct cpu *cpu, const struct vcpu_exi
 	case VCPU_RESET:
 		return leave(cpu, STOP_RESET, NULL);
 	case VCPU_CRASH:
-		return leave(cpu, STOP_PANIC, NULL);
+		return leave(cpu, STOP_PANIC, "KVM");
 	case VCPU_FAILED:
 		return leave(cpu, STOP_FAILED, x->text);
 	}

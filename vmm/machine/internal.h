@@ -78,6 +78,7 @@ struct machine {
 	struct pl011 *uart;
 	struct pl031 *rtc;
 	struct power power;
+	struct pvpanic *pvpanic;
 	struct machine_console con;
 	struct vdev *hvc;        /* the console among them, or NULL */
 

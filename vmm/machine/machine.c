@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "devices/panic/pvpanic.h"
 #include "devices/serial/pl011.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/clock.h"
@@ -78,6 +79,7 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.stuck = !cpus_stop(m->cpus);
 	m->result.exits = cpus_exits(m->cpus);
 	m->result.pressed = m->power.signo;
+	m->result.crash_loads = pvpanic_crash_loads(m->pvpanic);
 	m->result.end_ns = clock_now_ns();
 	*ret_r = m->result;
 	if (m->check && !m->result.stuck)

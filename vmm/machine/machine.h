@@ -27,7 +27,7 @@ struct host_facts;
 enum stop_reason {
 	STOP_POWEROFF,   /* the guest powered off */
 	STOP_RESET,      /* the guest asked for a reset */
-	STOP_PANIC,      /* the guest reported a crash */
+	STOP_PANIC,      /* the guest reported a crash; text says by what */
 	STOP_TIMEOUT,    /* --timeout ran out */
 	STOP_SIGNAL,     /* a signal ended it */
 	STOP_GRACE,      /* it had --grace to obey the power button, and did not */
@@ -39,8 +39,9 @@ struct machine_result {
 	enum stop_reason reason;
 	int signo;               /* STOP_SIGNAL, STOP_GRACE */
 	int pressed;             /* the signal that pressed the power button; 0: none */
-	char text[200];          /* STOP_FAILED */
+	char text[200];          /* STOP_FAILED, STOP_PANIC */
 	bool stuck;              /* a vCPU is still in KVM: nothing of the machine may be let go */
+	uint64_t crash_loads;    /* panics that a crash kernel was to take care of */
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
 	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
 };
