@@ -151,7 +151,7 @@ START_TEST(test_options_repeats_are_refused)
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
-		{ "timeout", "1" }, { "grace", "0" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
+		{ "timeout", "1" }, { "grace", "0" }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -218,7 +218,7 @@ END_TEST
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"fs", "vhost-user", "pmem", "balloon", "panic-text", "watchdog",
+		"fs", "vhost-user", "pmem", "balloon", "watchdog",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -263,6 +263,8 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--timeout: '9999999999999h' is too long", "--timeout=9999999999999h");
 	BAD("--grace: 'never' is not a duration", "--grace=never");
 	BAD("--grace: '-1' is not a duration", "--grace=-1");
+	BAD("--panic-text: '(': ", "--kernel", "I", "--panic-text", "(");
+	BAD("--panic-text: 'x*' matches every line", "--panic-text=x*");
 	BAD("--result: fd: 'x' is not a number", "--result=fd=x");
 }
 END_TEST
@@ -288,6 +290,8 @@ START_TEST(test_options_sizes_and_durations_have_units)
 	ck_assert_uint_eq(o.config.grace_ns, 250000000);
 	GOOD("--grace", "0s");
 	ck_assert_uint_eq(o.config.grace_ns, 0);
+	GOOD("--panic-text", "Kernel panic|Oops");
+	ck_assert_str_eq(o.config.panic_text, "Kernel panic|Oops");
 	GOOD("--result", "fd=9");
 	ck_assert_int_eq(o.config.result_fd, 9);
 }

@@ -63,6 +63,20 @@ end_panic()
 	grep -q 'Kernel panic' result.json || fail "not among the console's last lines: $(cat result.json)"
 }
 
+# A kernel without pvpanic panics on the UART; then a line of hvc0's, which is no panic.
+end_panic_text()
+{
+	timeout 100 $M --kernel Image.stock --initrd initrd.tiny --cmdline "console=ttyAMA0 quiet tiny=exit" \
+		--panic-text '^.*Kernel panic - not (sync|there)' --result result.json >out 2>err
+	got=$?
+	[ $got = 123 ] || fail "status $got: $(tail -n 3 out)"
+	result panic result.json | grep -q 'Kernel panic - not syncing: Attempted to kill init' || fail "$(cat result.json)"
+	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline "quiet" --panic-text '^init: up$' --result result.json >out 2>err
+	got=$?
+	[ $got = 123 ] || fail "status $got: $(tail -n 3 out)"
+	[ "$(result panic result.json)" = 'init: up' ] || fail "$(cat result.json)"
+}
+
 end_timeout()
 {
 	start=$(uptime_ms)

@@ -20,10 +20,13 @@
 #include "vmm/base/err.h"
 #include "vmm/machine/machine.h"
 
+struct panic_text;
+
 struct app {
 	struct loop *loop;
 	struct machine *machine;
 	struct console_mux *mux;
+	struct panic_text *panic_text; /* NULL: not asked for */
 	struct signals signals;
 	struct outfile result, console, dtb;
 	bool has_result;
@@ -41,6 +44,8 @@ enum { KEEP_CONSOLE = 1, KEEP_DTB = 2 };
 /* hooks.c: what the loop tells us; the context is the struct app. */
 extern const struct signals_ops app_signals_ops;
 extern const struct console_mux_ops app_mux_ops;
+/* --panic-text has found one. */
+void app_panic_line(void *ctx, const char *line);
 /* The guest's console is as large as the terminal is now. */
 void app_resize(struct app *a);
 

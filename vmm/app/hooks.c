@@ -53,6 +53,11 @@ static void on_dump(void *ctx)
 	free(text);
 }
 
+void app_panic_line(void *ctx, const char *line)
+{
+	machine_stop(((struct app *)ctx)->machine, STOP_PANIC, 0, line);
+}
+
 void app_resize(struct app *a)
 {
 	uint16_t cols, rows;

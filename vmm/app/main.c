@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "vmm/app/app.h"
+#include "vmm/app/panic_text.h"
 #include "vmm/app/result.h"
 #include "vmm/app/terminal.h"
 #include "vmm/base/clock.h"
@@ -110,6 +111,15 @@ static void log_reason(const struct machine_result *run)
 	}
 }
 
+/* A line that was not looked at may have been the one. */
+static void say_passed(const struct app *a)
+{
+	uint64_t passed = a->panic_text ? panic_text_passed(a->panic_text) : 0;
+
+	if (passed)
+		log_info("--panic-text: %llu bytes of the console were too many to be looked at", (unsigned long long)passed);
+}
+
 static int run(struct app *a)
 {
 	struct machine_result run = { 0 };
@@ -130,6 +140,7 @@ static int run(struct app *a)
 	} else {
 		log_reason(&run);
 	}
+	say_passed(a);
 	if (a->has_result)
 		r.tail_len = console_mux_tail(a->mux, tail, sizeof(tail));
 	write_result(a, &r, false);

@@ -14,6 +14,7 @@
 
 #include "vmm/app/config_json.h"
 #include "vmm/app/mac.h"
+#include "vmm/app/panic_text.h"
 #include "vmm/app/values.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -179,6 +180,15 @@ static int set_grace(struct options *o, const char *value, struct err *err)
 	return value_duration_or_0("--grace", value, &o->config.grace_ns, err);
 }
 
+static int set_panic_text(struct options *o, const char *value, struct err *err)
+{
+	int ret = panic_text_check(value, err);
+
+	if (!ret)
+		o->config.panic_text = value;
+	return ret;
+}
+
 static int set_result(struct options *o, const char *value, struct err *err)
 {
 	uint64_t fd;
@@ -338,6 +348,7 @@ static const struct option table[] = {
 	  set_irq_check, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
 	{ "grace", "DURATION", "for the guest to power off at SIGTERM or SIGINT (default 10s)", 0, set_grace, NULL },
+	{ "panic-text", "RE", "a line of the console that this matches is a panic: end with 123", 0, set_panic_text, NULL },
 	{ "result", "FILE|fd=N", "write one JSON object at the end", 0, set_result, NULL },
 	{ "config", "FILE", "read options from a JSON file", 0, set_config, NULL },
 	{ "dump-dtb", "FILE", "write the device tree", 0, set_dump_dtb, NULL },
@@ -361,7 +372,6 @@ static const struct option table[] = {
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "panic-text", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 

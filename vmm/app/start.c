@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vmm/app/app.h"
+#include "vmm/app/panic_text.h"
 #include "vmm/app/result.h"
 #include "vmm/app/sandbox.h"
 #include "vmm/app/seccomp.h"
@@ -207,6 +208,22 @@ static int open_paths(struct app *a, bool *ret_no_kvm, struct err *err)
 	return ret;
 }
 
+/* The guest's consoles, and who looks on at them. */
+static int make_sinks(struct app *a, struct machine_console *ret_con, struct err *err)
+{
+	const char *text = a->options.config.panic_text;
+	int ret;
+
+	console_mux_sinks(a->mux, ret_con);
+	if (!text)
+		return 0;
+	ret = panic_text_new(text, a->loop, app_panic_line, a, &a->panic_text);
+	if (ret)
+		return err_set(err, ret, "--panic-text: %s", strerror(-ret));
+	panic_text_watch(a->panic_text, ret_con);
+	return 0;
+}
+
 /* A failing start must take back the files that we made, though no path leads to them any more. */
 static int keep_files(struct app *a, struct err *err)
 {
@@ -288,7 +305,8 @@ int app_start(struct app *a, struct err *err)
 		return EXIT_NO_START;
 	}
 	a->mux = console_mux_get();
-	console_mux_sinks(a->mux, &con);
+	if (make_sinks(a, &con, err))
+		return EXIT_NO_START;
 	if (open_paths(a, &no_kvm, err))
 		return no_kvm ? EXIT_NO_KVM : EXIT_NO_START;
 	if (enter_sandbox(a, err))

@@ -8,7 +8,7 @@
 #include "hostile.h"
 
 enum window {
-	W_REGS, W_CONFIG, W_BEHIND, W_CONSOLE, W_UART, W_RTC, W_ECAM, W_ECAM_HOLE, W_ISR, W_NOTIFY, W_TABLE, W_PBA, W_CAPS,
+	W_REGS, W_CONFIG, W_BEHIND, W_CONSOLE, W_UART, W_RTC, W_GPIO, W_ECAM, W_ECAM_HOLE, W_ISR, W_NOTIFY, W_TABLE, W_PBA, W_CAPS,
 	W_GICD, W_GICR, W_SGI, W_ITS, W_TRANSLATER, W_HOLE, W_PCI_HOLE,
 };
 
@@ -30,6 +30,7 @@ static const struct window_row window_rows[] = {
 	READS_AND_WRITES("console", 0, W_CONSOLE, 0x38),
 	READS_AND_WRITES("uart", OFTEN, W_UART, 0x1000),
 	READS_AND_WRITES("rtc", 0, W_RTC, 0x1000),
+	READS_AND_WRITES("gpio", 0, W_GPIO, 0x1000),
 	READS_AND_WRITES("ecam", ON_PCI | OFTEN, W_ECAM, 0x1000),
 	READS_AND_WRITES("ecam-hole", ON_PCI, W_ECAM_HOLE, 0x1000),
 	READS_AND_WRITES("caps", ON_PCI, W_CAPS, 0xc0),
@@ -55,6 +56,7 @@ static uint64_t base_of(enum window w)
 	case W_CONSOLE: return con->regs;
 	case W_UART: return uart_regs();
 	case W_RTC: return dt_reg(dt_compatible("arm,pl031", -1), 0, NULL);
+	case W_GPIO: return dt_reg(dt_compatible("arm,pl061", -1), 0, NULL);
 	case W_ECAM: return rng->pci->cfg;
 	case W_ECAM_HOLE: return (rng->pci->cfg & ~UINT64_C(0xfffff)) + 0xff000;
 	case W_CAPS: return rng->pci->cfg + 0x40;
