@@ -35,6 +35,7 @@ enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
 #define PL011_PERIPHID 0x00341011u
 #define PL031_PERIPHID 0x00041031u
 #define PL061_PERIPHID 0x00041061u
+#define SP805_PERIPHID 0x00141805u
 
 #define GPIO_ACTIVE_HIGH 0 /* gpio.txt: the second cell of a pin */
 #define KEY_POWER 116      /* the key code of gpio-keys.yaml, as the guest's kernel numbers them */
@@ -351,6 +352,21 @@ static void pvpanic(struct out *o)
 	end(o);
 }
 
+static void watchdog(struct out *o)
+{
+	static const char compat[] = "arm,sp805\0arm,primecell";
+	static const char names[] = "wdog_clk\0apb_pclk";
+
+	begin_at(o, "watchdog", LAYOUT_WATCHDOG);
+	bytes(o, "compatible", compat, sizeof(compat));
+	u32(o, "arm,primecell-periphid", SP805_PERIPHID);
+	reg1(o, LAYOUT_WATCHDOG, 4 * KIB);
+	interrupt(o, GIC_SPI, LAYOUT_SPI_WATCHDOG, LEVEL_HIGH);
+	cells(o, "clocks", (const uint32_t[]){ PHANDLE_CLOCK, PHANDLE_CLOCK }, 2);
+	bytes(o, "clock-names", names, sizeof(names));
+	end(o);
+}
+
 static void vmmio(struct out *o, const struct fdt_vmmio *v)
 {
 	begin_at(o, "virtio", v->gpa);
@@ -440,6 +456,8 @@ static void root(struct out *o, const struct fdt_desc *d)
 	gpio(o);
 	power_button(o);
 	pvpanic(o);
+	if (d->watchdog)
+		watchdog(o);
 	for (unsigned i = 0; i < d->nr_vmmio; i++)
 		vmmio(o, &d->vmmio[i]);
 	if (d->has_pci)

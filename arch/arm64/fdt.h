@@ -8,7 +8,7 @@
  * Thread: pure.
  * Source: Devicetree Specification 0.4; Linux Documentation/devicetree/bindings:
  *         arm/cpus.yaml, interrupt-controller/arm,gic-v3.yaml and arm,gic.yaml, pci/host-generic-pci.yaml,
- *         virtio/mmio.yaml, serial/pl011.yaml, rtc/arm,pl031.yaml, gpio/pl061-gpio.yaml, input/gpio-keys.yaml,
+ *         virtio/mmio.yaml, serial/pl011.yaml, rtc/arm,pl031.yaml, gpio/pl061-gpio.yaml, watchdog/arm,sp805.yaml, input/gpio-keys.yaml,
  *         misc/pvpanic-mmio.txt, arm/psci.yaml, timer.
  */
 #ifndef ARCH_ARM64_FDT_H
@@ -32,6 +32,7 @@ struct fdt_desc {
 	gpa_t ram; uint64_t ram_size;
 	const uint64_t *mpidr; unsigned nr_cpus;
 	bool pmu;
+	bool watchdog;
 	bool gicv2;                         /* else GICv3 */
 	bool has_its;                       /* GICv3 only */
 	gpa_t gicd, gicr, its;

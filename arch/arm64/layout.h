@@ -7,7 +7,7 @@
  * Source: our choice. Kept free: 0x08000000-0x080fffff, where the host's IOMMU maps the
  *         MSI doorbell for assigned devices.
  *
- *   0x0900_0000  PL011, PL031, PL061, pvpanic (64 KiB apart, so that a 64K host page holds one device)
+ *   0x0900_0000  PL011, PL031, PL061, pvpanic, SP805 (64 KiB apart, so that a 64K host page holds one device)
  *   0x0a00_0000  virtio-mmio, 4 KiB apart
  *   0x3000_0000  GIC: distributor, GICv2's CPU interface, ITS, v2m frame (64 KiB apart);
  *                redistributors from 0x3100_0000
@@ -26,6 +26,7 @@
 #define LAYOUT_GPIO       UINT64_C(0x09020000)
 #define LAYOUT_PVPANIC    UINT64_C(0x09030000)
 #define LAYOUT_PVPANIC_SIZE UINT64_C(0x2) /* PVPANIC_SIZE */
+#define LAYOUT_WATCHDOG   UINT64_C(0x09040000)
 #define LAYOUT_VMMIO      UINT64_C(0x0a000000)
 #define LAYOUT_VMMIO_STEP UINT64_C(0x1000)
 #define LAYOUT_VMMIO_SIZE UINT64_C(0x200)  /* VIRTIO_MMIO_SIZE */
@@ -53,6 +54,7 @@
 #define LAYOUT_SPI_UART   0
 #define LAYOUT_SPI_RTC    1
 #define LAYOUT_SPI_GPIO   2
+#define LAYOUT_SPI_WATCHDOG 3
 #define LAYOUT_SPI_VMMIO  16 /* the first virtio-mmio device; one each, as for the pins of the host's devices */
 #define LAYOUT_SPI_V2M    96 /* the first of a v2m frame's; behind all others */
 

@@ -13,6 +13,7 @@
  *   tiny=hang            waits for ever, idle
  *   tiny=spin            waits for ever, busy
  *   tiny=sleep:SECONDS   waits, then powers off
+ *   tiny=watchdog:N      opens the watchdog with two seconds, keeps it quiet for N seconds, then hangs
  *   tiny=button          powers off when the power button is pressed; says "init: button" when it listens
  *   tiny=ping:A.B.C.D    one ICMP echo through eth0, then powers off; says "init: pong N", the answer being
  *                        to the N-th request, or "init: no pong"
@@ -28,6 +29,7 @@
 #include <linux/route.h>
 #include <linux/sockios.h>
 #include <linux/time_types.h>
+#include <linux/watchdog.h>
 
 #include "start.h"
 
@@ -216,20 +218,42 @@ static void hang(const char *ip4)
 		sleep_for(1000000);
 }
 
+static void mount_dev(void)
+{
+	sys3(__NR_mkdirat, AT_FDCWD, (long)"/dev", 0755);
+	sys6(__NR_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0, 0);
+}
+
 /* The first event device is the power button, as there is no other; devtmpfs names it. */
 static void wait_for_button(void)
 {
 	struct input_event event;
 	long fd;
 
-	sys3(__NR_mkdirat, AT_FDCWD, (long)"/dev", 0755);
-	sys6(__NR_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0, 0);
+	mount_dev();
 	fd = sys3(__NR_openat, AT_FDCWD, (long)"/dev/input/event0", O_RDONLY);
 	say(fd < 0 ? "init: no button\n" : "init: button\n");
 	while (sys3(__NR_read, fd, (long)&event, sizeof(event)) == sizeof(event)) {
 		if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
 			return;
 	}
+}
+
+static void guard(unsigned int seconds)
+{
+	int timeout = 2;
+	long fd;
+
+	mount_dev();
+	fd = sys3(__NR_openat, AT_FDCWD, (long)"/dev/watchdog", O_WRONLY);
+	if (fd < 0 || sys3(__NR_ioctl, fd, WDIOC_SETTIMEOUT, (long)&timeout) < 0)
+		return;
+	while (seconds--) {
+		sleep_for(1);
+		sys3(__NR_ioctl, fd, WDIOC_KEEPALIVE, 0);
+	}
+	say("init: hangs\n");
+	hang(0);
 }
 
 static void crash(void)
@@ -264,7 +288,10 @@ static void act(const char *what, const char *ip4)
 		sys3(__NR_exit, 0, 0, 0);
 	else if (after(what, "hang"))
 		hang(ip4);
-	else if (after(what, "button"))
+	else if ((arg = after(what, "watchdog:"))) {
+		number(arg, &seconds);
+		guard(seconds);
+	} else if (after(what, "button"))
 		wait_for_button();
 	else if (after(what, "spin"))
 		for (;;)

@@ -293,6 +293,25 @@ START_TEST(test_fdt_pvpanic_is_two_bytes)
 }
 END_TEST
 
+START_TEST(test_fdt_watchdog_is_there_where_it_is_wanted)
+{
+	struct fdt_desc d = desc(1, 0, true, false);
+	int off;
+
+	build(&d);
+	ck_assert_int_lt(fdt_node_offset_by_compatible(blob, -1, "arm,sp805"), 0);
+	d.watchdog = true;
+	build(&d);
+	off = fdt_node_offset_by_compatible(blob, -1, "arm,sp805");
+	ck_assert_uint_eq(cell2(off, "reg", 4, 0), LAYOUT_WATCHDOG);
+	ck_assert_uint_eq(cell(off, "interrupts", 3, 1), LAYOUT_SPI_WATCHDOG);
+	check_reference(off, "clocks", 2, 0);
+	check_reference(off, "clocks", 2, 1);
+	if (!system("command -v dtc >/dev/null 2>&1"))
+		check_with_dtc();
+}
+END_TEST
+
 START_TEST(test_fdt_virtio_mmio_is_edge_and_coherent)
 {
 	struct fdt_desc d = desc(1, 64, false, false);
@@ -524,6 +543,7 @@ int main(void)
 	tcase_add_test(tc, test_fdt_interrupt_numbers_are_the_layouts);
 	tcase_add_test(tc, test_fdt_power_button_is_the_one_pin_that_is_wired);
 	tcase_add_test(tc, test_fdt_pvpanic_is_two_bytes);
+	tcase_add_test(tc, test_fdt_watchdog_is_there_where_it_is_wanted);
 	tcase_add_test(tc, test_fdt_virtio_mmio_is_edge_and_coherent);
 	tcase_add_test(tc, test_fdt_pci_maps_msis_to_device_ids);
 	tcase_add_test(tc, test_fdt_pci_of_the_hosts_devices);

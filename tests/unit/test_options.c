@@ -61,6 +61,7 @@ START_TEST(test_options_kernel_alone_gives_defaults)
 	ck_assert_int_eq(c->irqchip, IRQCHIP_AUTO);
 	ck_assert_int_eq(c->console, CONSOLE_STDIO);
 	ck_assert_uint_eq(c->timeout_ns, 0);
+	ck_assert(!c->watchdog && !c->panic_text);
 	ck_assert_uint_eq(c->grace_ns, 10000000000);
 	ck_assert_ptr_null(c->result_path);
 	ck_assert_int_eq(c->result_fd, -1);
@@ -79,7 +80,7 @@ START_TEST(test_options_every_value_arrives)
 
 	GOOD("--initrd=rd", "--cmdline", "quiet", "--append=x=y", "--cpus=8", "--memory", "1G", "--rng",
 	     "--console=file=log", "--transport", "mmio", "--irqchip", "gicv3", "--timeout=500ms", "--result", "r.json",
-	     "--dump-dtb", "d.dtb", "--dry-run", "--log-level", "debug", "--log", "l", "--log-format=json");
+	     "--dump-dtb", "d.dtb", "--dry-run", "--watchdog", "--log-level", "debug", "--log", "l", "--log-format=json");
 	ck_assert_str_eq(c->initrd, "rd");
 	ck_assert_str_eq(c->cmdline, "console=ttyAMA0 console=hvc0 quiet x=y");
 	ck_assert_uint_eq(c->cpus, 8);
@@ -91,7 +92,7 @@ START_TEST(test_options_every_value_arrives)
 	ck_assert_uint_eq(c->timeout_ns, 500000000);
 	ck_assert_str_eq(c->result_path, "r.json");
 	ck_assert_str_eq(c->dump_dtb, "d.dtb");
-	ck_assert(c->dry_run);
+	ck_assert(c->dry_run && c->watchdog);
 	ck_assert_int_eq(c->log_level, LOG_DEBUG);
 	ck_assert_str_eq(c->log_file, "l");
 	ck_assert(c->log_json);
@@ -151,7 +152,7 @@ START_TEST(test_options_repeats_are_refused)
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
-		{ "timeout", "1" }, { "grace", "0" }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
+		{ "timeout", "1" }, { "grace", "0" }, { "watchdog", NULL }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -218,7 +219,7 @@ END_TEST
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"fs", "vhost-user", "pmem", "balloon", "watchdog",
+		"fs", "vhost-user", "pmem", "balloon",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;

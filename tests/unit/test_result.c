@@ -16,7 +16,7 @@ START_TEST(test_result_status_is_the_documented_table)
 {
 	static const struct { enum stop_reason reason; int signo, status; const char *name; } table[] = {
 		{ STOP_POWEROFF, 0, 0, "poweroff" }, { STOP_RESET, 0, 122, "reset" }, { STOP_PANIC, 0, 123, "panic" },
-		{ STOP_TIMEOUT, 0, 124, "timeout" }, { STOP_SIGNAL, 15, 143, "signal" },
+		{ STOP_WATCHDOG, 0, 122, "watchdog" }, { STOP_TIMEOUT, 0, 124, "timeout" }, { STOP_SIGNAL, 15, 143, "signal" },
 		{ STOP_SIGNAL, 2, 130, "signal" }, { STOP_GRACE, 15, 143, "grace" },
 		{ STOP_USER, 0, 130, "user" }, { STOP_FAILED, 0, 121, "failed" },
 	};

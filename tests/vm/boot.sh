@@ -77,6 +77,21 @@ end_panic_text()
 	[ "$(result panic result.json)" = 'init: up' ] || fail "$(cat result.json)"
 }
 
+# A guest that lives for five seconds, and then not, by its watchdog of two
+end_watchdog()
+{
+	timeout 90 $M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=watchdog:5" --watchdog --result result.json >out 2>err &
+	pid=$!
+	wait_for out 'init: hangs'
+	start=$(uptime_ms)
+	wait $pid
+	got=$? ms=$(($(uptime_ms) - start))
+	echo "status $got after $ms ms: $(cat result.json)"
+	[ $got = 122 ] || fail "status $got: $(tail -n 3 out)"
+	[ "$(result reason result.json)" = watchdog ] || fail "$(cat result.json)"
+	[ $ms -ge 1000 ] && [ $ms -lt 10000 ] || fail "took $ms ms"
+}
+
 end_timeout()
 {
 	start=$(uptime_ms)
@@ -150,7 +165,7 @@ end_file_limit()
 dtb_checks()
 {
 	command -v dtc >/dev/null || skip "dtc is not on this machine"
-	for o in "--cpus 1" "--cpus 8 --net tap0" "--cpus 2 --irqchip gicv3" "--cpus 64 --transport mmio --net tap0"; do
+	for o in "--cpus 1" "--cpus 8 --net tap0" "--cpus 2 --irqchip gicv3" "--cpus 64 --transport mmio --net tap0 --watchdog"; do
 		[ -e /sys/class/net/tap0 ] || make_tap tap0
 		rm -f a.dtb
 		# shellcheck disable=SC2086 # several words

@@ -103,6 +103,9 @@ static void log_reason(const struct machine_result *run)
 	case STOP_PANIC:
 		log_warn("the guest panicked (%s)", run->text);
 		break;
+	case STOP_WATCHDOG:
+		log_warn("the guest did not start its watchdog anew in time");
+		break;
 	case STOP_GRACE:
 		log_warn("the guest did not obey the power button within --grace");
 		break;

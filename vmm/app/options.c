@@ -221,6 +221,13 @@ static int set_irq_check(struct options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_watchdog(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->config.watchdog = true;
+	return 0;
+}
+
 static int set_dry_run(struct options *o, const char *value, struct err *err)
 {
 	(void)value, (void)err;
@@ -346,6 +353,8 @@ static const struct option table[] = {
 	  set_irq_routing, NULL },
 	{ "irq-check", NULL, "check the wiring of interrupts after every change; end with 121 where it is wrong", OPTION_FLAG,
 	  set_irq_check, NULL },
+	{ "watchdog", NULL, "a watchdog for the guest, /dev/watchdog; end with 122 where it bites",
+	  OPTION_FLAG, set_watchdog, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
 	{ "grace", "DURATION", "for the guest to power off at SIGTERM or SIGINT (default 10s)", 0, set_grace, NULL },
 	{ "panic-text", "RE", "a line of the console that this matches is a panic: end with 123", 0, set_panic_text, NULL },
@@ -372,7 +381,6 @@ static const struct option table[] = {
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "watchdog", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -708,6 +716,6 @@ void options_usage(FILE *out)
 		}
 	}
 	fputs("On a terminal: Ctrl-A x ends the VM, Ctrl-A h lists the keys.\n"
-	      "Exit status: 0 power-off, 122 reset, 123 panic, 124 timeout, 125 could not start, 126 no usable KVM,\n"
+	      "Exit status: 0 power-off, 122 reset or watchdog, 123 panic, 124 timeout, 125 could not start, 126 no usable KVM,\n"
 	      "121 the monitor failed, 128+n ended by signal n.\n", out);
 }

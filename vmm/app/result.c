@@ -14,7 +14,8 @@ int result_status(const struct machine_result *r)
 {
 	switch (r->reason) {
 	case STOP_POWEROFF: return 0;
-	case STOP_RESET: return EXIT_RESET;
+	case STOP_RESET:
+	case STOP_WATCHDOG: return EXIT_RESET;
 	case STOP_PANIC: return EXIT_PANIC;
 	case STOP_TIMEOUT: return EXIT_TIMEOUT;
 	case STOP_SIGNAL:
@@ -28,7 +29,7 @@ int result_status(const struct machine_result *r)
 const char *result_reason(enum stop_reason reason)
 {
 	static const char *const names[] = {
-		[STOP_POWEROFF] = "poweroff", [STOP_RESET] = "reset", [STOP_PANIC] = "panic",
+		[STOP_POWEROFF] = "poweroff", [STOP_RESET] = "reset", [STOP_PANIC] = "panic", [STOP_WATCHDOG] = "watchdog",
 		[STOP_TIMEOUT] = "timeout", [STOP_SIGNAL] = "signal", [STOP_GRACE] = "grace", [STOP_USER] = "user",
 		[STOP_FAILED] = "failed",
 	};

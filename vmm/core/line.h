@@ -2,7 +2,7 @@
 /*
  * line - one SPI, as a wire
  *
- * What:   level lines held by KVM_IRQ_LINE (PL011, PL031, PL061); edge lines pulsed by it
+ * What:   level lines held by KVM_IRQ_LINE (PL011, PL031, PL061, SP805); edge lines pulsed by it
  *         (virtio-mmio), or by a back end's irqfd on the SPI's own GSI; level lines that the
  *         kernel raises and lowers by irqfds with resampling (VFIO's INTx).
  * Not:    messages (gsi.h); more than one device on a line.

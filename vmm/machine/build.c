@@ -19,6 +19,7 @@
 #include "devices/rtc/pl031.h"
 #include "devices/serial/pl011.h"
 #include "devices/vfio/container.h"
+#include "devices/watchdog/sp805.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
 #include "vmm/base/obj.h"
@@ -182,6 +183,21 @@ static void panicked(void *ctx)
 	machine_stop(ctx, STOP_PANIC, 0, "pvpanic");
 }
 
+static void hangs(void *ctx)
+{
+	machine_stop(ctx, STOP_WATCHDOG, 0, NULL);
+}
+
+static int make_watchdog(struct machine *m)
+{
+	const struct sp805_cfg cfg = {
+		.bus = m->bus, .loop = m->loop, .gpa = LAYOUT_WATCHDOG, .line = &m->watchdog_line, .bites = hangs, .ctx = m,
+	};
+
+	line_init(&m->watchdog_line, m->space, LAYOUT_SPI_WATCHDOG, "watchdog");
+	return sp805_new(&cfg, &m->watchdog);
+}
+
 static int make_platform(struct machine *m)
 {
 	struct pci_host_cfg pci = {
@@ -201,6 +217,8 @@ static int make_platform(struct machine *m)
 		r = power_new(m);
 	if (!r)
 		r = pvpanic_new(m->bus, LAYOUT_PVPANIC, panicked, m, &m->pvpanic);
+	if (!r && m->cfg->watchdog)
+		r = make_watchdog(m);
 	m->v2m = (struct v2m){ .hyp = m->hyp, .spi = m->plan.v2m_spi, .count = m->plan.v2m_count };
 	if (!r && m->plan.v2m)
 		r = v2m_add(&m->v2m, m->bus, LAYOUT_V2M);
@@ -232,6 +250,7 @@ static int make_dtb(struct machine *m, struct err *err)
 		.ram = m->plan.ram, .ram_size = m->plan.ram_usable,
 		.mpidr = mpidr, .nr_cpus = m->cfg->cpus,
 		.pmu = cpus_features(m->cpus)->pmu,
+		.watchdog = m->cfg->watchdog,
 		.gicv2 = m->plan.gicv2, .has_its = m->plan.its,
 		.gicd = LAYOUT_GICD, .gicr = LAYOUT_GICR, .its = LAYOUT_ITS, .gicc = LAYOUT_GICC,
 		.v2m = LAYOUT_V2M, .v2m_spi = m->plan.v2m_spi, .v2m_count = m->plan.v2m_count,
@@ -351,6 +370,7 @@ void machine_free(struct machine *m)
 	pl031_free(m->rtc);
 	power_free(m);
 	pvpanic_free(m->pvpanic);
+	sp805_free(m->watchdog);
 	pci_host_free(m->pci);
 	bus_free(m->bus);
 	irq_check_free(m->check);

@@ -73,6 +73,7 @@ struct config {
 	uint64_t timeout_ns;         /* 0: none */
 	uint64_t grace_ns;           /* to obey the power button; 0: it is not pressed */
 	const char *result_path; int result_fd; /* NULL and -1: none */
+	bool watchdog;
 	const char *panic_text;      /* an extended regular expression, checked; NULL: none */
 	const char *dump_dtb;
 	bool dry_run;

@@ -74,11 +74,12 @@ struct machine {
 	struct pci_host *pci;
 	struct container *container; /* what devices of the host's reach; NULL: there are none */
 	uint64_t pci_mem64;      /* bytes of their 64-bit BARs */
-	struct line uart_line, rtc_line;
+	struct line uart_line, rtc_line, watchdog_line;
 	struct pl011 *uart;
 	struct pl031 *rtc;
 	struct power power;
 	struct pvpanic *pvpanic;
+	struct sp805 *watchdog;  /* --watchdog; else NULL */
 	struct machine_console con;
 	struct vdev *hvc;        /* the console among them, or NULL */
 

@@ -28,6 +28,7 @@ enum stop_reason {
 	STOP_POWEROFF,   /* the guest powered off */
 	STOP_RESET,      /* the guest asked for a reset */
 	STOP_PANIC,      /* the guest reported a crash; text says by what */
+	STOP_WATCHDOG,   /* --watchdog: the guest did not start it anew in time */
 	STOP_TIMEOUT,    /* --timeout ran out */
 	STOP_SIGNAL,     /* a signal ended it */
 	STOP_GRACE,      /* it had --grace to obey the power button, and did not */

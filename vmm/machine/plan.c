@@ -19,6 +19,7 @@
 #include "devices/panic/pvpanic.h"
 #include "devices/pci/host.h"
 #include "devices/virtio/virtio_mmio.h"
+#include "devices/watchdog/sp805.h"
 #include "vmm/core/kvm.h"
 #include "vmm/machine/plan.h"
 
@@ -44,6 +45,7 @@ static_assert(LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= LAYOUT_SPI_V2M, "the fram
 static_assert(LAYOUT_V2M + 64 * KIB <= LAYOUT_GICR && LAYOUT_ITS + LAYOUT_ITS_SIZE <= LAYOUT_V2M, "the GIC's windows");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
 static_assert(VIRTIO_MMIO_SIZE == LAYOUT_VMMIO_SIZE && LAYOUT_VMMIO_SIZE <= LAYOUT_VMMIO_STEP, "what the tree says");
+static_assert(SP805_HZ == 24000000, "what the tree says");
 static_assert(PVPANIC_SIZE == LAYOUT_PVPANIC_SIZE, "what the tree says");
 static_assert(PCI_ECAM_SIZE == LAYOUT_ECAM_SIZE, "what the tree says");
 static_assert(LAYOUT_VMMIO + CONFIG_MAX_DEVICES * LAYOUT_VMMIO_STEP <= LAYOUT_GICD, "a window for every device");
