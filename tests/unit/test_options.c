@@ -152,7 +152,7 @@ START_TEST(test_options_repeats_are_refused)
 	static const char *const once[][2] = {
 		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
-		{ "timeout", "1" }, { "grace", "0" }, { "watchdog", NULL }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
+		{ "timeout", "1" }, { "grace", "0" }, { "guest-status", NULL }, { "watchdog", NULL }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
 		{ "log-level", "info" }, { "log", "a" }, { "log-format", "text" }, { "doctor", NULL }, { "json", NULL }, { "help", NULL },
 		{ "version", NULL },
@@ -416,6 +416,18 @@ START_TEST(test_options_net_ids_are_unique_and_in_order)
 }
 END_TEST
 
+START_TEST(test_options_guest_status_is_the_last_device)
+{
+	const struct config *c = &o.config;
+
+	GOOD("--guest-status", "--net", "tap0");
+	ck_assert_uint_eq(c->nr_devices, 4);
+	ck_assert_int_eq(c->devices[3].kind, DEV_STATUS);
+	ck_assert_str_eq(c->devices[3].id, "status0");
+	BAD("--guest-status: id=status0 is taken", "--kernel", "I", "--guest-status", "--net", "tap0,id=status0");
+}
+END_TEST
+
 START_TEST(test_options_vfio)
 {
 	const struct dev_config *d = o.config.devices + 2;
@@ -594,6 +606,7 @@ int main(void)
 	tcase_add_test(t, test_options_net_descriptors_set_the_queues);
 	tcase_add_test(t, test_options_net_bad_keys_and_values_are_named);
 	tcase_add_test(t, test_options_net_ids_are_unique_and_in_order);
+	tcase_add_test(t, test_options_guest_status_is_the_last_device);
 	tcase_add_test(t, test_options_vfio);
 	tcase_add_test(t, test_options_too_many_devices_are_refused);
 	tcase_add_test(t, test_options_default_mac_is_stable_local_and_unicast);

@@ -104,6 +104,24 @@ START_TEST(test_result_tells_who_obeyed_the_power_button)
 }
 END_TEST
 
+START_TEST(test_result_guests_own_status_is_of_a_poweroff)
+{
+	struct machine_result run = { .reason = STOP_POWEROFF, .has_guest_status = true, .guest_status = 42 };
+	struct result r = { .run = &run, .status = 42 };
+	json_t *o = object_of(&r);
+
+	ck_assert_int_eq(result_status(&run), 42);
+	ck_assert_int_eq(number(o, "guest_status"), 42);
+	json_decref(o);
+	run.reason = STOP_RESET;
+	ck_assert_int_eq(result_status(&run), 122);
+	run = (struct machine_result){ .reason = STOP_POWEROFF };
+	o = object_of(&r);
+	ck_assert_ptr_null(json_object_get(o, "guest_status"));
+	json_decref(o);
+}
+END_TEST
+
 START_TEST(test_result_tells_what_reported_a_panic)
 {
 	struct machine_result run = { .reason = STOP_PANIC, .text = "a \"line\"\x1b\xff", .crash_loads = 2 };
@@ -253,6 +271,7 @@ int main(void)
 	tcase_add_test(t, test_result_status_is_the_documented_table);
 	tcase_add_test(t, test_result_of_a_run_has_phases_and_tail);
 	tcase_add_test(t, test_result_tells_who_obeyed_the_power_button);
+	tcase_add_test(t, test_result_guests_own_status_is_of_a_poweroff);
 	tcase_add_test(t, test_result_tells_what_reported_a_panic);
 	tcase_add_test(t, test_result_without_a_run_has_reason_and_error);
 	tcase_add_test(t, test_result_tail_of_any_bytes_is_valid_text);

@@ -92,6 +92,18 @@ end_watchdog()
 	[ $ms -ge 1000 ] && [ $ms -lt 10000 ] || fail "took $ms ms"
 }
 
+# end_guest_status KERNEL TRANSPORT STATUS: the guest's own
+end_guest_status()
+{
+	timeout 120 $M --kernel "$(kernel "$1")" --initrd "$(initrd "$1")" --cmdline "quiet t=exit,$3" --transport "$2" \
+		--guest-status --result result.json >out 2>err
+	got=$?
+	[ $got = "$3" ] || fail "status $got: $(tail -n 9 out; cat err)"
+	grep -q 'guest: exit status 0' out || fail "$(tail -n 9 out)"
+	[ "$(result guest_status result.json)" = "$3" ] && [ "$(result reason result.json)" = poweroff ] || fail "$(cat result.json)"
+	grep -q 'status0: the guest wrote what is no status' err || fail "not logged: $(cat err)"
+}
+
 end_timeout()
 {
 	start=$(uptime_ms)

@@ -228,6 +228,13 @@ static int set_watchdog(struct options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_guest_status(struct options *o, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	o->config.guest_status = true;
+	return 0;
+}
+
 static int set_dry_run(struct options *o, const char *value, struct err *err)
 {
 	(void)value, (void)err;
@@ -355,6 +362,7 @@ static const struct option table[] = {
 	  set_irq_check, NULL },
 	{ "watchdog", NULL, "a watchdog for the guest, /dev/watchdog; end with 122 where it bites",
 	  OPTION_FLAG, set_watchdog, NULL },
+	{ "guest-status", NULL, "a port by which the guest gives the exit status, 0 to 120", OPTION_FLAG, set_guest_status, NULL },
 	{ "timeout", "DURATION", "end the VM after 500ms, 60s, 2m; a bare number is seconds", 0, set_timeout, NULL },
 	{ "grace", "DURATION", "for the guest to power off at SIGTERM or SIGINT (default 10s)", 0, set_grace, NULL },
 	{ "panic-text", "RE", "a line of the console that this matches is a panic: end with 123", 0, set_panic_text, NULL },
@@ -619,6 +627,19 @@ static int complete_vfios(const struct config *c, struct err *err)
 	return 0;
 }
 
+/* Behind all others, whose places stay what they are without it. */
+static int complete_status(struct config *c, struct err *err)
+{
+	if (!c->guest_status)
+		return 0;
+	if (c->nr_devices == CONFIG_MAX_DEVICES)
+		return err_set(err, -E2BIG, "--guest-status: more than %d devices", CONFIG_MAX_DEVICES);
+	if (id_taken(c, "status0", CONFIG_MAX_DEVICES))
+		return err_set(err, -EINVAL, "--guest-status: id=status0 is taken by another device");
+	add_fixed_device(c, DEV_STATUS, "status0");
+	return 0;
+}
+
 /* What has no effect is refused. */
 static int complete_rights(const struct options *o, struct err *err)
 {
@@ -640,6 +661,8 @@ static int complete(struct options *o, struct err *err)
 	ret = complete_rights(o, err);
 	if (!ret)
 		ret = complete_ids(&o->config, err);
+	if (!ret)
+		ret = complete_status(&o->config, err);
 	if (!ret)
 		ret = complete_cmdline(o, err);
 	if (!ret)
@@ -716,6 +739,6 @@ void options_usage(FILE *out)
 		}
 	}
 	fputs("On a terminal: Ctrl-A x ends the VM, Ctrl-A h lists the keys.\n"
-	      "Exit status: 0 power-off, 122 reset or watchdog, 123 panic, 124 timeout, 125 could not start, 126 no usable KVM,\n"
-	      "121 the monitor failed, 128+n ended by signal n.\n", out);
+	      "Exit status: 0 power-off, 1 to 120 the guest's own, 122 reset or watchdog, 123 panic, 124 timeout,\n"
+	      "125 could not start, 126 no usable KVM, 121 the monitor failed, 128+n ended by signal n.\n", out);
 }

@@ -13,7 +13,7 @@
 int result_status(const struct machine_result *r)
 {
 	switch (r->reason) {
-	case STOP_POWEROFF: return 0;
+	case STOP_POWEROFF: return r->has_guest_status ? r->guest_status : 0;
 	case STOP_RESET:
 	case STOP_WATCHDOG: return EXIT_RESET;
 	case STOP_PANIC: return EXIT_PANIC;
@@ -94,6 +94,8 @@ static void add_run(json_t **o, const struct result *r)
 		add(o, "panic", text_value(run->text, strlen(run->text)));
 	if (run->crash_loads)
 		add_number(o, "crash_kernels", run->crash_loads);
+	if (run->has_guest_status)
+		add_number(o, "guest_status", (uint64_t)run->guest_status);
 	if (run->pressed)
 		add_number(o, "power_button", (uint64_t)run->pressed);
 	add_number(&phases, "built", since_us(r->begin_ns, run->start_ns));

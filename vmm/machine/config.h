@@ -18,7 +18,7 @@
 #define CONFIG_MAX_DEVICES 64
 #define CONFIG_MAX_CPUS 512
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_KINDS };
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_STATUS, DEV_KINDS };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -74,6 +74,7 @@ struct config {
 	uint64_t grace_ns;           /* to obey the power button; 0: it is not pressed */
 	const char *result_path; int result_fd; /* NULL and -1: none */
 	bool watchdog;
+	bool guest_status;           /* a port for it, the last device */
 	const char *panic_text;      /* an extended regular expression, checked; NULL: none */
 	const char *dump_dtb;
 	bool dry_run;

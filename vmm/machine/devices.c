@@ -9,6 +9,7 @@
 
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/rng.h"
+#include "devices/virtio/status.h"
 #include "devices/virtio/vsock.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
@@ -156,6 +157,27 @@ static int rng_make(struct machine *m, unsigned i, struct err *err)
 	return r ? err_set(err, r, "%s: %s", id, strerror(-r)) : 0;
 }
 
+static void take_status(void *ctx, unsigned status)
+{
+	struct machine *m = ctx;
+
+	m->result.has_guest_status = true;
+	m->result.guest_status = (int)status;
+}
+
+static int status_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct status_cfg cfg = {
+		.name = m->cfg->devices[i].id, .loop = m->loop, .mem = m->mem, .set = take_status, .ctx = m,
+	};
+	int r = status_new(&cfg, &m->devs[i].vdev);
+
+	if (r)
+		return err_set(err, r, "%s: %s", cfg.name, strerror(-r));
+	m->status = m->devs[i].vdev;
+	return 0;
+}
+
 static const struct {
 	int (*open)(struct machine *m, unsigned i, struct err *err); /* NULL: nothing to open */
 	int (*make)(struct machine *m, unsigned i, struct err *err);
@@ -167,6 +189,7 @@ static const struct {
 	[DEV_VFIO] = { vfio_open, vfio_make, true },
 	[DEV_DISK] = { disk_open_it, disk_make, false },
 	[DEV_VSOCK] = { vsock_open_it, vsock_make, false },
+	[DEV_STATUS] = { NULL, status_make, false },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)

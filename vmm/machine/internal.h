@@ -4,7 +4,7 @@
  *
  * What:   struct machine: what was opened, what was made of it, and how it ended.
  * Not:    for anybody outside this folder.
- * Thread: set-up and the loop's, but `stopped` and `result`, under stop_lock.
+ * Thread: set-up and the loop's, but `stopped` and of `result` how it ended, under stop_lock.
  */
 #ifndef VMM_MACHINE_INTERNAL_H
 #define VMM_MACHINE_INTERNAL_H
@@ -82,6 +82,7 @@ struct machine {
 	struct sp805 *watchdog;  /* --watchdog; else NULL */
 	struct machine_console con;
 	struct vdev *hvc;        /* the console among them, or NULL */
+	struct vdev *status;     /* --guest-status; else NULL */
 
 	struct boot_layout boot;
 	size_t dtb_len;          /* bytes, at boot.dtb */

@@ -12,6 +12,7 @@
 
 #include "devices/panic/pvpanic.h"
 #include "devices/serial/pl011.h"
+#include "devices/virtio/status.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/clock.h"
 #include "vmm/core/gsi.h"
@@ -77,6 +78,8 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 		machine_stop(m, STOP_FAILED, 0, text);
 	}
 	m->result.stuck = !cpus_stop(m->cpus);
+	if (m->status && !m->result.stuck)
+		status_drain(m->status);
 	m->result.exits = cpus_exits(m->cpus);
 	m->result.pressed = m->power.signo;
 	m->result.crash_loads = pvpanic_crash_loads(m->pvpanic);

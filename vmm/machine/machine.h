@@ -41,6 +41,8 @@ struct machine_result {
 	int signo;               /* STOP_SIGNAL, STOP_GRACE */
 	int pressed;             /* the signal that pressed the power button; 0: none */
 	char text[200];          /* STOP_FAILED, STOP_PANIC */
+	bool has_guest_status;
+	int guest_status;        /* 0 to 120: what the guest gave as its own */
 	bool stuck;              /* a vCPU is still in KVM: nothing of the machine may be let go */
 	uint64_t crash_loads;    /* panics that a crash kernel was to take care of */
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
