@@ -24,6 +24,7 @@
  * config_write.
  */
 #include "devices/virtio/vdev.h"
+#include "vmm/base/clock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -301,6 +302,8 @@ static int do_activate(struct vdev *v)
 		return r;
 	}
 	v->active = true;
+	if (!v->ready_ns)
+		v->ready_ns = clock_now_ns();
 	start_kicks(v);
 	return 0;
 }

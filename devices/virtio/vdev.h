@@ -111,6 +111,7 @@ struct vdev {
 	struct vdev_queue *queues; /* nr_queues */
 
 	uint64_t faults;         /* guest faults since start */
+	uint64_t ready_ns;       /* CLOCK_MONOTONIC of the first DRIVER_OK; 0: there was none. The loop's. */
 	struct log_limit log;    /* of lines about them: one device's do not hide another's */
 };
 

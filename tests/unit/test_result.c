@@ -62,10 +62,12 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 {
 	struct machine_result run = {
 		.reason = STOP_SIGNAL, .signo = 15, .exits = 77,
-		.start_ns = 5003000, .run_ns = 5004000, .end_ns = 6005000,
+		.start_ns = 5003000, .run_ns = 5004000, .end_ns = 6005000, .commits = 3, .uart_dropped = 4,
+		.nr_devices = 2, .devices = { { "console0", 5900000, 1 }, { "net\"0", 0, 0 } },
 	};
-	struct result r = { .run = &run, .status = 143, .begin_ns = 5000000, .tail = "a\r\nb\"", .tail_len = 5 };
-	json_t *o = object_of(&r), *phases = json_object_get(o, "phases_us");
+	struct result r = { .run = &run, .status = 143, .begin_ns = 5000000, .tail = "a\r\nb\"", .tail_len = 5,
+			    .first_output_ns = 5800000 };
+	json_t *o = object_of(&r), *phases = json_object_get(o, "phases_us"), *devices = json_object_get(o, "devices");
 
 	ck_assert_str_eq(text(o, "reason"), "signal");
 	ck_assert_int_eq(number(o, "status"), 143);
@@ -73,7 +75,13 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 	ck_assert_int_eq(number(o, "kvm_run_exits"), 77);
 	ck_assert_int_eq(number(phases, "built"), 3);
 	ck_assert_int_eq(number(phases, "first_instruction"), 4);
+	ck_assert_int_eq(number(phases, "first_output"), 800);
 	ck_assert_int_eq(number(phases, "end"), 1005);
+	ck_assert_int_eq(number(json_object_get(devices, "console0"), "ready_us"), 900);
+	ck_assert_int_eq(number(json_object_get(devices, "console0"), "faults"), 1);
+	ck_assert_ptr_null(json_object_get(json_object_get(devices, "net\"0"), "ready_us"));
+	ck_assert_int_eq(number(o, "routing_commits"), 3);
+	ck_assert_int_eq(number(o, "uart_dropped"), 4);
 	ck_assert_str_eq(text(o, "console_tail"), "a\r\nb\"");
 	ck_assert_ptr_null(json_object_get(o, "error"));
 	json_decref(o);

@@ -159,6 +159,10 @@ end_result()
 	[ "$(result reason result.json)" = poweroff ] || fail "reason"
 	[ "$(result status result.json)" = 0 ] || fail "status"
 	[ "$(wc -l <result.json)" = 1 ] || fail "not one line"
+	sed 's/.*"phases_us":{\([^}]*\)}.*"console0":{"ready_us":\([0-9]*\).*/\1,\2/; s/"[a-z_]*"://g' result.json >phases
+	# built, first instruction, first output, end; and the console's driver
+	awk -F , '{ exit !($1 > 0 && $1 <= $2 && $2 <= $3 && $3 <= $4 && $2 <= $5 && $5 <= $4) }' phases || fail "the phases are $(cat phases)"
+	rm -f phases
 	grep -q 'init: up' result.json || fail "no console lines"
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "vmm/app/console_mux.h"
+#include "vmm/app/first_output.h"
 #include "vmm/app/keeper.h"
 #include "vmm/app/options.h"
 #include "vmm/app/outfile.h"
@@ -27,6 +28,7 @@ struct app {
 	struct machine *machine;
 	struct console_mux *mux;
 	struct panic_text *panic_text; /* NULL: not asked for */
+	struct first_output first_output;
 	struct signals signals;
 	struct outfile result, console, dtb;
 	bool has_result;

@@ -144,6 +144,7 @@ static int run(struct app *a)
 		log_reason(&run);
 	}
 	say_passed(a);
+	r.first_output_ns = a->first_output.ns;
 	if (a->has_result)
 		r.tail_len = console_mux_tail(a->mux, tail, sizeof(tail));
 	write_result(a, &r, false);

@@ -83,6 +83,26 @@ static void add_number(json_t **o, const char *key, uint64_t n)
 	add(o, key, json_integer((json_int_t)n));
 }
 
+/* By its id; without what never was. */
+static void add_device(json_t **devices, const struct result *r, const struct machine_device *d)
+{
+	json_t *o = json_object();
+
+	if (d->ready_ns)
+		add_number(&o, "ready_us", since_us(r->begin_ns, d->ready_ns));
+	add_number(&o, "faults", d->faults);
+	add(devices, d->id, o);
+}
+
+static void add_devices(json_t **o, const struct result *r)
+{
+	json_t *devices = json_object();
+
+	for (unsigned i = 0; i < r->run->nr_devices; i++)
+		add_device(&devices, r, &r->run->devices[i]);
+	add(o, "devices", devices);
+}
+
 static void add_run(json_t **o, const struct result *r)
 {
 	const struct machine_result *run = r->run;
@@ -101,9 +121,14 @@ static void add_run(json_t **o, const struct result *r)
 	add_number(&phases, "built", since_us(r->begin_ns, run->start_ns));
 	if (run->run_ns)
 		add_number(&phases, "first_instruction", since_us(r->begin_ns, run->run_ns));
+	if (r->first_output_ns)
+		add_number(&phases, "first_output", since_us(r->begin_ns, r->first_output_ns));
 	add_number(&phases, "end", since_us(r->begin_ns, run->end_ns));
 	add(o, "phases_us", phases);
+	add_devices(o, r);
 	add_number(o, "kvm_run_exits", run->exits);
+	add_number(o, "routing_commits", run->commits);
+	add_number(o, "uart_dropped", run->uart_dropped);
 }
 
 void result_put_denied(int fd, const char *text)

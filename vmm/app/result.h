@@ -30,6 +30,7 @@ struct result {
 	const char *error;                /* the line on stderr, or NULL */
 	int status;
 	uint64_t begin_ns;                /* CLOCK_MONOTONIC at the start of main() */
+	uint64_t first_output_ns;         /* the same clock when the guest first said something; 0: never */
 	const char *tail; size_t tail_len; /* the console's last bytes, any bytes */
 };
 

@@ -215,6 +215,8 @@ static int make_sinks(struct app *a, struct machine_console *ret_con, struct err
 	int ret;
 
 	console_mux_sinks(a->mux, ret_con);
+	if (a->options.config.result_path || a->options.config.result_fd >= 0)
+		first_output_watch(&a->first_output, a->loop, ret_con);
 	if (!text)
 		return 0;
 	ret = panic_text_new(text, a->loop, app_panic_line, a, &a->panic_text);

@@ -61,6 +61,28 @@ void machine_settle(struct machine *m)
 	gic_fini(&m->gic);
 }
 
+/* What only the end knows, with everything stopped. */
+static void sum_up(struct machine *m)
+{
+	struct machine_result *r = &m->result;
+	struct gsi_stats stats = { 0 };
+
+	if (!r->stuck) /* it may hold the lock */
+		gsi_get_stats(m->space, &stats);
+	r->commits = stats.commits;
+	r->exits = cpus_exits(m->cpus);
+	r->pressed = m->power.signo;
+	r->crash_loads = pvpanic_crash_loads(m->pvpanic);
+	r->uart_dropped = pl011_dropped(m->uart);
+	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
+		const struct vdev *v = m->devs[i].vdev;
+
+		r->devices[r->nr_devices++] = (struct machine_device){
+			.id = m->cfg->devices[i].id, .ready_ns = v ? v->ready_ns : 0, .faults = v ? v->faults : 0,
+		};
+	}
+}
+
 void machine_run(struct machine *m, struct machine_result *ret_r)
 {
 	int r;
@@ -80,10 +102,9 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.stuck = !cpus_stop(m->cpus);
 	if (m->status && !m->result.stuck)
 		status_drain(m->status);
-	m->result.exits = cpus_exits(m->cpus);
-	m->result.pressed = m->power.signo;
-	m->result.crash_loads = pvpanic_crash_loads(m->pvpanic);
 	m->result.end_ns = clock_now_ns();
+	if (m->cfg->result_path || m->cfg->result_fd >= 0)
+		sum_up(m);
 	*ret_r = m->result;
 	if (m->check && !m->result.stuck)
 		onlooker_end(m, ret_r);

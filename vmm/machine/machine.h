@@ -36,6 +36,13 @@ enum stop_reason {
 	STOP_FAILED,     /* the monitor failed; text says why */
 };
 
+/* How a device got on. */
+struct machine_device {
+	const char *id;          /* the configuration's */
+	uint64_t ready_ns;       /* CLOCK_MONOTONIC: its driver was ready, the first time; 0: never, or it is the host's */
+	uint64_t faults;         /* of the guest, in its queues */
+};
+
 struct machine_result {
 	enum stop_reason reason;
 	int signo;               /* STOP_SIGNAL, STOP_GRACE */
@@ -46,7 +53,11 @@ struct machine_result {
 	bool stuck;              /* a vCPU is still in KVM: nothing of the machine may be let go */
 	uint64_t crash_loads;    /* panics that a crash kernel was to take care of */
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
+	uint64_t commits;        /* tables of interrupts that KVM was given */
+	uint64_t uart_dropped;   /* bytes */
 	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
+	unsigned nr_devices;
+	struct machine_device devices[CONFIG_MAX_DEVICES];
 };
 
 /* What the machine's console devices speak to; borrowed, from vmm/app. */
