@@ -195,6 +195,8 @@ static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 	/* A vector a queue, the control queue and the configuration. */
 	if (d->kind == DEV_NET)
 		return 2 * pairs + 2;
+	if (d->kind == DEV_STATUS)
+		return 5;
 	return d->kind == DEV_DISK ? disk_queues(c) + 1 : 4;
 }
 
