@@ -45,7 +45,7 @@ UNIT_REAL_LOOP := loop stream
 # The pure ones, run for aarch64 too: qemu-user has no io_uring and no KVM.
 UNIT_ARM64  := $(filter-out loop stream tap vhost irq_storm,$(UNIT))
 # Where threads meet.
-UNIT_TSAN   := $(filter loop stream gsi irqfd line msix msi_ways irq_invariants irq_check irq_storm bus log console_mux virtio_mmio virtio_pci,$(UNIT))
+UNIT_TSAN   := $(filter loop stream gsi irqfd line msix msi_ways irq_invariants irq_check irq_storm bus log console_mux panic_text virtio_mmio virtio_pci,$(UNIT))
 
 # ---- compilers -----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,30 @@ START_TEST(test_panic_text_queue_that_is_full_passes_lines_by)
 }
 END_TEST
 
+static void *print_many(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 2000; i++)
+		uart_text("abc\n");
+	return NULL;
+}
+
+/* A vCPU prints while the loop looks. */
+START_TEST(test_panic_text_each_line_is_found_or_counted)
+{
+	pthread_t cpu;
+
+	start("abc");
+	ck_assert_int_eq(pthread_create(&cpu, NULL, print_many, NULL), 0);
+	for (int i = 0; i < 100; i++)
+		fake_loop_turn(loop);
+	pthread_join(cpu, NULL);
+	fake_loop_turn(loop);
+	ck_assert_uint_eq(finds + panic_text_passed(p) / 3, 2000);
+	end();
+}
+END_TEST
+
 START_TEST(test_panic_text_a_flood_is_not_looked_at)
 {
 	char line[PANIC_TEXT_LINE + 1];
@@ -238,6 +263,7 @@ int main(void)
 	tcase_add_test(tc, test_panic_text_long_lines_are_cut);
 	tcase_add_test(tc, test_panic_text_nul_hides_nothing);
 	tcase_add_test(tc, test_panic_text_queue_that_is_full_passes_lines_by);
+	tcase_add_test(tc, test_panic_text_each_line_is_found_or_counted);
 	tcase_add_test(tc, test_panic_text_a_flood_is_not_looked_at);
 	tcase_add_test(tc, test_panic_text_bad_expressions_are_refused);
 	tcase_add_test(tc, test_panic_text_no_descriptor_is_an_error);
