@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "arch/arm64/header.h"
 #include "arch/arm64/image.h"
 #include "arch/arm64/place.h"
+#include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 
@@ -97,14 +99,18 @@ static int read_all(const char *what, const char *name, int fd, void *buf, uint6
 	return 0;
 }
 
-/* Everything that loading one pair of files needs to know. */
+#define INITRD_ALIGN 4 /* where an archive may begin behind another */
+
+/* Everything that loading one kernel and its initrds needs to know. */
 struct load {
 	const struct boot_files *f;
 	struct gmem *mem;
 	gpa_t ram;
 	uint64_t ram_size;
 	unsigned page_sizes;
-	uint64_t kernel_file, initrd_file; /* bytes */
+	uint64_t kernel_file;                   /* bytes */
+	uint64_t initrd_files[BOOT_MAX_INITRDS];
+	uint64_t initrds;                       /* bytes, from the first to the end of the last */
 	struct image_header head;
 	struct boot_layout layout;
 	struct err *err;
@@ -115,24 +121,34 @@ static unsigned long long mib(uint64_t bytes)
 	return (bytes >> 20) + !!(bytes & (MIB - 1));
 }
 
+static int initrds_too_large(const struct load *l, uint64_t kernel_size)
+{
+	unsigned more = l->f->nr_initrds - 1;
+	char with[40] = "";
+
+	if (more)
+		snprintf(with, sizeof(with), " with the %u behind it", more);
+	return err_set(l->err, -EFBIG,
+		       "initrd: '%s'%s (%llu MiB) does not fit behind the kernel (%llu MiB) in %llu MiB of memory "
+		       "(give more with --memory)",
+		       l->f->initrds[0].name, with, mib(l->initrds), mib(kernel_size), mib(l->ram_size));
+}
+
 static int place(struct load *l, uint64_t kernel_size)
 {
 	const struct place_need need = {
 		.ram = l->ram, .ram_size = l->ram_size, .text_offset = l->head.text_offset,
-		.kernel_size = kernel_size, .initrd_size = l->initrd_file,
+		.kernel_size = kernel_size, .initrd_size = l->initrds,
 	};
 	int rc = place_all(&need, &l->layout);
 
-	if (rc == -E2BIG && l->initrd_file)
-		return err_set(l->err, -EFBIG,
-			       "initrd: '%s' (%llu MiB) does not fit behind the kernel (%llu MiB) in %llu MiB of memory "
-			       "(give more with --memory)",
-			       l->f->initrd_name, mib(l->initrd_file), mib(kernel_size), mib(l->ram_size));
+	if (rc == -E2BIG && l->initrds)
+		return initrds_too_large(l, kernel_size);
 	if (rc)
 		return err_set(l->err, -EFBIG,
 			       "kernel: '%s' takes %llu MiB, which %llu MiB of memory cannot hold "
 			       "(give more with --memory)",
-			       l->f->kernel_name, mib(kernel_size), mib(l->ram_size));
+			       l->f->kernel.name, mib(kernel_size), mib(l->ram_size));
 	return 0;
 }
 
@@ -149,7 +165,7 @@ static int not_a_kernel(const struct load *l, const uint8_t *buf, size_t len, bo
 	char text[160];
 
 	header_describe(buf, len, text, sizeof(text));
-	return err_set(l->err, -ENOEXEC, "kernel: '%s' is %s%s", l->f->kernel_name, gzipped ? "a gzip of what is " : "",
+	return err_set(l->err, -ENOEXEC, "kernel: '%s' is %s%s", l->f->kernel.name, gzipped ? "a gzip of what is " : "",
 		       text);
 }
 
@@ -164,13 +180,13 @@ static int check_header(const struct load *l)
 
 	if (h->big_endian)
 		return err_set(l->err, -ENOEXEC, "kernel: '%s' is big-endian, and only little-endian kernels run here",
-			       l->f->kernel_name);
+			       l->f->kernel.name);
 	if (h->text_offset >= 2 * MIB)
 		return err_set(l->err, -ENOEXEC, "kernel: '%s' is corrupt: its header asks for the offset 0x%llx",
-			       l->f->kernel_name, (unsigned long long)h->text_offset);
+			       l->f->kernel.name, (unsigned long long)h->text_offset);
 	if (h->pages && !(h->pages & l->page_sizes))
 		return err_set(l->err, -ENOEXEC, "kernel: '%s' is built for pages of %s, which this host's CPU cannot do",
-			       l->f->kernel_name, pages_name(h->pages));
+			       l->f->kernel.name, pages_name(h->pages));
 	return 0;
 }
 
@@ -178,7 +194,7 @@ static int check_whole(const struct load *l, uint64_t size)
 {
 	if (size >= l->head.file_size)
 		return 0;
-	return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: %llu bytes of %llu", l->f->kernel_name,
+	return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: %llu bytes of %llu", l->f->kernel.name,
 		       (unsigned long long)size, (unsigned long long)l->head.file_size);
 }
 
@@ -202,7 +218,7 @@ static int load_plain(struct load *l, const uint8_t *peek, uint64_t peek_len)
 	to = gmem_ptr(l->mem, l->layout.kernel, l->kernel_file);
 	if (!to)
 		return err_set(l->err, -EFAULT, "kernel: no memory at its place");
-	return read_all("kernel", l->f->kernel_name, l->f->kernel_fd, to, l->kernel_file, l->err);
+	return read_all("kernel", l->f->kernel.name, l->f->kernel.fd, to, l->kernel_file, l->err);
 }
 
 struct gunzip {
@@ -284,7 +300,7 @@ static int gunzip_read(struct gunzip *g, uint8_t *out, uint64_t len, uint64_t *r
 
 static int gunzip_error(const struct load *l, int rc)
 {
-	const char *name = l->f->kernel_name;
+	const char *name = l->f->kernel.name;
 
 	if (rc == -ENODATA)
 		return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: its gzip data has no end", name);
@@ -311,7 +327,7 @@ static int inflate_rest(struct load *l, struct gunzip *g, uint64_t have, uint64_
 	if (extra)
 		return err_set(l->err, -EFBIG,
 			       "kernel: '%s' inflates to more than %llu MiB of memory can hold (give more with --memory)",
-			       l->f->kernel_name, mib(l->ram_size));
+			       l->f->kernel.name, mib(l->ram_size));
 	*ret_size = have + n;
 	return 0;
 }
@@ -343,7 +359,7 @@ static int load_inflated(struct load *l, struct gunzip *g)
 static int load_gzip(struct load *l)
 {
 	struct gunzip g;
-	int rc = gunzip_init(&g, l->f->kernel_fd);
+	int rc = gunzip_init(&g, l->f->kernel.fd);
 
 	if (rc)
 		return gunzip_error(l, rc);
@@ -356,23 +372,33 @@ static int load_kernel(struct load *l)
 {
 	uint8_t peek[HEADER_PEEK];
 	uint64_t want = l->kernel_file < sizeof(peek) ? l->kernel_file : sizeof(peek), len = 0;
-	int rc = read_at(l->f->kernel_fd, peek, want, 0, &len);
+	int rc = read_at(l->f->kernel.fd, peek, want, 0, &len);
 
 	if (rc)
-		return read_error("kernel", l->f->kernel_name, rc, l->err);
+		return read_error("kernel", l->f->kernel.name, rc, l->err);
 	return header_is_gzip(peek, len) ? load_gzip(l) : load_plain(l, peek, len);
 }
 
-static int load_initrd(struct load *l)
+/* Between two are zeroes, as the kernel wants them. */
+static int load_initrds(struct load *l)
 {
-	void *to;
+	uint8_t *to = l->initrds ? gmem_ptr(l->mem, l->layout.initrd, l->initrds) : NULL;
+	uint64_t at = 0;
 
-	if (!l->initrd_file)
-		return 0;
-	to = gmem_ptr(l->mem, l->layout.initrd, l->initrd_file);
-	if (!to)
+	if (l->initrds && !to)
 		return err_set(l->err, -EFAULT, "initrd: no memory at its place");
-	return read_all("initrd", l->f->initrd_name, l->f->initrd_fd, to, l->initrd_file, l->err);
+	for (unsigned i = 0; i < l->f->nr_initrds; i++) {
+		const struct boot_file *f = &l->f->initrds[i];
+		uint64_t begin = align_up(at, INITRD_ALIGN);
+		int rc;
+
+		memset(to + at, 0, begin - at);
+		rc = read_all("initrd", f->name, f->fd, to + begin, l->initrd_files[i], l->err);
+		if (rc)
+			return rc;
+		at = begin + l->initrd_files[i];
+	}
+	return 0;
 }
 
 static int file_size(const char *what, const char *name, int fd, uint64_t *ret_size, struct err *err)
@@ -385,6 +411,22 @@ static int file_size(const char *what, const char *name, int fd, uint64_t *ret_s
 	return 0;
 }
 
+/* Files of any size: the sum may be past 64 bits. */
+static int measure_initrds(struct load *l)
+{
+	for (unsigned i = 0; i < l->f->nr_initrds; i++) {
+		const struct boot_file *f = &l->f->initrds[i];
+		int rc = file_size("initrd", f->name, f->fd, &l->initrd_files[i], l->err);
+
+		if (rc)
+			return rc;
+		if (l->initrds > UINT64_MAX - INITRD_ALIGN ||
+		    __builtin_add_overflow(align_up(l->initrds, INITRD_ALIGN), l->initrd_files[i], &l->initrds))
+			return err_set(l->err, -EFBIG, "initrd: '%s' and those before it are more than any memory holds", f->name);
+	}
+	return 0;
+}
+
 int boot_load(const struct boot_files *f, struct gmem *mem, uint64_t ram_size, unsigned page_sizes,
 	      struct boot_layout *ret_l, struct err *err)
 {
@@ -393,14 +435,14 @@ int boot_load(const struct boot_files *f, struct gmem *mem, uint64_t ram_size, u
 		.f = f, .mem = mem, .ram = r->gpa, .page_sizes = page_sizes, .err = err,
 		.ram_size = ram_size < r->size ? ram_size : r->size,
 	};
-	int rc = file_size("kernel", f->kernel_name, f->kernel_fd, &l.kernel_file, err);
+	int rc = file_size("kernel", f->kernel.name, f->kernel.fd, &l.kernel_file, err);
 
-	if (!rc && f->initrd_fd >= 0)
-		rc = file_size("initrd", f->initrd_name, f->initrd_fd, &l.initrd_file, err);
+	if (!rc)
+		rc = measure_initrds(&l);
 	if (!rc)
 		rc = load_kernel(&l);
 	if (!rc)
-		rc = load_initrd(&l);
+		rc = load_initrds(&l);
 	if (!rc)
 		*ret_l = l.layout;
 	return rc;

@@ -8,7 +8,8 @@
  * Trust:  every byte of the files may be hostile: sizes are checked in subtract form, inflate
  *         is bounded by guest memory, a file that shrinks under us is a short read, not SIGBUS.
  * Thread: set-up.
- * Source: Linux Documentation/arch/arm64/booting.rst.
+ * Source: Linux Documentation/arch/arm64/booting.rst; Documentation/driver-api/early-userspace/
+ *         buffer-format.rst (archives begin at a multiple of 4 bytes, zeroes between them).
  */
 #ifndef ARCH_ARM64_IMAGE_H
 #define ARCH_ARM64_IMAGE_H
@@ -22,11 +23,17 @@
 #define IMAGE_PAGES_64K 4u
 #define IMAGE_PAGES_ALL 7u
 
+#define BOOT_MAX_INITRDS 8
+
+struct boot_file {
+	const char *name; /* for messages */
+	int fd;           /* regular file, open for reading; borrowed */
+};
+
 struct boot_files {
-	const char *kernel_name; /* for messages */
-	int kernel_fd;           /* regular file, open for reading; borrowed */
-	const char *initrd_name; /* NULL: none */
-	int initrd_fd;           /* -1: none */
+	struct boot_file kernel;
+	struct boot_file initrds[BOOT_MAX_INITRDS]; /* one behind the other in memory, each from a multiple of 4 bytes on */
+	unsigned nr_initrds;
 };
 
 /* Enough for 512 CPUs and 64 devices (checked by a test of fdt.c). */
@@ -42,7 +49,7 @@ struct boot_layout {
 /* Opens @path for reading: "PATH: cause" for what is missing, a directory, a FIFO, unreadable, empty. @what: "kernel", "initrd". */
 int image_open(const char *what, const char *path, int *ret_fd, struct err *err);
 /*
- * Loads kernel and initrd into @mem's first region, of which the guest may use the first
+ * Loads kernel and initrds into @mem's first region, of which the guest may use the first
  * @ram_size bytes, and decides the places. @page_sizes: what the CPU can do (IMAGE_PAGES_*).
  * -ENOEXEC: not an arm64 Image (says what it is: "an x86 kernel (bzImage)"), truncated, wrong
  * endianness, page size that the CPU lacks; -EFBIG: does not fit into memory; -EIO and others:

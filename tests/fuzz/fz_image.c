@@ -97,6 +97,18 @@ static bool inside(gpa_t at, uint64_t len, uint64_t ram_size)
 	return at >= RAM && len <= ram_size && at - RAM <= ram_size - len;
 }
 
+/* A second initrd may stand behind the first, from a multiple of 4 on. */
+static void check_initrds(const struct boot_layout *l, const uint8_t *data, size_t first, size_t second)
+{
+	const uint8_t *rd = gmem_ptr(mem, l->initrd, l->initrd_size);
+	size_t begin = (first + 3) / 4 * 4;
+
+	must(l->initrd_size == (second ? begin + second : first) && !memcmp(rd, data, first));
+	for (size_t i = first; i < begin && second; i++)
+		must(!rd[i]);
+	must(!second || !memcmp(rd + begin, data, second));
+}
+
 static void check_layout(const struct boot_layout *l, uint64_t ram_size, uint64_t initrd_size)
 {
 	uint64_t text_offset = 0;
@@ -152,8 +164,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = { .p = data, .left = size };
 	uint8_t how = fuzz_u8(&in);
 	uint64_t usable = RAM_SIZE - GUARD_SIZE - fuzz_u8(&in) * 0x4000ull;
-	size_t initrd_len = how & 1 ? fuzz_u16(&in) + 1 : 0, len;
-	struct boot_files f = { .kernel_name = "a-kernel", .initrd_name = "an-initrd", .initrd_fd = -1 };
+	size_t initrd_len = how & 1 ? fuzz_u16(&in) + 1 : 0, second = initrd_len && how & 0x80 ? initrd_len / 3 + 1 : 0, len;
+	struct boot_files f = { .kernel.name = "a-kernel" };
 	struct boot_layout l;
 	struct err err = { "" };
 	int r;
@@ -166,12 +178,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			len = len * fuzz_u8(&in) / 256; /* cut */
 		if (how & 8 && len)
 			packed[fuzz_u16(&in) % len] ^= fuzz_u8(&in);
-		f.kernel_fd = file_of(packed, len);
+		f.kernel.fd = file_of(packed, len);
 	} else {
-		f.kernel_fd = file_of(file, file_len);
+		f.kernel.fd = file_of(file, file_len);
 	}
 	if (initrd_len)
-		f.initrd_fd = file_of(packed, initrd_len);
+		f.initrds[f.nr_initrds++] = (struct boot_file){ "an-initrd", file_of(packed, initrd_len) };
+	if (second)
+		f.initrds[f.nr_initrds++] = (struct boot_file){ "an-initrd", file_of(packed, second) };
 	must(gmem_new(&mem) == 0 && gmem_add(mem, RAM, RAM_SIZE, false) == 0);
 	memset(gmem_ptr(mem, RAM + usable, GUARD_SIZE), GUARD, GUARD_SIZE);
 	r = boot_load(&f, mem, usable, IMAGE_PAGES_ALL & (how | 1), &l, &err);
@@ -180,14 +194,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_error(r, &err);
 	} else {
 		if ((how & 10) != 10) {
-			check_layout(&l, usable, initrd_len);
+			check_layout(&l, usable, l.initrd_size);
 			must(!memcmp(gmem_ptr(mem, l.kernel, file_len), file, file_len));
 		}
-		must(!initrd_len || !memcmp(gmem_ptr(mem, l.initrd, initrd_len), packed, initrd_len));
+		must(!!initrd_len == !!l.initrd_size);
+		if (initrd_len)
+			check_initrds(&l, packed, initrd_len, second);
 	}
 	gmem_free(mem);
-	close(f.kernel_fd);
-	if (initrd_len)
-		close(f.initrd_fd);
+	close(f.kernel.fd);
+	for (unsigned i = 0; i < f.nr_initrds; i++)
+		close(f.initrds[i].fd);
 	return 0;
 }

@@ -104,16 +104,16 @@ static uint8_t *gzip(const void *data, size_t len, size_t *ret_len)
 static int load_files(const void *kernel, size_t kernel_len, const void *initrd, size_t initrd_len, uint64_t ram_size,
 		      unsigned pages)
 {
-	struct boot_files f = { "Image", file_of(kernel, kernel_len), "initrd", -1 };
+	struct boot_files f = { .kernel = { "Image", file_of(kernel, kernel_len) } };
 	int rc;
 
 	if (initrd)
-		f.initrd_fd = file_of(initrd, initrd_len);
+		f.initrds[f.nr_initrds++] = (struct boot_file){ "initrd", file_of(initrd, initrd_len) };
 	err.text[0] = 0;
 	rc = boot_load(&f, mem, ram_size, pages, &got, &err);
-	close(f.kernel_fd);
+	close(f.kernel.fd);
 	if (initrd)
-		close(f.initrd_fd);
+		close(f.initrds[0].fd);
 	return rc;
 }
 
@@ -176,6 +176,100 @@ START_TEST(test_image_initrd_is_loaded_apart)
 	ck_assert_mem_eq(gmem_ptr(mem, got.kernel, 100000), img, 100000);
 	free(img);
 	free(rd);
+}
+END_TEST
+
+/* Files of @lens bytes, 0 ends the list, behind a small kernel. */
+static int load_several(const size_t *lens, const uint8_t *bytes, uint64_t ram_size)
+{
+	static const char *const names[] = { "rd0", "rd1", "rd2", "rd3" };
+	uint8_t *img = make_image(4096, 0, MIB, 0);
+	struct boot_files f = { .kernel = { "Image", file_of(img, 4096) } };
+	int rc;
+
+	for (; lens[f.nr_initrds]; f.nr_initrds++)
+		f.initrds[f.nr_initrds] = (struct boot_file){ names[f.nr_initrds], file_of(bytes, lens[f.nr_initrds]) };
+	memset(gmem_ptr(mem, RAM, RAM_SIZE), 0x5a, RAM_SIZE);
+	rc = boot_load(&f, mem, ram_size, IMAGE_PAGES_ALL, &got, &err);
+	close(f.kernel.fd);
+	for (unsigned i = 0; i < f.nr_initrds; i++)
+		close(f.initrds[i].fd);
+	free(img);
+	return rc;
+}
+
+START_TEST(test_image_initrds_follow_one_another)
+{
+	static const size_t lens[][5] = { { 1, 2, 3, 5 }, { 4, 4097, 8 }, { 7 }, { 300001, 300002, 1, 9 } };
+	uint8_t *bytes = make_image(300002, 1, 2, 3);
+
+	bytes[0] = 0x77;
+	for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+		const uint8_t *rd;
+		size_t at = 0, end = 0;
+
+		ck_assert_int_eq(load_several(lens[i], bytes, RAM_SIZE), 0);
+		check_layout(&got, RAM_SIZE);
+		rd = gmem_ptr(mem, got.initrd, got.initrd_size);
+		for (unsigned k = 0; lens[i][k]; k++) {
+			for (at = align_up(end, 4); end < at; end++)
+				ck_assert_uint_eq(rd[end], 0);
+			ck_assert_mem_eq(rd + at, bytes, lens[i][k]);
+			end = at + lens[i][k];
+		}
+		ck_assert_uint_eq(got.initrd_size, end);
+		ck_assert_uint_eq(rd[end], 0x5a);
+	}
+	free(bytes);
+}
+END_TEST
+
+START_TEST(test_image_initrds_that_do_not_fit_are_named)
+{
+	static const size_t lens[] = { 2 * MIB, 2 * MIB, MIB, 0 }, one[] = { 5 * MIB, 0 };
+	uint8_t *bytes = calloc(5, MIB);
+
+	expect(load_several(lens, bytes, 6 * MIB), -EFBIG, "'rd0' with the 2 behind it (5 MiB)");
+	expect(load_several(one, bytes, 6 * MIB), -EFBIG, "'rd0' (5 MiB)");
+	ck_assert_int_eq(load_several(lens, bytes, 7 * MIB), 0);
+	free(bytes);
+}
+END_TEST
+
+/* A size of file is a signed 64-bit number: a few of them are more than an unsigned one holds. */
+START_TEST(test_image_initrds_of_any_size_are_summed_up)
+{
+	uint8_t *img = make_image(4096, 0, MIB, 0);
+	struct boot_files f = { .kernel = { "Image", file_of(img, 4096) }, .nr_initrds = BOOT_MAX_INITRDS };
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, INT64_MAX & ~4095ll), 0);
+	for (unsigned i = 0; i < BOOT_MAX_INITRDS; i++)
+		f.initrds[i] = (struct boot_file){ "vast", fd };
+	expect(boot_load(&f, mem, RAM_SIZE, IMAGE_PAGES_ALL, &got, &err), -EFBIG, "'vast' and those before it");
+	f.nr_initrds = 2;
+	expect(boot_load(&f, mem, RAM_SIZE, IMAGE_PAGES_ALL, &got, &err), -EFBIG, "'vast' with the 1 behind it");
+	close(fd);
+	close(f.kernel.fd);
+	free(img);
+}
+END_TEST
+
+START_TEST(test_image_second_initrd_that_cannot_be_read_is_named)
+{
+	uint8_t *img = make_image(4096, 0, MIB, 0);
+	struct boot_files f = { .kernel = { "Image", file_of(img, 4096) }, .nr_initrds = 2 };
+	char path[64];
+
+	f.initrds[0] = (struct boot_file){ "good", file_of(img, 99) };
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f.initrds[0].fd);
+	f.initrds[1] = (struct boot_file){ "bad", open(path, O_WRONLY) };
+	ck_assert_int_ge(f.initrds[1].fd, 0);
+	expect(boot_load(&f, mem, RAM_SIZE, IMAGE_PAGES_ALL, &got, &err), -EBADF, "initrd: reading 'bad'");
+	close(f.initrds[1].fd);
+	close(f.initrds[0].fd);
+	close(f.kernel.fd);
+	free(img);
 }
 END_TEST
 
@@ -516,22 +610,22 @@ END_TEST
 START_TEST(test_image_file_is_read_from_its_start)
 {
 	uint8_t *img = make_image(65536, 0, MIB, 0);
-	struct boot_files f = { "Image", file_of(img, 65536), NULL, -1 };
+	struct boot_files f = { .kernel = { "Image", file_of(img, 65536) } };
 
-	ck_assert_int_ge(lseek(f.kernel_fd, 1000, SEEK_SET), 0);
+	ck_assert_int_ge(lseek(f.kernel.fd, 1000, SEEK_SET), 0);
 	ck_assert_int_eq(boot_load(&f, mem, RAM_SIZE, IMAGE_PAGES_ALL, &got, &err), 0);
 	ck_assert_mem_eq(gmem_ptr(mem, got.kernel, 65536), img, 65536);
-	close(f.kernel_fd);
+	close(f.kernel.fd);
 	free(img);
 }
 END_TEST
 
 START_TEST(test_image_unreadable_descriptor_is_an_error)
 {
-	struct boot_files f = { "Image", open("/tmp", O_RDONLY | O_DIRECTORY), NULL, -1 };
+	struct boot_files f = { .kernel = { "Image", open("/tmp", O_RDONLY | O_DIRECTORY) } };
 
 	expect(boot_load(&f, mem, RAM_SIZE, IMAGE_PAGES_ALL, &got, &err), -EISDIR, "reading 'Image'");
-	close(f.kernel_fd);
+	close(f.kernel.fd);
 }
 END_TEST
 
@@ -546,6 +640,10 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_image_plain_lands_at_its_offset);
 	tcase_add_test(tc, test_image_initrd_is_loaded_apart);
+	tcase_add_test(tc, test_image_initrds_follow_one_another);
+	tcase_add_test(tc, test_image_initrds_that_do_not_fit_are_named);
+	tcase_add_test(tc, test_image_initrds_of_any_size_are_summed_up);
+	tcase_add_test(tc, test_image_second_initrd_that_cannot_be_read_is_named);
 	tcase_add_test(tc, test_image_old_header_keeps_room_behind);
 	tcase_add_test(tc, test_image_truncated_at_any_page_named);
 	tcase_add_test(tc, test_image_gzip_is_inflated_in_place);

@@ -53,7 +53,7 @@ START_TEST(test_options_kernel_alone_gives_defaults)
 
 	ck_assert_int_eq(parse("--kernel", "Image", NULL), 0);
 	ck_assert_str_eq(c->kernel, "Image");
-	ck_assert_ptr_null(c->initrd);
+	ck_assert_uint_eq(c->nr_initrds, 0);
 	ck_assert_str_eq(c->cmdline, "console=ttyAMA0 console=hvc0");
 	ck_assert_uint_eq(c->cpus, 1);
 	ck_assert_uint_eq(c->memory, 256 * MIB);
@@ -81,7 +81,8 @@ START_TEST(test_options_every_value_arrives)
 	GOOD("--initrd=rd", "--cmdline", "quiet", "--append=x=y", "--cpus=8", "--memory", "1G", "--rng",
 	     "--console=file=log", "--transport", "mmio", "--irqchip", "gicv3", "--timeout=500ms", "--result", "r.json",
 	     "--dump-dtb", "d.dtb", "--dry-run", "--watchdog", "--log-level", "debug", "--log", "l", "--log-format=json");
-	ck_assert_str_eq(c->initrd, "rd");
+	ck_assert_uint_eq(c->nr_initrds, 1);
+	ck_assert_str_eq(c->initrds[0], "rd");
 	ck_assert_str_eq(c->cmdline, "console=ttyAMA0 console=hvc0 quiet x=y");
 	ck_assert_uint_eq(c->cpus, 8);
 	ck_assert_uint_eq(c->memory, GIB);
@@ -96,6 +97,21 @@ START_TEST(test_options_every_value_arrives)
 	ck_assert_int_eq(c->log_level, LOG_DEBUG);
 	ck_assert_str_eq(c->log_file, "l");
 	ck_assert(c->log_json);
+}
+END_TEST
+
+START_TEST(test_options_initrds_come_in_their_order_and_are_eight)
+{
+	const struct config *c = &o.config;
+
+	GOOD("--initrd=a", "--cpus=1", "--initrd", "b", "--initrd=c", "--initrd=d", "--initrd=e", "--initrd=f", "--initrd=g", "--initrd=h");
+	ck_assert_uint_eq(c->nr_initrds, CONFIG_MAX_INITRDS);
+	ck_assert_str_eq(c->initrds[0], "a");
+	ck_assert_str_eq(c->initrds[1], "b");
+	ck_assert_str_eq(c->initrds[7], "h");
+	BAD("--initrd: 'i': more than 8 files", "--kernel", "Image", "--initrd=a", "--initrd=b", "--initrd=c", "--initrd=d",
+	    "--initrd=e", "--initrd=f", "--initrd=g", "--initrd=h", "--initrd=i");
+	BAD("--initrd: the file name is empty", "--kernel", "Image", "--initrd=a", "--initrd=");
 }
 END_TEST
 
@@ -150,7 +166,7 @@ END_TEST
 START_TEST(test_options_repeats_are_refused)
 {
 	static const char *const once[][2] = {
-		{ "kernel", "Image" }, { "initrd", "a" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
+		{ "kernel", "Image" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
 		{ "timeout", "1" }, { "grace", "0" }, { "guest-status", NULL }, { "watchdog", NULL }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
@@ -590,6 +606,7 @@ int main(void)
 	tcase_add_checked_fixture(t, NULL, forget);
 	tcase_add_test(t, test_options_kernel_alone_gives_defaults);
 	tcase_add_test(t, test_options_every_value_arrives);
+	tcase_add_test(t, test_options_initrds_come_in_their_order_and_are_eight);
 	tcase_add_test(t, test_options_help_and_version_need_nothing_else);
 	tcase_add_test(t, test_options_doctor_needs_no_kernel_and_judges_the_rest);
 	tcase_add_test(t, test_options_without_kernel_is_refused);

@@ -42,6 +42,9 @@ bad_initrd()
 	mkdir work
 	truncate -s 300M work/f0
 	expect_error 125 "initrd: 'work/f0' \(300 MiB\) does not fit" $M --kernel Image --initrd work/f0
+	expect_error 125 "initrd: 'initrd.tiny' with the 2 behind it \([0-9]+ MiB\) does not fit" \
+		$M --kernel Image --initrd initrd.tiny --initrd work/f0 --initrd work/f0
+	expect_error 125 "initrd: open 'work/f9': No such file" $M --kernel Image --initrd initrd.tiny --initrd work/f9
 	truncate -s 300M work/f1
 	dd if=null.Image of=work/f1 conv=notrunc 2>/dev/null
 	expect_error 125 "kernel: 'work/f1' takes 300 MiB" $M --kernel work/f1

@@ -29,6 +29,17 @@ boot_gz()
 	return $status
 }
 
+# Two archives, the first of a length that is no multiple of 4: its files and theirs are there.
+boot_initrds()
+{
+	mkdir -p work/more/t
+	printf 'echo "said: more"\n' >work/more/t/more.sh
+	{ (cd work/more && find . | cpio -o -H newc 2>/dev/null); printf '\0'; } >work/first
+	timeout 100 $M --kernel Image --initrd work/first --initrd initrd.test --cmdline 'quiet t=more' >out 2>err ||
+		fail "status $?: $(cat err)"
+	grep -q 'guest: more status 0' out && grep -q 'said: more' out || fail "not both were unpacked: $(tail -n 5 out)"
+}
+
 # one_stream FILE: what Debian's kernel printed on its two consoles, with initrd.stock and t=clean
 one_stream()
 {

@@ -87,7 +87,15 @@ static int set_kernel(struct options *o, const char *value, struct err *err)
 
 static int set_initrd(struct options *o, const char *value, struct err *err)
 {
-	return set_path("--initrd", &o->config.initrd, value, err);
+	struct config *c = &o->config;
+	int ret;
+
+	if (c->nr_initrds == CONFIG_MAX_INITRDS)
+		return err_set(err, -E2BIG, "--initrd: '%s': more than %d files", value, CONFIG_MAX_INITRDS);
+	ret = set_path("--initrd", &c->initrds[c->nr_initrds], value, err);
+	if (!ret)
+		c->nr_initrds++;
+	return ret;
 }
 
 static int set_cmdline(struct options *o, const char *value, struct err *err)
@@ -340,7 +348,7 @@ static int set_version(struct options *o, const char *value, struct err *err)
 /* In the order of the usage text. */
 static const struct option table[] = {
 	{ "kernel", "FILE", "arm64 Image or Image.gz; the one option that is required", 0, set_kernel, NULL },
-	{ "initrd", "FILE", "initial RAM disk", 0, set_initrd, NULL },
+	{ "initrd", "FILE", "initial RAM disk; repeatable: up to 8 files, one behind the other", OPTION_REPEAT, set_initrd, NULL },
 	{ "cmdline", "TEXT", "added to the kernel's command line (" DEFAULT_CONSOLES "); repeatable",
 	  OPTION_REPEAT, set_cmdline, NULL },
 	{ "append", "TEXT", "the same as --cmdline", OPTION_REPEAT, set_cmdline, NULL },

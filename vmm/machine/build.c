@@ -5,6 +5,7 @@
  * interrupt controller wants its own order: all vCPUs, distributor, ITS, INIT, and only
  * after it PMU, GSI table and irqfds.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,9 @@ static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 		return NULL;
 	m->cfg = c;
 	m->loop = loop;
-	m->kvm_fd = m->kernel_fd = m->initrd_fd = -1;
+	m->kvm_fd = m->kernel_fd = -1;
+	for (unsigned i = 0; i < CONFIG_MAX_INITRDS; i++)
+		m->initrd_fds[i] = -1;
 	m->gic.gic_fd = m->gic.its_fd = -1;
 	for (unsigned i = 0; i < c->nr_devices; i++)
 		mdev_init(&m->devs[i]);
@@ -62,8 +65,8 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	if (!m)
 		return err_set(err, -ENOMEM, "machine: out of memory");
 	r = image_open("kernel", c->kernel, &m->kernel_fd, err);
-	if (!r && c->initrd)
-		r = image_open("initrd", c->initrd, &m->initrd_fd, err);
+	for (unsigned i = 0; i < c->nr_initrds && !r; i++)
+		r = image_open("initrd", c->initrds[i], &m->initrd_fds[i], err);
 	/* before the devices: who skips where there is no KVM may have made no tap there either */
 	if (!r) {
 		r = hyp_open_dev(&m->kvm_fd, err);
@@ -286,18 +289,29 @@ static int make_dtb(struct machine *m, struct err *err)
 	return r ? err_set(err, r, "device tree: %s", strerror(-r)) : 0;
 }
 
+static void close_images(struct machine *m)
+{
+	close_fd(&m->kernel_fd);
+	for (unsigned i = 0; i < m->cfg->nr_initrds; i++)
+		close_fd(&m->initrd_fds[i]);
+}
+
+static_assert(CONFIG_MAX_INITRDS == BOOT_MAX_INITRDS, "each initrd of the configuration is loaded");
+
 static int load(struct machine *m, struct err *err)
 {
 	struct boot_files files = {
-		.kernel_name = m->cfg->kernel, .kernel_fd = m->kernel_fd,
-		.initrd_name = m->cfg->initrd, .initrd_fd = m->initrd_fd,
+		.kernel = { m->cfg->kernel, m->kernel_fd }, .nr_initrds = m->cfg->nr_initrds,
 	};
-	int r = boot_load(&files, m->mem, m->plan.ram_usable, vcpu_page_sizes(cpus_get(m->cpus, 0)), &m->boot, err);
+	int r;
+
+	for (unsigned i = 0; i < files.nr_initrds; i++)
+		files.initrds[i] = (struct boot_file){ m->cfg->initrds[i], m->initrd_fds[i] };
+	r = boot_load(&files, m->mem, m->plan.ram_usable, vcpu_page_sizes(cpus_get(m->cpus, 0)), &m->boot, err);
 
 	if (r)
 		return r;
-	close_fd(&m->kernel_fd);
-	close_fd(&m->initrd_fd);
+	close_images(m);
 	r = make_dtb(m, err);
 	if (r)
 		return r;
@@ -381,8 +395,7 @@ void machine_free(struct machine *m)
 	if (m->has_timeout)
 		loop_timer_fini(&m->timeout);
 	close_fd(&m->kvm_fd);
-	close_fd(&m->kernel_fd);
-	close_fd(&m->initrd_fd);
+	close_images(m);
 	pthread_mutex_destroy(&m->stop_lock);
 	obj_free(m);
 }

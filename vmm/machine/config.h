@@ -17,6 +17,7 @@
 
 #define CONFIG_MAX_DEVICES 64
 #define CONFIG_MAX_CPUS 512
+#define CONFIG_MAX_INITRDS 8
 
 enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_STATUS, DEV_KINDS };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
@@ -61,7 +62,8 @@ struct dev_config {
 };
 
 struct config {
-	const char *kernel, *initrd; /* paths; initrd may be NULL */
+	const char *kernel;          /* path */
+	const char *initrds[CONFIG_MAX_INITRDS]; unsigned nr_initrds; /* paths */
 	unsigned cpus;
 	uint64_t memory;             /* bytes, multiple of 4 KiB (rounded up to the host's page at build) */
 	enum transport transport;

@@ -61,7 +61,7 @@ struct power {
 struct machine {
 	const struct config *cfg;
 	struct loop *loop;
-	int kvm_fd, kernel_fd, initrd_fd;
+	int kvm_fd, kernel_fd, initrd_fds[CONFIG_MAX_INITRDS];
 
 	struct hyp *hyp;
 	struct gmem *mem;
