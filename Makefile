@@ -58,7 +58,7 @@ HARDEN      := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sec
 CFLAGS      ?= -O2
 LDHARDEN    := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
 LDORDER     := -Wl,-T,vmm/start.ld
-LIBS        := -lfdt -luring -lz -ljansson -pthread
+LIBS        := -lfdt -luring -lz -lzstd -ljansson -pthread
 UNIT_LIBS   := -lcheck -lsubunit -lm -lrt -lseccomp $(LIBS)
 
 # What only 'clean' and 'help' can do without.

@@ -24,7 +24,9 @@
 #define PE_RAW_SIZE 16
 #define PE_RAW_OFFSET 20
 
-/* The EFI zboot wrapper's compression name. */
+/* The EFI zboot wrapper: a program for EFI with a packed Image in it. */
+#define OFF_ZBOOT_PAYLOAD 8
+#define OFF_ZBOOT_SIZE 12
 #define OFF_ZBOOT_TYPE 24
 
 static uint64_t le(const uint8_t *p, unsigned n)
@@ -82,9 +84,41 @@ int header_parse(const uint8_t *buf, size_t len, struct image_header *ret_h)
 	return 0;
 }
 
-bool header_is_gzip(const uint8_t *buf, size_t len)
+static bool is_gzip(const uint8_t *buf, size_t len)
 {
 	return has(buf, len, 0, "\x1f\x8b", 2);
+}
+
+static bool is_zstd(const uint8_t *buf, size_t len)
+{
+	return has(buf, len, 0, "\x28\xb5\x2f\xfd", 4);
+}
+
+static bool is_zboot(const uint8_t *buf, size_t len)
+{
+	return len >= HEADER_MIN && has(buf, len, 0, "MZ", 2) && has(buf, len, 4, "zimg", 4);
+}
+
+/* The names that the kernel's build gives to what we can unpack; zstd22 is zstd at its level 22. */
+static enum packing zboot_packing(const uint8_t *buf, size_t len)
+{
+	if (has(buf, len, OFF_ZBOOT_TYPE, "gzip", 5))
+		return PACKED_GZIP;
+	if (has(buf, len, OFF_ZBOOT_TYPE, "zstd", 5) || has(buf, len, OFF_ZBOOT_TYPE, "zstd22", 7))
+		return PACKED_ZSTD;
+	return PACKED_NOT;
+}
+
+struct image_packing header_packing(const uint8_t *buf, size_t len, uint64_t size)
+{
+	if (is_zboot(buf, len))
+		return (struct image_packing){
+			.how = zboot_packing(buf, len), .zboot = true,
+			.off = le(buf + OFF_ZBOOT_PAYLOAD, 4), .len = le(buf + OFF_ZBOOT_SIZE, 4),
+		};
+	return (struct image_packing){
+		.how = is_gzip(buf, len) ? PACKED_GZIP : is_zstd(buf, len) ? PACKED_ZSTD : PACKED_NOT, .len = size,
+	};
 }
 
 #define USE_IMAGE "; use Image or Image.gz"
@@ -97,7 +131,6 @@ static const struct kind {
 	{ 0x202, 4, "HdrS", "an x86 kernel (bzImage), not one for arm64" },
 	{ 56, 4, "RSC\x05", "a RISC-V kernel, not one for arm64" },
 	{ 0x24, 4, "\x18\x28\x6f\x01", "a 32-bit Arm kernel (zImage), not one for arm64" },
-	{ 0, 4, "\x28\xb5\x2f\xfd", "compressed with zstd, which is not supported" USE_IMAGE },
 	{ 0, 6, "\xfd" "7zXZ\0", "compressed with xz, which is not supported" USE_IMAGE },
 	{ 0, 4, "\x02\x21\x4c\x18", "compressed with lz4, which is not supported" USE_IMAGE },
 	{ 0, 4, "\x04\x22\x4d\x18", "compressed with lz4, which is not supported" USE_IMAGE },
@@ -131,11 +164,15 @@ static const char *elf_kind(const uint8_t *buf, size_t len)
 	}
 }
 
-/* The zboot header's field is a NUL-terminated word such as "gzip". */
+/* The zboot header's field is a NUL-terminated word such as "gzip". One that we know is here where it was packed once more. */
 static void describe_zboot(const uint8_t *buf, size_t len, char *ret_text, size_t cap)
 {
 	char word[9] = "";
 
+	if (zboot_packing(buf, len) != PACKED_NOT) {
+		snprintf(ret_text, cap, "an EFI zboot kernel; give that one");
+		return;
+	}
 	for (size_t i = 0; i < sizeof(word) - 1 && OFF_ZBOOT_TYPE + i < len; i++) {
 		uint8_t c = buf[OFF_ZBOOT_TYPE + i];
 
@@ -143,8 +180,8 @@ static void describe_zboot(const uint8_t *buf, size_t len, char *ret_text, size_
 			break;
 		word[i] = (char)c;
 	}
-	snprintf(ret_text, cap, "an EFI zboot kernel (compressed with %s), which is not supported%s",
-		 word[0] ? word : "something unnamed", USE_IMAGE);
+	snprintf(ret_text, cap, "an EFI zboot kernel with %s, which is not supported; unpack it first, or use one with gzip or zstd",
+		 word[0] ? word : "an unnamed compression");
 }
 
 static const char *plain_kind(const uint8_t *buf, size_t len)
@@ -168,7 +205,7 @@ void header_describe(const uint8_t *buf, size_t len, char *ret_text, size_t cap)
 {
 	const char *text = NULL;
 
-	if (has(buf, len, 0, "MZ", 2) && has(buf, len, 4, "zimg", 4)) {
+	if (is_zboot(buf, len)) {
 		describe_zboot(buf, len, ret_text, cap);
 		return;
 	}
@@ -179,7 +216,7 @@ void header_describe(const uint8_t *buf, size_t len, char *ret_text, size_t cap)
 		text = elf_kind(buf, len);
 	if (!text && len >= HEADER_MIN && has(buf, len, 0, "MZ", 2))
 		text = "an EFI program, not an arm64 Image (a unified kernel image holds one)";
-	if (!text && header_is_gzip(buf, len))
-		text = "compressed with gzip twice";
+	if (!text && (is_gzip(buf, len) || is_zstd(buf, len)))
+		text = "compressed once more; unpack it first";
 	snprintf(ret_text, cap, "%s", text ? text : plain_kind(buf, len));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A plain Image is read straight to its place: a look at the first 4 KiB says where that is. A
- * gzipped one is inflated: the first 4 KiB into a buffer, for the same look, the rest straight
- * into guest memory, never beyond its end. The place of kernel depends on its header alone, so
- * what only the inflated length decides (device tree, initrd) is placed again afterwards.
+ * packed one (gzip, zstd, either within an EFI zboot kernel) is unpacked: the first 4 KiB into a buffer, for
+ * the same look, the rest straight into guest memory, never beyond its end. The place of kernel depends on its
+ * header alone, so what only the unpacked length decides (device tree, initrd) is placed again afterwards.
  *
  * Files are read, not mapped: one that shrinks meanwhile is a short read.
  */
@@ -14,18 +14,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "arch/arm64/header.h"
 #include "arch/arm64/image.h"
 #include "arch/arm64/place.h"
+#include "arch/arm64/unpack.h"
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 
-#define READ_MAX (1 * GIB)  /* of one read: read(2) stops below 2 GiB anyway */
-#define GZ_BUFFER (128 * KIB)
-#define WINDOW_GZIP (15 + 16) /* zlib: the largest window, gzip framing with its checksum */
 
 static const char *file_problem(const struct stat *st)
 {
@@ -60,27 +57,6 @@ int image_open(const char *what, const char *path, int *ret_fd, struct err *err)
 	return 0;
 }
 
-/* As much of [@off, @off + @len) as there is: less only at the end of the file. */
-static int read_at(int fd, void *buf, uint64_t len, uint64_t off, uint64_t *ret_len)
-{
-	uint64_t done = 0;
-
-	while (done < len) {
-		uint64_t want = len - done < READ_MAX ? len - done : READ_MAX;
-		ssize_t n = pread(fd, (uint8_t *)buf + done, want, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		done += (uint64_t)n;
-	}
-	*ret_len = done;
-	return 0;
-}
-
 static int read_error(const char *what, const char *name, int rc, struct err *err)
 {
 	return err_set(err, rc, "%s: reading '%s': %s", what, name, strerror(-rc));
@@ -90,7 +66,7 @@ static int read_error(const char *what, const char *name, int rc, struct err *er
 static int read_all(const char *what, const char *name, int fd, void *buf, uint64_t len, struct err *err)
 {
 	uint64_t got = 0;
-	int rc = read_at(fd, buf, len, 0, &got);
+	int rc = unpack_read_plain(fd, buf, len, 0, &got);
 
 	if (rc)
 		return read_error(what, name, rc, err);
@@ -111,6 +87,7 @@ struct load {
 	uint64_t kernel_file;                   /* bytes */
 	uint64_t initrd_files[BOOT_MAX_INITRDS];
 	uint64_t initrds;                       /* bytes, from the first to the end of the last */
+	struct image_packing packing;
 	struct image_header head;
 	struct boot_layout layout;
 	struct err *err;
@@ -160,13 +137,16 @@ static uint64_t claimed_size(const struct load *l, uint64_t file_size)
 	return size > file_size ? size : file_size;
 }
 
-static int not_a_kernel(const struct load *l, const uint8_t *buf, size_t len, bool gzipped)
+static int not_a_kernel(const struct load *l, const uint8_t *buf, size_t len)
 {
-	char text[160];
+	const struct image_packing *p = &l->packing;
+	char text[160], within[40] = "";
 
 	header_describe(buf, len, text, sizeof(text));
-	return err_set(l->err, -ENOEXEC, "kernel: '%s' is %s%s", l->f->kernel.name, gzipped ? "a gzip of what is " : "",
-		       text);
+	if (p->how != PACKED_NOT)
+		snprintf(within, sizeof(within), "%s of what is ", p->zboot ? "an EFI zboot kernel" :
+			 p->how == PACKED_ZSTD ? "a zstd" : "a gzip");
+	return err_set(l->err, -ENOEXEC, "kernel: '%s' is %s%s", l->f->kernel.name, within, text);
 }
 
 static const char *pages_name(unsigned pages)
@@ -204,7 +184,7 @@ static int load_plain(struct load *l, const uint8_t *peek, uint64_t peek_len)
 	int rc;
 
 	if (header_parse(peek, peek_len, &l->head))
-		return not_a_kernel(l, peek, peek_len, false);
+		return not_a_kernel(l, peek, peek_len);
 	rc = check_header(l);
 	if (!rc)
 		rc = check_whole(l, l->kernel_file);
@@ -221,96 +201,21 @@ static int load_plain(struct load *l, const uint8_t *peek, uint64_t peek_len)
 	return read_all("kernel", l->f->kernel.name, l->f->kernel.fd, to, l->kernel_file, l->err);
 }
 
-struct gunzip {
-	z_stream z;
-	uint8_t *in;
-	int fd;
-	uint64_t pos;  /* in the file */
-	bool at_eof;   /* of the file */
-	bool finished; /* the gzip member has ended, its checksum was right */
-};
-
-static int gunzip_init(struct gunzip *g, int fd)
+static int unpack_error(const struct load *l, int rc)
 {
-	*g = (struct gunzip){ .fd = fd, .in = malloc(GZ_BUFFER) };
-	if (!g->in)
-		return -ENOMEM;
-	if (inflateInit2(&g->z, WINDOW_GZIP) != Z_OK) {
-		free(g->in);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-static void gunzip_fini(struct gunzip *g)
-{
-	inflateEnd(&g->z);
-	free(g->in);
-}
-
-static int gunzip_refill(struct gunzip *g)
-{
-	uint64_t got = 0;
-	int rc = read_at(g->fd, g->in, GZ_BUFFER, g->pos, &got);
-
-	if (rc)
-		return rc;
-	g->pos += got;
-	g->at_eof = !got;
-	g->z.next_in = g->in;
-	g->z.avail_in = (uInt)got;
-	return 0;
-}
-
-/* One call of inflate() for at most @len bytes. */
-static int gunzip_step(struct gunzip *g, uint8_t *out, uint64_t len, uint64_t *ret_len)
-{
-	int rc = g->z.avail_in || g->at_eof ? 0 : gunzip_refill(g);
-	uInt want = (uInt)(len < READ_MAX ? len : READ_MAX);
-
-	if (rc)
-		return rc;
-	g->z.next_out = out;
-	g->z.avail_out = want;
-	rc = inflate(&g->z, Z_NO_FLUSH);
-	*ret_len = want - g->z.avail_out;
-	g->finished = rc == Z_STREAM_END;
-	if (rc == Z_BUF_ERROR && g->at_eof)
-		return -ENODATA;
-	if (rc == Z_MEM_ERROR)
-		return -ENOMEM;
-	return rc == Z_OK || rc == Z_STREAM_END || rc == Z_BUF_ERROR ? 0 : -EBADMSG;
-}
-
-/* Up to @len bytes; less only where the data ends. -ENODATA: the file ends too soon; -EBADMSG: corrupt. */
-static int gunzip_read(struct gunzip *g, uint8_t *out, uint64_t len, uint64_t *ret_len)
-{
-	uint64_t done = 0, n;
-
-	while (done < len && !g->finished) {
-		int rc = gunzip_step(g, out + done, len - done, &n);
-
-		if (rc)
-			return rc;
-		done += n;
-	}
-	*ret_len = done;
-	return 0;
-}
-
-static int gunzip_error(const struct load *l, int rc)
-{
-	const char *name = l->f->kernel.name;
+	const char *name = l->f->kernel.name, *how = unpack_name(l->packing.how);
 
 	if (rc == -ENODATA)
-		return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: its gzip data has no end", name);
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: its %s data has no end", name, how);
 	if (rc == -EBADMSG)
-		return err_set(l->err, -ENOEXEC, "kernel: '%s' is corrupt: its gzip data cannot be inflated", name);
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is corrupt: its %s data cannot be unpacked", name, how);
+	if (rc == -E2BIG)
+		return err_set(l->err, -ENOEXEC, "kernel: '%s': its %s data wants more than 128 MiB to be unpacked", name, how);
 	return read_error("kernel", name, rc, l->err);
 }
 
 /* Everything behind the first @have bytes, which are at the kernel's place already. */
-static int inflate_rest(struct load *l, struct gunzip *g, uint64_t have, uint64_t *ret_size)
+static int unpack_rest(struct load *l, struct unpack *u, uint64_t have, uint64_t *ret_size)
 {
 	uint64_t room = l->ram + l->ram_size - l->layout.kernel, n, extra;
 	uint8_t *to = gmem_ptr(l->mem, l->layout.kernel, room), beyond;
@@ -318,30 +223,30 @@ static int inflate_rest(struct load *l, struct gunzip *g, uint64_t have, uint64_
 
 	if (!to)
 		return err_set(l->err, -EFAULT, "kernel: no memory at its place");
-	rc = gunzip_read(g, to + have, room - have, &n);
+	rc = unpack_read(u, to + have, room - have, &n);
 	if (rc)
-		return gunzip_error(l, rc);
-	rc = gunzip_read(g, &beyond, 1, &extra);
+		return unpack_error(l, rc);
+	rc = unpack_read(u, &beyond, 1, &extra);
 	if (rc)
-		return gunzip_error(l, rc);
+		return unpack_error(l, rc);
 	if (extra)
 		return err_set(l->err, -EFBIG,
-			       "kernel: '%s' inflates to more than %llu MiB of memory can hold (give more with --memory)",
+			       "kernel: '%s' unpacks to more than %llu MiB of memory can hold (give more with --memory)",
 			       l->f->kernel.name, mib(l->ram_size));
 	*ret_size = have + n;
 	return 0;
 }
 
-static int load_inflated(struct load *l, struct gunzip *g)
+static int load_unpacked(struct load *l, struct unpack *u)
 {
 	uint8_t peek[HEADER_PEEK];
 	uint64_t len, size = 0;
-	int rc = gunzip_read(g, peek, sizeof(peek), &len);
+	int rc = unpack_read(u, peek, sizeof(peek), &len);
 
 	if (rc)
-		return gunzip_error(l, rc);
+		return unpack_error(l, rc);
 	if (header_parse(peek, len, &l->head))
-		return not_a_kernel(l, peek, len, true);
+		return not_a_kernel(l, peek, len);
 	rc = check_header(l);
 	if (!rc)
 		rc = place(l, claimed_size(l, len));
@@ -350,21 +255,26 @@ static int load_inflated(struct load *l, struct gunzip *g)
 	rc = gmem_write(l->mem, l->layout.kernel, peek, len);
 	if (rc)
 		return err_set(l->err, rc, "kernel: no memory at its place");
-	rc = inflate_rest(l, g, len, &size);
+	rc = unpack_rest(l, u, len, &size);
 	if (!rc)
 		rc = check_whole(l, size);
 	return rc ? rc : place(l, claimed_size(l, size));
 }
 
-static int load_gzip(struct load *l)
+static int load_packed(struct load *l)
 {
-	struct gunzip g;
-	int rc = gunzip_init(&g, l->f->kernel.fd);
+	const struct image_packing *p = &l->packing;
+	struct unpack *u = NULL;
+	int rc;
 
+	if (!range_fits(p->off, p->len, l->kernel_file))
+		return err_set(l->err, -ENOEXEC, "kernel: '%s' is truncated: %llu bytes of %llu", l->f->kernel.name,
+			       (unsigned long long)l->kernel_file, (unsigned long long)(p->off + p->len));
+	rc = unpack_new(p->how, l->f->kernel.fd, p->off, p->len, &u);
 	if (rc)
-		return gunzip_error(l, rc);
-	rc = load_inflated(l, &g);
-	gunzip_fini(&g);
+		return unpack_error(l, rc);
+	rc = load_unpacked(l, u);
+	unpack_free(u);
 	return rc;
 }
 
@@ -372,11 +282,12 @@ static int load_kernel(struct load *l)
 {
 	uint8_t peek[HEADER_PEEK];
 	uint64_t want = l->kernel_file < sizeof(peek) ? l->kernel_file : sizeof(peek), len = 0;
-	int rc = read_at(l->f->kernel.fd, peek, want, 0, &len);
+	int rc = unpack_read_plain(l->f->kernel.fd, peek, want, 0, &len);
 
 	if (rc)
 		return read_error("kernel", l->f->kernel.name, rc, l->err);
-	return header_is_gzip(peek, len) ? load_gzip(l) : load_plain(l, peek, len);
+	l->packing = header_packing(peek, len, l->kernel_file);
+	return l->packing.how == PACKED_NOT ? load_plain(l, peek, len) : load_packed(l);
 }
 
 /* Between two are zeroes, as the kernel wants them. */

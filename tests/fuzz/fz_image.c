@@ -2,8 +2,9 @@
 /*
  * image: kernel and initrd files of any bytes, and where they go.
  *
- * Covers: arch/arm64/image.c, header.c and place.c: plain and gzipped Images, headers of any content, PE
- *         section tables, names for what is no kernel, files and memories of any size.
+ * Covers: arch/arm64/image.c, unpack.c, header.c and place.c: plain Images, those packed with gzip and zstd, either
+ *         within an EFI zboot kernel, headers of any content, PE section tables, names for what is no kernel, files
+ *         and memories of any size.
  * Oracle: what is loaded lies in the usable part of memory, in pieces that do not overlap and stand as
  *         booting.rst wants them; the bytes there are the files'; what is refused has one line that names
  *         the file; either way no byte behind the usable part was written.
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "arch/arm64/header.h"
 #include "arch/arm64/image.h"
@@ -85,6 +87,40 @@ static size_t gzip(uint8_t *out, size_t cap, int level)
 	must(deflate(&z, Z_FINISH) == Z_STREAM_END);
 	must(deflateEnd(&z) == Z_OK);
 	return z.total_out;
+}
+
+#define ZBOOT_PAYLOAD 256
+
+/* An EFI zboot kernel around the @len bytes at @packed + ZBOOT_PAYLOAD; how long it is. */
+static size_t zboot(uint8_t *packed, size_t len, bool zst, uint8_t how, struct fuzz_in *in)
+{
+	static const char *const words[] = { "gzip", "zstd", "zstd22" };
+	uint32_t at = ZBOOT_PAYLOAD, size = (uint32_t)len;
+
+	memset(packed, 0, ZBOOT_PAYLOAD);
+	memcpy(packed, "MZ\0\0zimg", 8);
+	memcpy(packed + 8, &at, sizeof(at));
+	memcpy(packed + 12, &size, sizeof(size));
+	strcpy((char *)packed + 24, words[zst ? 1 + (how >> 3 & 1) : 0]);
+	if (how & 4)
+		fuzz_take(in, packed + 8, 24);
+	return ZBOOT_PAYLOAD + len;
+}
+
+/* What is at @file, packed as @how says into @packed; how long it is. */
+static size_t pack(uint8_t *packed, size_t cap, int level, uint8_t how, struct fuzz_in *in)
+{
+	uint8_t *to = packed + (how & 2 ? ZBOOT_PAYLOAD : 0);
+	size_t len;
+
+	cap -= (size_t)(to - packed);
+	if (how & 1) {
+		len = ZSTD_compress(to, cap, file, file_len, level - 3);
+		must(!ZSTD_isError(len));
+	} else {
+		len = gzip(to, cap, level);
+	}
+	return how & 2 ? zboot(packed, len, how & 1, how, in) : len;
 }
 
 static bool apart(gpa_t a, uint64_t alen, gpa_t b, uint64_t blen)
@@ -164,6 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = { .p = data, .left = size };
 	uint8_t how = fuzz_u8(&in);
 	uint64_t usable = RAM_SIZE - GUARD_SIZE - fuzz_u8(&in) * 0x4000ull;
+	uint8_t wrap = 0;
 	size_t initrd_len = how & 1 ? fuzz_u16(&in) + 1 : 0, second = initrd_len && how & 0x80 ? initrd_len / 3 + 1 : 0, len;
 	struct boot_files f = { .kernel.name = "a-kernel" };
 	struct boot_layout l;
@@ -173,7 +210,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	describe(data, size);
 	make_kernel(&in, usable);
 	if (how & 2) {
-		len = gzip(packed, sizeof(packed), how >> 4 & 7);
+		wrap = fuzz_u8(&in);
+		len = pack(packed, sizeof(packed), how >> 4 & 7, wrap, &in);
 		if (how & 4)
 			len = len * fuzz_u8(&in) / 256; /* cut */
 		if (how & 8 && len)
@@ -193,7 +231,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r) {
 		check_error(r, &err);
 	} else {
-		if ((how & 10) != 10) {
+		if ((how & 10) != 10 && !(wrap & 4)) {
 			check_layout(&l, usable, l.initrd_size);
 			must(!memcmp(gmem_ptr(mem, l.kernel, file_len), file, file_len));
 		}

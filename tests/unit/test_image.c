@@ -429,15 +429,14 @@ START_TEST(test_image_others_are_named)
 {
 	char zboot[64] = "MZ\0\0zimg";
 
-	memcpy(zboot + 24, "zstd", 5);
-	expect_kind(0, zboot, sizeof(zboot), "EFI zboot kernel (compressed with zstd)");
+	memcpy(zboot + 24, "lz4", 4);
+	expect_kind(0, zboot, sizeof(zboot), "EFI zboot kernel with lz4");
 	memcpy(zboot + 24, "\n\1\2\3", 4);
-	expect_kind(0, zboot, sizeof(zboot), "compressed with something unnamed");
+	expect_kind(0, zboot, sizeof(zboot), "with an unnamed compression");
 	expect_kind(0x202, "HdrS", 4, "an x86 kernel (bzImage)");
 	expect_kind(56, "RSC\x05", 4, "RISC-V");
 	expect_kind(0, "\x7f" "ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\xb7", 20, "vmlinux");
 	expect_kind(0, "\x7f" "ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\x3e", 20, "x86-64");
-	expect_kind(0, "\x28\xb5\x2f\xfd", 4, "zstd");
 	expect_kind(0, "\xfd" "7zXZ\0", 6, "xz");
 	expect_kind(0, "\x02\x21\x4c\x18", 4, "lz4");
 	expect_kind(0, "BZh9", 4, "bzip2");
@@ -458,7 +457,7 @@ START_TEST(test_image_gzip_of_gzip_named)
 
 	one = gzip(buf, sizeof(buf), &len);
 	two = gzip(one, len, &len);
-	expect(load(two, len), -ENOEXEC, "twice");
+	expect(load(two, len), -ENOEXEC, "a gzip of what is compressed once more");
 	free(one);
 	free(two);
 }

@@ -29,6 +29,54 @@ boot_gz()
 	return $status
 }
 
+le32()
+{
+	for shift in 0 8 16 24; do
+		# shellcheck disable=SC2059 # an octal escape
+		printf "\\$(printf %03o $(($1 >> shift & 255)))"
+	done
+}
+
+# zboot WORD PACKED: an EFI zboot kernel around the file PACKED
+zboot()
+{
+	{
+		printf 'MZ\0\0zimg'
+		le32 4096
+		le32 "$(stat -c %s "$2")"
+		head -c 8 /dev/zero
+		printf '%s' "$1"
+		head -c $((4096 - 24 - ${#1})) /dev/zero
+		cat "$2"
+	} >work/vmlinuz
+}
+
+# boot_zboot WORD: gzip, or zstd22; and each piece of it is refused
+boot_zboot()
+{
+	mkdir -p work
+	case $1 in
+	gzip) gzip -1 -c Image >work/packed ;;
+	*) cp Image.zst work/packed ;;
+	esac
+	zboot "$1" work/packed
+	$BOOT --expect 'init: up' --until-exit -- --kernel work/vmlinuz --initrd initrd.tiny --cmdline quiet || fail "status $?"
+	size=$(stat -c %s work/vmlinuz)
+	for cut in 64 4096 4100 $((size / 2)) $((size - 1)); do
+		head -c $cut work/vmlinuz >work/cut
+		expect_error 125 "work/cut' is truncated: $cut bytes of $size" $M --kernel work/cut
+	done
+	head -c $((size / 2)) /dev/urandom | dd of=work/vmlinuz bs=4096 seek=3 conv=notrunc 2>/dev/null
+	expect_error 125 "work/vmlinuz' is (corrupt: its ${1%22} data|truncated)" $M --kernel work/vmlinuz
+	zboot lz4 work/packed
+	expect_error 125 "an EFI zboot kernel with lz4, which is not supported; unpack it first" $M --kernel work/vmlinuz
+}
+
+boot_zst()
+{
+	$BOOT --expect 'init: up' --until-exit -- --kernel Image.zst --initrd initrd.tiny --cmdline quiet
+}
+
 # Two archives, the first of a length that is no multiple of 4: its files and theirs are there.
 boot_initrds()
 {

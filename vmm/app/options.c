@@ -347,7 +347,7 @@ static int set_version(struct options *o, const char *value, struct err *err)
 
 /* In the order of the usage text. */
 static const struct option table[] = {
-	{ "kernel", "FILE", "arm64 Image or Image.gz; the one option that is required", 0, set_kernel, NULL },
+	{ "kernel", "FILE", "arm64 Image, plain or packed, or EFI zboot kernel; the one option that is required", 0, set_kernel, NULL },
 	{ "initrd", "FILE", "initial RAM disk; repeatable: up to 8 files, one behind the other", OPTION_REPEAT, set_initrd, NULL },
 	{ "cmdline", "TEXT", "added to the kernel's command line (" DEFAULT_CONSOLES "); repeatable",
 	  OPTION_REPEAT, set_cmdline, NULL },
