@@ -61,9 +61,11 @@ static struct net *to_net(struct vdev *v)
 
 static uint64_t device_features(const struct net *n)
 {
-	uint64_t f = F(MAC) | F(STATUS) | F(MRG_RXBUF) | FEATURES_TAP;
+	uint64_t f = F(MAC) | F(STATUS) | F(MRG_RXBUF);
 
-	if (n->tap->can_offload & TUN_F_USO4)
+	if (n->tap)
+		f |= FEATURES_TAP;
+	if (n->tap && n->tap->can_offload & TUN_F_USO4)
 		f |= FEATURES_USO;
 	if (n->mtu)
 		f |= F(MTU);
@@ -88,7 +90,7 @@ static unsigned tun_offloads(const struct net *n)
 	const struct vdev *v = &n->v;
 	unsigned tun_f = TUN_F_CSUM;
 
-	if (!vdev_has(v, VIRTIO_NET_F_GUEST_CSUM))
+	if (!n->tap || !vdev_has(v, VIRTIO_NET_F_GUEST_CSUM))
 		return 0;
 	if (vdev_has(v, VIRTIO_NET_F_GUEST_TSO4))
 		tun_f |= TUN_F_TSO4;
@@ -101,6 +103,17 @@ static unsigned tun_offloads(const struct net *n)
 	if (vdev_has(v, VIRTIO_NET_F_GUEST_USO4) && vdev_has(v, VIRTIO_NET_F_GUEST_USO6))
 		tun_f |= TUN_F_USO4 | TUN_F_USO6;
 	return tun_f & n->tap->can_offload;
+}
+
+static int set_offloads(struct net *n, unsigned tun_f)
+{
+	return n->tap ? tap_set_offload(n->tap, tun_f) : 0;
+}
+
+/* Changes of the interface that a start with @offloads makes; that of the reset to come is paid for there. */
+static unsigned changes_of_start(const struct net *n, unsigned offloads)
+{
+	return n->tap ? (n->tap->offloads != offloads) + (offloads != 0) + n->tap->enabled - 1 : 0;
 }
 
 /* Whether @changes of the interface are due: 0, or the nanoseconds until they are. */
@@ -119,7 +132,8 @@ static int set_pairs(struct net *n, unsigned want)
 	for (unsigned i = want; i < n->pairs; i++)
 		if (n->pair[i].on)
 			n->path->pair_off(&n->pair[i]);
-	r = tap_enable_queues(n->tap, want);
+	if (n->tap)
+		r = tap_enable_queues(n->tap, want);
 	for (unsigned i = 0; !r && i < want; i++)
 		if (n->pair[i].ready && !n->pair[i].on)
 			r = n->path->pair_on(&n->pair[i]);
@@ -144,18 +158,33 @@ static int lay_out_queues(struct net *n)
 			vdev_has(v, VIRTIO_RING_F_EVENT_IDX), vdev_has(v, VIRTIO_RING_F_INDIRECT_DESC));
 }
 
+int net_start_rings(struct net *n)
+{
+	struct vdev *v = &n->v;
+	bool event_idx = vdev_has(v, VIRTIO_RING_F_EVENT_IDX);
+	bool indirect = vdev_has(v, VIRTIO_RING_F_INDIRECT_DESC);
+
+	for (unsigned q = 0; q < 2 * n->pairs; q++) {
+		int r = n->pair[q / 2].ready ? vq_start(&v->queues[q].ring, v->mem, &v->queues[q].regs,
+							event_idx, indirect) : 0;
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 static int net_activate(struct vdev *v)
 {
 	struct net *n = to_net(v);
 	unsigned offloads = tun_offloads(n);
 	int r;
 
-	/* that of the reset to come is paid for here */
-	if (changes_due_in(n, (n->tap->offloads != offloads) + (offloads != 0) + n->tap->enabled - 1))
+	if (changes_due_in(n, changes_of_start(n, offloads)))
 		return LOOP_AGAIN;
 	r = lay_out_queues(n);
 	if (!r)
-		r = tap_set_offload(n->tap, offloads);
+		r = set_offloads(n, offloads);
 	if (!r)
 		r = n->path->start(n);
 	return r ? r : set_pairs(n, 1);
@@ -173,7 +202,7 @@ static void net_reset(struct vdev *v)
 	if (n->again.poll.loop)
 		loop_timer_set(&n->again, 0);
 	/* Refused only where the interface is gone. */
-	tap_set_offload(n->tap, 0);
+	set_offloads(n, 0);
 }
 
 /* ---- control queue ------------------------------------------------------------------------ */
@@ -299,7 +328,7 @@ static void net_config_read(struct vdev *v, unsigned off, void *buf, unsigned le
 {
 	const struct net *n = to_net(v);
 	struct virtio_net_config c = {
-		.status = VIRTIO_NET_S_LINK_UP,
+		.status = n->link_down ? 0 : VIRTIO_NET_S_LINK_UP,
 		.max_virtqueue_pairs = (uint16_t)n->pairs,
 		.mtu = n->mtu,
 	};
@@ -379,6 +408,28 @@ static void drop_cfg(const struct net_cfg *cfg)
 		if (cfg->vhost_fds[i] >= 0)
 			close(cfg->vhost_fds[i]);
 	tap_close(cfg->tap);
+	if (!cfg->tap)
+		close_fd(&(int){ cfg->stream_fd });
+}
+
+/* The descriptors find their owner first, so that net_free() closes what a failure leaves. */
+static int take_over(struct net *n, const struct net_cfg *cfg)
+{
+	n->tap = cfg->tap;
+	n->pairs = cfg->tap ? cfg->tap->nr_fds : 1;
+	for (unsigned i = 0; i < n->pairs; i++) {
+		n->pair[i].net = n;
+		n->pair[i].index = i;
+		n->pair[i].vh = (struct vh_dev){ .fd = cfg->vhost_fds[i], .err_fd = -1 };
+	}
+	if (n->tap)
+		return 0;
+	n->stream = calloc(1, sizeof(*n->stream));
+	if (!n->stream)
+		return -ENOMEM;
+	n->stream->net = n;
+	n->stream->fd = cfg->stream_fd;
+	return 0;
 }
 
 int net_new(const struct net_cfg *cfg, struct vdev **ret_v, struct err *err)
@@ -386,22 +437,15 @@ int net_new(const struct net_cfg *cfg, struct vdev **ret_v, struct err *err)
 	struct net *n = calloc(1, sizeof(*n));
 	int r;
 
-	if (!n) {
+	if (!n || take_over(n, cfg)) {
 		drop_cfg(cfg);
+		free(n);
 		return err_set(err, -ENOMEM, "%s: %s", cfg->name, strerror(ENOMEM));
 	}
-	n->tap = cfg->tap;
-	n->pairs = cfg->tap->nr_fds;
 	n->ctrl = -1;
 	n->mtu = cfg->mtu;
 	memcpy(n->mac, cfg->mac, sizeof(n->mac));
-	n->path = cfg->vhost_fds[0] >= 0 ? &net_path_vhost : &net_path_user;
-	/* The descriptors find their owner first, so that net_free() closes what a failure leaves. */
-	for (unsigned i = 0; i < n->pairs; i++) {
-		n->pair[i].net = n;
-		n->pair[i].index = i;
-		n->pair[i].vh = (struct vh_dev){ .fd = cfg->vhost_fds[i], .err_fd = -1 };
-	}
+	n->path = n->stream ? &net_path_stream : cfg->vhost_fds[0] >= 0 ? &net_path_vhost : &net_path_user;
 	r = init(n, cfg, err);
 	if (r) {
 		net_free(&n->v);

@@ -2,7 +2,7 @@
 /*
  * net_priv - what the files of the network device share
  *
- * What:   the device, and the two ways to move its packets: net_vhost.c and net_user.c.
+ * What:   the device, and the three ways to move its packets: net_vhost.c, net_user.c, net_stream.c.
  * Not:    for anyone but devices/virtio/net*.c.
  * Trust:  what came from a ring is checked by vq.h before it is kept here; the rest is ours.
  * Thread: as vdev.h.
@@ -13,6 +13,8 @@
  */
 #ifndef DEVICES_VIRTIO_NET_PRIV_H
 #define DEVICES_VIRTIO_NET_PRIV_H
+
+#include <assert.h>
 
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/net.h"
@@ -51,7 +53,10 @@ struct net_path {
 	void (*kick)(struct net_pair *p, bool transmit);
 };
 
-extern const struct net_path net_path_vhost, net_path_user;
+extern const struct net_path net_path_vhost, net_path_user, net_path_stream;
+
+/* For a path that serves the rings itself: starts those of all ready pairs. vq_start()'s errors. */
+int net_start_rings(struct net *n);
 
 /* ---- net_user.c, here for its tests ---- */
 
@@ -100,10 +105,39 @@ struct net_user {
 	bool stopping;
 };
 
+/* ---- net_stream.c, likewise ---- */
+
+#define NET_STREAM_LEN 4           /* bytes before each frame: its length, big-endian */
+#define NET_STREAM_FRAME_MAX 65550 /* bytes: 65,535 of IP, Ethernet, and one more, as passt has it */
+#define NET_STREAM_BUFFER (128 * KIB)
+
+static_assert(NET_STREAM_LEN + NET_STREAM_FRAME_MAX < NET_STREAM_BUFFER, "the largest frame fits");
+
+struct net_stream {
+	struct net *net;
+	const char *peer;           /* what is at the other end: "passt" */
+	int fd;                     /* owned */
+	struct loop_io rx_io, tx_io;
+	struct iovec rx_iov, tx_iov;
+	bool down;                  /* for good */
+	bool closing;
+	bool stalled;               /* the frame at the front waits for buffers */
+	bool rx_unflushed, tx_unflushed; /* pushed and not yet shown to the driver */
+	size_t rx_at, rx_len;       /* bytes of rx_buf: passed on, and read */
+	size_t tx_at, tx_len;       /* bytes of tx_buf: written, and to be written */
+	uint16_t heads[NET_QUEUE_SIZE]; /* of the chains that a frame takes */
+	uint32_t lens[NET_QUEUE_SIZE];  /* bytes in them */
+	unsigned nr_first;
+	struct iovec first[NET_QUEUE_SIZE], more[NET_QUEUE_SIZE]; /* parts of the first of them, and of another */
+	uint8_t rx_buf[NET_STREAM_BUFFER], tx_buf[NET_STREAM_BUFFER];
+};
+
 struct net {
 	struct vdev v;
 	const struct net_path *path;
-	struct tap *tap;             /* owned */
+	struct tap *tap;             /* owned; NULL with */
+	struct net_stream *stream;   /* owned */
+	bool link_down;              /* for the driver; under the vdev's lock */
 	unsigned pairs;              /* at most, of tap and rings */
 	unsigned pairs_on;
 	int ctrl;                    /* index of the control queue, -1: none negotiated */

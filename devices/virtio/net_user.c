@@ -455,22 +455,6 @@ static void user_fini(struct net *n)
 	}
 }
 
-static int user_start(struct net *n)
-{
-	struct vdev *v = &n->v;
-	bool event_idx = vdev_has(v, VIRTIO_RING_F_EVENT_IDX);
-	bool indirect = vdev_has(v, VIRTIO_RING_F_INDIRECT_DESC);
-
-	for (unsigned q = 0; q < 2 * n->pairs; q++) {
-		int r = n->pair[q / 2].ready ? vq_start(&v->queues[q].ring, v->mem, &v->queues[q].regs,
-							event_idx, indirect) : 0;
-
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
 static int user_pair_on(struct net_pair *p)
 {
 	p->on = true;
@@ -521,7 +505,7 @@ static void user_kick(struct net_pair *p, bool transmit)
 const struct net_path net_path_user = {
 	.init = user_init,
 	.fini = user_fini,
-	.start = user_start,
+	.start = net_start_rings,
 	.stop = user_stop,
 	.pair_on = user_pair_on,
 	.pair_off = user_pair_off,

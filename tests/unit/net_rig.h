@@ -64,7 +64,7 @@ static const struct vdev_irq rig_irq_ops = {
 	.call_fd = rig_call_fd,
 };
 
-static struct net_cfg rig_cfg(struct rig *r, bool vhost)
+__attribute__((unused)) static struct net_cfg rig_cfg(struct rig *r, bool vhost)
 {
 	struct net_cfg cfg = { .name = "net0", .loop = r->loop, .mem = r->mem, .mac = { 2, 3, 4, 5, 6, 7 } };
 	struct err e;
@@ -93,19 +93,43 @@ static void rig_init_bare(struct rig *r, unsigned pairs)
 	}
 }
 
-static void rig_init(struct rig *r, unsigned pairs, bool vhost)
+static void rig_make(struct rig *r, const struct net_cfg *cfg)
 {
-	struct net_cfg cfg;
 	struct err e;
 
-	rig_init_bare(r, pairs);
-	cfg = rig_cfg(r, vhost);
-	ck_assert_msg(!net_new(&cfg, &r->v, &e), "%s", e.text);
+	ck_assert_msg(!net_new(cfg, &r->v, &e), "%s", e.text);
 	ck_assert_int_eq(loop_seal(r->loop), 0);
 	r->n = container_of(r->v, struct net, v);
 	r->limit = r->n->changes;
 	r->n->changes.per_second = 0; /* rig_limit() for those that it is about */
 	vdev_set_irq(r->v, &rig_irq_ops, r);
+}
+
+__attribute__((unused)) static void rig_init(struct rig *r, unsigned pairs, bool vhost)
+{
+	struct net_cfg cfg;
+
+	rig_init_bare(r, pairs);
+	cfg = rig_cfg(r, vhost);
+	rig_make(r, &cfg);
+}
+
+/* On a stream socket, whose other end is *@ret_peer, the caller's; no tap. */
+__attribute__((unused)) static void rig_init_stream(struct rig *r, int *ret_peer)
+{
+	struct net_cfg cfg = { .name = "net0", .peer = "peer", .mac = { 2, 3, 4, 5, 6, 7 } };
+	int s[2];
+
+	rig_init_bare(r, 1);
+	close(fv.tap_fd[0]);
+	cfg.loop = r->loop;
+	cfg.mem = r->mem;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	cfg.stream_fd = s[0];
+	*ret_peer = s[1];
+	for (unsigned i = 0; i < NET_MAX_PAIRS; i++)
+		cfg.vhost_fds[i] = -1;
+	rig_make(r, &cfg);
 }
 
 /* Changes of the interface take their time again. */

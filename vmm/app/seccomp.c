@@ -53,7 +53,7 @@ static const struct right process_rights[] = {
 	{ RIGHT_LOOP, SYS_mprotect, RIGHT_NO_MEMORY, 0, 0, "malloc() has its first page of books already, and one is enough" },
 	{ RIGHT_LOOP, SYS_mremap, RIGHT_NO_MEMORY, 0, 0, "realloc() copies instead" },
 	{ RIGHT_LOOP, SYS_madvise, RIGHT_NO_MEMORY, 0, 0, "free() does without" },
-	{ RIGHT_LOOP, SYS_close, RIGHT_FD, FD_EVENT | FD_TIMER | FD_TAP | FD_VHOST | FD_VFIO_DEVICE | FD_DISK | FD_OUTFILE, 0,
+	{ RIGHT_LOOP, SYS_close, RIGHT_FD, FD_EVENT | FD_TIMER | FD_TAP | FD_VHOST | FD_VFIO_DEVICE | FD_DISK | FD_PEER | FD_OUTFILE, 0,
 	  "devices that are let go at the end; a vhost that failed" },
 	{ 0 },
 };

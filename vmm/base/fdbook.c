@@ -65,7 +65,7 @@ const char *fd_kind_name(enum fd_kind kind)
 	static const char *const names[] = {
 		"log", "outfile", "console output", "console output socket", "console input", "console input socket",
 		"terminal", "io_uring", "eventfd", "timerfd", "signalfd", "image", "/dev/kvm", "VM", "vCPU", "KVM device",
-		"tap", "vhost", "VFIO container", "VFIO group", "VFIO device", "keeper", "disk",
+		"tap", "vhost", "VFIO container", "VFIO group", "VFIO device", "keeper", "disk", "peer",
 	};
 	unsigned bit = (unsigned)__builtin_ctz((unsigned)kind | BIT32(31));
 
