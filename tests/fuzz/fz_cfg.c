@@ -41,8 +41,12 @@ static void check_error(const struct err *err)
 
 static void check_net(const struct net_options *n)
 {
-	must(!!n->tap != !!n->nr_fds && n->nr_fds <= 16 && n->queues >= 1 && n->queues <= 16);
+	must(!!n->tap + !!n->nr_fds + n->user == 1 && n->nr_fds <= 16 && n->queues >= 1 && n->queues <= 16);
 	must(n->has_mac && !(n->mac[0] & 1));
+	must(n->nr_publish <= NET_MAX_PUBLISH && (n->user || (!n->nr_publish && !n->loopback)));
+	for (unsigned i = 0; i < n->nr_publish; i++)
+		must(n->publish[i].host && n->publish[i].guest);
+	must(!n->user || (n->queues == 1 && n->vhost == TRI_OFF && !n->irq_direct));
 	if (n->tap)
 		must(n->tap[0] && strlen(n->tap) < 16);
 }

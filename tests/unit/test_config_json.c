@@ -127,7 +127,7 @@ START_TEST(test_config_json_bad_content_is_named)
 	BAD("{\"net\": {\"tap\": {}}}", "net: tap: must be");
 	BAD("{\"net\": {\"tap\": \"a\", \"speed\": 1}}", "--net: unknown key 'speed'");
 	BAD("{\"net\": {\"tap\": [\"a\", \"b\"]}}", "--net: tap= is given twice");
-	BAD("{\"net\": {}}", "neither tap= nor fd=");
+	BAD("{\"net\": {}}", "none of tap=, fd= and user");
 }
 END_TEST
 

@@ -474,6 +474,19 @@ START_TEST(test_report_of_missing_vhost_names_the_remedy)
 }
 END_TEST
 
+START_TEST(test_report_of_a_user_network_names_passt)
+{
+	config.devices[1].net = (struct net_options){ .user = true, .vhost = TRI_OFF, .queues = 1 };
+	facts.host.taps[1] = (struct tap_facts){ .given = false };
+	plan();
+	says("user will fail: no program passt in PATH");
+	ck_assert_int_eq(doctor_verdict(&facts), DOCTOR_REFUSED);
+	facts.host.passt = true;
+	says("packets by passt: asked for by user");
+	ck_assert_int_eq(doctor_verdict(&facts), DOCTOR_GOOD);
+}
+END_TEST
+
 START_TEST(test_report_of_a_tap_that_will_not_do)
 {
 	struct tap_facts *t = &facts.host.taps[1];
@@ -670,6 +683,7 @@ int main(void)
 	tcase_add_test(pure, test_report_of_a_host_with_a_gicv2);
 	tcase_add_test(pure, test_report_of_options_that_are_refused);
 	tcase_add_test(pure, test_report_of_missing_vhost_names_the_remedy);
+	tcase_add_test(pure, test_report_of_a_user_network_names_passt);
 	tcase_add_test(pure, test_report_of_a_tap_that_will_not_do);
 	tcase_add_test(pure, test_report_of_a_device_that_cannot_be_handed_on);
 	tcase_add_test(pure, test_report_of_denied_io_uring);

@@ -115,6 +115,27 @@ START_TEST(test_options_initrds_come_in_their_order_and_are_eight)
 }
 END_TEST
 
+START_TEST(test_options_net_user_needs_no_tap)
+{
+	const struct net_options *a = &o.config.devices[2].net, *b = &o.config.devices[3].net;
+
+	GOOD("--net", "user", "--net", "id=n,user=on,publish=8080:80,mtu=65520,publish=2222:22,loopback,vhost=auto,queues=1");
+	ck_assert(a->user && !a->loopback && !a->tap && !a->nr_fds && a->has_mac);
+	ck_assert_int_eq(a->vhost, TRI_OFF);
+	ck_assert_uint_eq(a->queues, 1);
+	ck_assert_uint_eq(a->nr_publish, 0);
+	ck_assert(b->user && b->loopback);
+	ck_assert_uint_eq(b->mtu, 65520);
+	ck_assert_uint_eq(b->nr_publish, 2);
+	ck_assert_uint_eq(b->publish[0].host, 8080);
+	ck_assert_uint_eq(b->publish[0].guest, 80);
+	ck_assert_uint_eq(b->publish[1].host, 2222);
+	ck_assert_uint_eq(b->publish[1].guest, 22);
+	ck_assert(memcmp(a->mac, b->mac, 6));
+	BAD("net1: the host's port 80 is net0's already", "--kernel", "Image", "--net", "user,publish=80:1", "--net", "user,publish=80:2");
+}
+END_TEST
+
 START_TEST(test_options_help_and_version_need_nothing_else)
 {
 	ck_assert_int_eq(parse("--help", NULL), 0);
@@ -386,19 +407,36 @@ END_TEST
 
 START_TEST(test_options_net_bad_keys_and_values_are_named)
 {
-	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, irq, id, transport)",
+	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, irq, user, publish, loopback, id, transport)",
 		"tap0,speed=9");
 	BAD_NET("--net: queues= is given twice", "tap0,queues=1,queues=2");
 	BAD_NET("--net: queues needs a value (queues=N)", "tap0,queues");
 	BAD_NET("--net: an empty part", "tap0,");
 	BAD_NET("--net: an empty part", "");
-	BAD_NET("--net: neither tap= nor fd=", "vhost=on");
+	BAD_NET("--net: none of tap=, fd= and user is given", "vhost=on");
+	BAD_NET("--net: none of tap=, fd= and user is given", "user=off");
 	BAD_NET("--net: tap= and fd= exclude", "tap0,fd=4");
 	BAD_NET("--net: tap: '' is no interface name", "tap=");
 	BAD_NET("is no interface name", "sixteen-letters!");
 	BAD_NET("is no interface name", "tap%d");
 	BAD_NET("is no interface name", "a/b");
-	BAD_NET("no user-mode network", "user");
+	BAD_NET("--net: user and vhost=on exclude each other", "user,vhost=on");
+	BAD_NET("--net: user and queues= above 1 exclude each other", "user,queues=2");
+	BAD_NET("--net: user and irq=direct exclude each other", "user,irq=direct");
+	BAD_NET("--net: user and fd= exclude each other", "user,fd=4");
+	BAD_NET("--net: user and tap= exclude each other", "tap0,user");
+	BAD_NET("--net: publish= is for user", "tap0,publish=1:1");
+	BAD_NET("--net: loopback is for user", "tap0,loopback");
+	BAD_NET("--net: publish: '80' is not HOST:GUEST", "user,publish=80");
+	BAD_NET("--net: publish: '0' is not a number from 1 to 65535", "user,publish=0:80");
+	BAD_NET("--net: publish: '65536' is not a number", "user,publish=80:65536");
+	BAD_NET("--net: publish: '' is not a number", "user,publish=80:");
+	BAD_NET("--net: publish: '80:1' is not a number", "user,publish=80:80:1");
+	BAD_NET("--net: publish: '99999999999' is not a number", "user,publish=9999999999999999999999:1");
+	BAD_NET("--net: publish: the host's port 80 is given twice", "user,publish=80:80,publish=80:81");
+	BAD_NET("--net: publish: more than 16", "user,publish=1:1,publish=2:1,publish=3:1,publish=4:1,publish=5:1,publish=6:1,"
+		"publish=7:1,publish=8:1,publish=9:1,publish=10:1,publish=11:1,publish=12:1,publish=13:1,publish=14:1,publish=15:1,"
+		"publish=16:1,publish=17:1");
 	BAD_NET("queues: '0' is not a number from 1 to 16", "tap0,queues=0");
 	BAD_NET("queues: '17'", "tap0,queues=17");
 	BAD_NET("mtu: '67' is not a number from 68 to 65535", "tap0,mtu=67");
@@ -607,6 +645,7 @@ int main(void)
 	tcase_add_test(t, test_options_kernel_alone_gives_defaults);
 	tcase_add_test(t, test_options_every_value_arrives);
 	tcase_add_test(t, test_options_initrds_come_in_their_order_and_are_eight);
+	tcase_add_test(t, test_options_net_user_needs_no_tap);
 	tcase_add_test(t, test_options_help_and_version_need_nothing_else);
 	tcase_add_test(t, test_options_doctor_needs_no_kernel_and_judges_the_rest);
 	tcase_add_test(t, test_options_without_kernel_is_refused);

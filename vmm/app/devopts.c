@@ -27,6 +27,19 @@ static bool id_ok(const char *id)
 	return len >= 1 && len <= 15 && !id[len];
 }
 
+static const struct choice booleans[] = {
+	{ "on", true }, { "off", false }, { NULL, 0 },
+};
+
+static int set_bool(bool *ret_v, const char *what, const char *value, struct err *err)
+{
+	int v, ret = value_choice(what, value, booleans, &v, err);
+
+	if (!ret)
+		*ret_v = v;
+	return ret;
+}
+
 /* What every device has */
 
 static int set_id(struct dev_config *d, const char *what, const char *value, struct err *err)
@@ -58,8 +71,10 @@ static int set_tap(struct dev_config *d, const char *what, const char *value, st
 {
 	size_t len = strlen(value);
 
-	if (!strcmp(value, "user"))
-		return err_set(err, -EOPNOTSUPP, "%s: this version has no user-mode network (name a tap)", what);
+	if (!strcmp(value, "user")) {
+		d->net.user = true;
+		return 0;
+	}
 	/* what the kernel takes as an interface name; '%' would be a pattern to it */
 	if (!len || len > 15 || strpbrk(value, "/%: \t\n") || !strcmp(value, ".") || !strcmp(value, ".."))
 		return err_set(err, -EINVAL, "%s: '%s' is no interface name", what, value);
@@ -142,12 +157,66 @@ static int set_irq(struct dev_config *d, const char *what, const char *value, st
 	return ret;
 }
 
+static int set_user(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->net.user, what, value, err);
+}
+
+static int set_loopback(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->net.loopback, what, value, err);
+}
+
+/* HOST:GUEST */
+static int set_publish(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	struct net_options *net = &d->net;
+	uint64_t host, guest;
+	char number[12];
+	size_t len = strcspn(value, ":");
+	int ret;
+
+	if (!value[len])
+		return err_set(err, -EINVAL, "%s: '%s' is not HOST:GUEST, two ports", what, value);
+	if (net->nr_publish == NET_MAX_PUBLISH)
+		return err_set(err, -EINVAL, "%s: more than %d", what, NET_MAX_PUBLISH);
+	snprintf(number, sizeof(number), "%.*s", len < sizeof(number) ? (int)len : 11, value);
+	ret = value_number(what, number, 1, UINT16_MAX, &host, err);
+	if (!ret)
+		ret = value_number(what, value + len + 1, 1, UINT16_MAX, &guest, err);
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < net->nr_publish; i++)
+		if (net->publish[i].host == host)
+			return err_set(err, -EINVAL, "%s: the host's port %u is given twice", what, (unsigned)host);
+	net->publish[net->nr_publish].host = (uint16_t)host;
+	net->publish[net->nr_publish++].guest = (uint16_t)guest;
+	return 0;
+}
+
+/* What is about a tap has no meaning without one. */
+static int check_user_net(struct net_options *net, const char *what, struct err *err)
+{
+	const char *vain = net->tap ? "tap=" : net->nr_fds ? "fd=" : net->vhost == TRI_ON ? "vhost=on" :
+			   net->queues > 1 ? "queues= above 1" : net->irq_direct ? "irq=direct" : NULL;
+
+	if (vain)
+		return err_set(err, -EINVAL, "%s: user and %s exclude each other", what, vain);
+	net->vhost = TRI_OFF;
+	net->queues = 1;
+	return 0;
+}
+
 static int check_net(struct dev_config *d, const char *what, struct err *err)
 {
 	struct net_options *net = &d->net;
 
+	if (net->user)
+		return check_user_net(net, what, err);
+	if (net->nr_publish || net->loopback)
+		return err_set(err, -EINVAL, "%s: %s is for user", what, net->loopback ? "loopback" : "publish=");
 	if (!net->tap && !net->nr_fds)
-		return err_set(err, -EINVAL, "%s: neither tap= nor fd= is given", what);
+		return err_set(err, -EINVAL, "%s: none of tap=, fd= and user is given", what);
 	if (net->tap && net->nr_fds)
 		return err_set(err, -EINVAL, "%s: tap= and fd= exclude each other", what);
 	if (net->nr_fds && net->queues && net->queues != net->nr_fds)
@@ -168,6 +237,11 @@ static const struct devopt_key net_keys[] = {
 	{ "mac", "ADDR", "the guest's address (default: from the host's and the tap's name)", .set = set_mac },
 	{ "mtu", "N", "told to the guest, 68 to 65535", .set = set_mtu },
 	{ "irq", "hop|direct", "over mmio: how interrupts of vhost reach the guest (default hop)", .set = set_irq },
+	{ "user", "on|off", "no tap: connections by the program passt, without root; also as the first word", .bare_on = true, .set = set_user },
+	{ "publish", "HOST:GUEST", "with user: a TCP port of the host's that leads to one of the guest's; repeatable", .repeat = true,
+	  .set = set_publish },
+	{ "loopback", "on|off", "with user: the gateway's address leads to the host's loopback (default off)", .bare_on = true,
+	  .set = set_loopback },
 	{ .name = NULL },
 };
 
@@ -176,19 +250,6 @@ const struct devopt_kind devopt_net = {
 };
 
 /* disk */
-
-static const struct choice booleans[] = {
-	{ "on", true }, { "off", false }, { NULL, 0 },
-};
-
-static int set_bool(bool *ret_v, const char *what, const char *value, struct err *err)
-{
-	int v, ret = value_choice(what, value, booleans, &v, err);
-
-	if (!ret)
-		*ret_v = v;
-	return ret;
-}
 
 static int set_path(struct dev_config *d, const char *what, const char *value, struct err *err)
 {

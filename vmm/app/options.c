@@ -355,7 +355,7 @@ static const struct option table[] = {
 	{ "cpus", "N", "virtual CPUs (default 1)", 0, set_cpus, NULL },
 	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
 	{ "disk", "FILE[,KEY=VALUE...]", "disk in a file or on a block device; repeatable", OPTION_REPEAT, NULL, &devopt_disk },
-	{ "net", "TAP[,KEY=VALUE...]", "network card on a tap; repeatable", OPTION_REPEAT, NULL, &devopt_net },
+	{ "net", "TAP|user[,KEY=VALUE...]", "network card on a tap, or by passt; repeatable", OPTION_REPEAT, NULL, &devopt_net },
 	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
@@ -595,6 +595,11 @@ static int same_net(const struct config *c, unsigned i, struct err *err)
 				if (a->fds[k] == b->fds[l])
 					return err_set(err, -EINVAL, "%s: descriptor %d is %s's already",
 						       c->devices[i].id, a->fds[k], c->devices[j].id);
+		for (unsigned k = 0; k < a->nr_publish; k++)
+			for (unsigned l = 0; l < b->nr_publish; l++)
+				if (a->publish[k].host == b->publish[l].host)
+					return err_set(err, -EINVAL, "%s: the host's port %u is %s's already", c->devices[i].id,
+						       a->publish[k].host, c->devices[j].id);
 		if (a->has_mac && b->has_mac && !memcmp(a->mac, b->mac, sizeof(a->mac)))
 			return err_set(err, -EINVAL, "%s: mac= is %s's already", c->devices[i].id,
 				       c->devices[j].id);

@@ -70,6 +70,7 @@ struct host {
 	struct node_facts tun, vhost_net, vhost_vsock, vfio;
 	bool net_admin;       /* CAP_NET_ADMIN */
 	struct tap_facts taps[CONFIG_MAX_DEVICES]; /* by device of the configuration, */
+	bool passt;           /* the program, where a card wants it */
 	struct pass_facts passed[CONFIG_MAX_DEVICES]; /* as these are */
 	uint64_t pci_mem64;   /* bytes of 64-bit BARs of all that are handed on */
 	struct hugepage_facts huge;

@@ -20,6 +20,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/doctor/files.h"
+#include "vmm/machine/passt.h"
 
 #define SYS_NET "/sys/class/net/%s/"
 
@@ -194,9 +195,13 @@ static void probe_tap(const char *root, const char *name, bool net_admin, struct
 
 static void probe_net(const char *root, const struct config *c, struct host *h)
 {
+	char path[PATH_MAX];
+
 	h->net_admin = has_capability(root, CAP_NET_ADMIN);
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		if (c->devices[i].kind == DEV_NET && c->devices[i].net.tap && !strchr(c->devices[i].net.tap, '/'))
+		if (c->devices[i].kind == DEV_NET && c->devices[i].net.user)
+			h->passt = passt_find(path, sizeof(path));
+		else if (c->devices[i].kind == DEV_NET && c->devices[i].net.tap && !strchr(c->devices[i].net.tap, '/'))
 			probe_tap(root, c->devices[i].net.tap, h->net_admin, &h->taps[i]);
 }
 

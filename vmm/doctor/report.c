@@ -50,6 +50,8 @@ static const char *mover(const char *backend)
 {
 	if (!backend)
 		return "";
+	if (!strcmp(backend, "passt"))
+		return "packets by passt: ";
 	return strcmp(backend, "vhost") ? "packets by this process: " : "packets by vhost-net: ";
 }
 

@@ -64,7 +64,10 @@ bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 
 	if (d->kind != DEV_NET)
 		return false;
-	if (d->net.vhost == TRI_OFF)
+	if (d->net.user)
+		because(ret_w, f->host.passt ? "passt" : NULL, f->host.passt ? "asked for by user" :
+			"user will fail: no program passt in PATH (as root: apt install passt)");
+	else if (d->net.vhost == TRI_OFF)
 		because(ret_w, "process", "asked for by vhost=off");
 	else if (!n->error)
 		because(ret_w, "vhost", d->net.vhost == TRI_ON ? "asked for by vhost=on" : "/dev/vhost-net can be opened");

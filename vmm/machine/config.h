@@ -26,14 +26,19 @@ enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
 enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
 enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE };
 
+#define NET_MAX_PUBLISH 16
+
 struct net_options {
-	const char *tap;      /* interface name, or NULL with fds */
+	const char *tap;      /* interface name, or NULL with fds or user */
 	int fds[16]; unsigned nr_fds; /* inherited descriptors */
 	enum tristate vhost;
 	unsigned queues;      /* pairs, 1 to 16 */
 	bool has_mac; uint8_t mac[6];
 	uint16_t mtu;         /* 0: not given */
 	bool irq_direct;      /* irq=direct, over mmio only */
+	bool user;            /* by a process of the user's, passt; then */
+	bool loopback;        /* the gateway's address leads to the host's own loopback */
+	struct { uint16_t host, guest; } publish[NET_MAX_PUBLISH]; unsigned nr_publish; /* TCP ports */
 };
 
 struct vsock_options {

@@ -48,8 +48,11 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 	struct mdev *d = &m->devs[i];
-	int r = open_tap(&c->net, &d->tap, err);
+	int r;
 
+	if (c->net.user)
+		return passt_start(c->id, &c->net, &d->passt, err);
+	r = open_tap(&c->net, &d->tap, err);
 	if (r)
 		return r;
 	if (!d->tap->up)
@@ -75,10 +78,14 @@ static int net_make(struct machine *m, unsigned i, struct err *err)
 		.name = c->id,
 		.loop = m->loop,
 		.mem = m->mem,
-		.tap = steal_ptr(d->tap),
 		.mtu = c->net.mtu,
+		.peer = "passt",
 	};
 
+	if (c->net.user && passt_greet(c->id, &c->net, &d->passt, err))
+		return -ECHILD;
+	cfg.tap = steal_ptr(d->tap);
+	cfg.stream_fd = steal_fd(&d->passt.fd);
 	memcpy(cfg.mac, c->net.mac, sizeof(cfg.mac));
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		cfg.vhost_fds[k] = steal_fd(&d->vhost_fds[k]);
@@ -252,7 +259,7 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 
 void mdev_init(struct mdev *d)
 {
-	*d = (struct mdev){ .disk = { .fd = -1 } };
+	*d = (struct mdev){ .disk = { .fd = -1 }, .passt = { .fd = -1, .said = -1 } };
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		d->vhost_fds[k] = -1;
 }
@@ -267,6 +274,7 @@ void mdev_free(struct mdev *d)
 	vdev_free(d->vdev);
 	pass_free(d->pass);
 	tap_close(d->tap);
+	passt_close(&d->passt);
 	disk_close(&d->disk);
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		close_fd(&d->vhost_fds[k]);

@@ -24,6 +24,7 @@
 #include "vmm/core/line.h"
 #include "vmm/core/loop.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/passt.h"
 #include "vmm/machine/plan.h"
 
 struct cpus;
@@ -39,6 +40,7 @@ enum {
 /* One configured device: what was opened for it, and what was made of it. */
 struct mdev {
 	struct tap *tap;
+	struct passt passt;      /* until its socket is the card's */
 	struct disk disk;
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */
