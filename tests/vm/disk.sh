@@ -64,6 +64,7 @@ disk_ro()
 disk_rebind()
 {
 	make_disk a 16
+	BOOT="./boot-test --timeout $((60 + 10 * $2))s" # nothing is printed before the last
 	disk_guest "rebind,$2" --cpus 2 --disk "work/a,transport=$1"
 }
 
