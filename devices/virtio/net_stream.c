@@ -61,6 +61,7 @@ static void link_down(struct net_stream *s, const char *why)
 	s->net->link_down = true;
 	pthread_mutex_unlock(&v->lock);
 	vdev_config_changed(v);
+	vdev_notify(v, net_txq(&s->net->pair[0])); /* what waits for a write that may never end is dropped */
 }
 
 /* A transfer ended with @res: 0 or a negative errno. */
@@ -129,6 +130,23 @@ static int take_chain(struct net_stream *s, struct iovec *iov, struct vq_chain *
 	return r;
 }
 
+/*
+ * As take_chain(); where there is none, a kick is asked for behind the chains that are taken, before they go back: what lies
+ * in the ring already is no news.
+ */
+static int take_chain_or_arm(struct net_stream *s, struct iovec *iov, struct vq_chain *ret_c)
+{
+	int r = take_chain(s, iov, ret_c);
+
+	if (r || !vq_enable_kick(rx_ring(s)))
+		return r;
+	/* one came in meanwhile, and no kick for it may */
+	r = take_chain(s, iov, ret_c);
+	if (!r)
+		vdev_notify(&s->net->v, net_rxq(&s->net->pair[0]));
+	return r;
+}
+
 /* The frame is in the first @n chains of the stash, all of it. */
 static void push_chains(struct net_stream *s, unsigned n)
 {
@@ -157,7 +175,7 @@ static enum delivery deliver(struct net_stream *s, const uint8_t *frame, uint32_
 			vq_unpop(rx_ring(s), n);
 			return NEVER;
 		}
-		r = take_chain(s, n ? s->more : s->first, &c);
+		r = take_chain_or_arm(s, n ? s->more : s->first, &c);
 		if (r < 0)
 			return NEVER;
 		if (!r) {
@@ -179,20 +197,15 @@ static enum delivery deliver(struct net_stream *s, const uint8_t *frame, uint32_
 static bool pass_on(struct net_stream *s, const uint8_t *frame, uint32_t len)
 {
 	enum delivery d = NEVER;
+	bool was_stalled = s->stalled;
 
-	s->stalled = false;
 	if (s->net->pair[0].on && !rx_ring(s)->broken)
 		d = deliver(s, frame, len);
-	if (d == NO_ROOM && vq_enable_kick(rx_ring(s))) {
-		/* some came in meanwhile, and a kick for what follows may be lost */
-		d = deliver(s, frame, len);
-		if (d == NO_ROOM && vq_enable_kick(rx_ring(s)))
-			vdev_notify(&s->net->v, net_rxq(&s->net->pair[0]));
-	}
-	if (d == NO_ROOM) {
-		s->stalled = true;
+	s->stalled = d == NO_ROOM;
+	if (s->stalled)
 		return false;
-	}
+	if (was_stalled)
+		vq_disable_kick(rx_ring(s));
 	s->net->rx_dropped += d == NEVER;
 	return true;
 }
