@@ -107,10 +107,13 @@ static int set_timer(void *ctx)
 	return 0;
 }
 
-/* The counter is zero. True: for the second time, and that counts. */
-static bool zero_locked(struct sp805 *w)
+/*
+ * The counter is zero. True: for the second time, and that counts. Where we come late, because this process was stopped or
+ * had no CPU, the guest still has a whole period from here to answer the interrupt.
+ */
+static bool zero_locked(struct sp805 *w, uint64_t now_ns)
 {
-	w->s.end_ns += period_ns(w);
+	w->s.end_ns = now_ns + period_ns(w);
 	if (!w->s.ris) {
 		w->s.ris = 1;
 		update_line_locked(w);
@@ -129,7 +132,7 @@ static void fired(void *ctx)
 
 	pthread_mutex_lock(&w->lock);
 	w->timer_ns = 0;
-	bites = awaits_locked(w) && w->s.end_ns <= now && zero_locked(w);
+	bites = awaits_locked(w) && w->s.end_ns <= now && zero_locked(w, now);
 	pthread_mutex_unlock(&w->lock);
 	if (bites)
 		w->cfg.bites(w->cfg.ctx);

@@ -146,8 +146,9 @@ static void look(void)
 	if (ris && !want.ris) {
 		must(on && want.early_ns <= host_ns);
 		want.ris = true;
-		want.early_ns += period();
-		want.late_ns += period();
+		/* the guest has a whole period to answer, however late the interrupt came */
+		want.early_ns = host_ns + period() - TICK_NS;
+		want.late_ns = host_ns + period();
 	}
 	must(ris == want.ris);
 	if (!want.ris && on)

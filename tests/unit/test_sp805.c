@@ -149,6 +149,25 @@ START_TEST(test_sp805_first_end_interrupts_second_bites)
 }
 END_TEST
 
+/* This process was stopped for a minute: the guest could not answer an interrupt that it had not got yet. */
+START_TEST(test_sp805_late_interrupt_leaves_a_period_to_answer)
+{
+	wr(WDOGLOAD, 5 * SECOND);
+	wr(WDOGCONTROL, 3);
+	host_ns += 60 * NS_PER_SEC;
+	due_ns = 0;
+	timer->fired(timer->ctx);
+	ck_assert(wire.level);
+	pass(5 * NS_PER_SEC - 10 * MS);
+	ck_assert_uint_eq(bites, 0);
+	wr(WDOGINTCLR, 1);
+	pass(5 * NS_PER_SEC - 10 * MS);
+	ck_assert_uint_eq(bites, 0);
+	pass(6 * NS_PER_SEC);
+	ck_assert_uint_eq(bites, 1);
+}
+END_TEST
+
 START_TEST(test_sp805_a_guest_that_lives_costs_no_timer)
 {
 	wr(WDOGLOAD, 5 * SECOND);
@@ -303,6 +322,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_sp805_resets_to_off_and_has_its_ids);
 	tcase_add_test(tc, test_sp805_first_end_interrupts_second_bites);
+	tcase_add_test(tc, test_sp805_late_interrupt_leaves_a_period_to_answer);
 	tcase_add_test(tc, test_sp805_a_guest_that_lives_costs_no_timer);
 	tcase_add_test(tc, test_sp805_without_resen_it_does_not_bite);
 	tcase_add_test(tc, test_sp805_off_holds_the_counter_and_on_loads_it);
