@@ -207,7 +207,39 @@ START_TEST(test_panic_text_a_flood_is_not_looked_at)
 	start("abc");
 	for (unsigned i = 0; i < 8 * PANIC_TEXT_RATE / sizeof(line); i++)
 		hvc_text(line);
-	ck_assert_uint_ge(finds, PANIC_TEXT_RATE / sizeof(line));
+	/* each line is charged somewhat more than its bytes */
+	ck_assert_uint_ge(finds, PANIC_TEXT_RATE / (2 * sizeof(line)));
+	ck_assert_uint_gt(panic_text_passed(p), 0);
+	end();
+}
+END_TEST
+
+/* What was printed with the last instruction counts, whether it is a whole line or not. */
+START_TEST(test_panic_text_the_last_lines_are_looked_at)
+{
+	start("abc");
+	uart_text("an abc\n");
+	panic_text_drain(p);
+	ck_assert_uint_eq(finds, 1);
+	ck_assert_str_eq(last, "an abc");
+	uart_text("abc, and no end");
+	hvc_text("nor abc");
+	panic_text_drain(p);
+	ck_assert_uint_eq(finds, 3);
+	panic_text_drain(p);
+	ck_assert_uint_eq(finds, 3);
+	end();
+}
+END_TEST
+
+/* To begin with a line costs, too: short ones do not come cheaper than long ones. */
+START_TEST(test_panic_text_short_lines_are_limited)
+{
+	start("^a$");
+	for (unsigned i = 0; i < PANIC_TEXT_RATE / 32; i++)
+		hvc_text("a\n\n\n");
+	ck_assert_uint_gt(finds, PANIC_TEXT_RATE / 256);
+	ck_assert_uint_lt(finds, PANIC_TEXT_RATE / 64);
 	ck_assert_uint_gt(panic_text_passed(p), 0);
 	end();
 }
@@ -265,6 +297,8 @@ int main(void)
 	tcase_add_test(tc, test_panic_text_queue_that_is_full_passes_lines_by);
 	tcase_add_test(tc, test_panic_text_each_line_is_found_or_counted);
 	tcase_add_test(tc, test_panic_text_a_flood_is_not_looked_at);
+	tcase_add_test(tc, test_panic_text_the_last_lines_are_looked_at);
+	tcase_add_test(tc, test_panic_text_short_lines_are_limited);
 	tcase_add_test(tc, test_panic_text_bad_expressions_are_refused);
 	tcase_add_test(tc, test_panic_text_no_descriptor_is_an_error);
 	suite_add_tcase(s, tc);

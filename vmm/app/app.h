@@ -28,6 +28,7 @@ struct app {
 	struct machine *machine;
 	struct console_mux *mux;
 	struct panic_text *panic_text; /* NULL: not asked for */
+	struct machine_result *ended;  /* of a machine that has stopped; NULL: it runs */
 	struct first_output first_output;
 	struct signals signals;
 	struct outfile result, console, dtb;

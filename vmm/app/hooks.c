@@ -55,7 +55,12 @@ static void on_dump(void *ctx)
 
 void app_panic_line(void *ctx, const char *line)
 {
-	machine_stop(((struct app *)ctx)->machine, STOP_PANIC, 0, line);
+	struct app *a = ctx;
+
+	if (a->ended)
+		machine_result_panic(a->ended, line);
+	else
+		machine_stop(a->machine, STOP_PANIC, 0, line);
 }
 
 void app_resize(struct app *a)

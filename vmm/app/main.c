@@ -120,7 +120,7 @@ static void say_passed(const struct app *a)
 	uint64_t passed = a->panic_text ? panic_text_passed(a->panic_text) : 0;
 
 	if (passed)
-		log_info("--panic-text: %llu bytes of the console were too many to be looked at", (unsigned long long)passed);
+		log_warn("--panic-text: %llu bytes of the console were too many to be looked at", (unsigned long long)passed);
 }
 
 static int run(struct app *a)
@@ -130,6 +130,9 @@ static int run(struct app *a)
 	struct result r = { .run = &run, .begin_ns = a->begin_ns, .tail = tail };
 
 	machine_run(a->machine, &run);
+	a->ended = &run;
+	if (a->panic_text && !run.stuck)
+		panic_text_drain(a->panic_text);
 	r.status = result_status(&run);
 	console_mux_flush(a->mux, FLUSH_NS);
 	terminal_restore();

@@ -5,9 +5,10 @@
  * eventfd calls the loop. What the queue has no room for is passed over.
  *
  * What a hostile guest can cost. The program's C library is musl, whose matcher steps through all states of the
- * expression at once and never goes back (its extended expressions have no back references): a line costs at most
- * its bytes times the expression's size. Both are bounded; so are the bytes in a second. With an expression
- * of 40 characters, all that PANIC_TEXT_RATE lets through is about ten million steps a second.
+ * expression at once and never goes back (its extended expressions have no back references): a line costs what setting
+ * up the matcher does, for which MATCH_BYTES are charged, and its bytes times the expression's size. Both are bounded; so are
+ * the bytes in a second. With an expression of 40 characters, all that PANIC_TEXT_RATE lets through is about ten million steps
+ * a second. Who writes an expression whose repeated parts may be empty, (a?){300}, pays for each of its pairs of states.
  */
 #include "vmm/app/panic_text.h"
 
@@ -29,6 +30,7 @@
 #include "vmm/machine/machine.h"
 
 #define QUEUE_BYTES (8 * KIB)
+#define MATCH_BYTES 128 /* what it costs to begin with a line, counted as bytes of one */
 
 /* A line as far as it has come. */
 struct line_so_far {
@@ -102,13 +104,22 @@ int panic_text_check(const char *text, struct err *err)
 	return r;
 }
 
-/* Loop. */
+/* Loop. Nothing in a line is no crash: an expression that matches it is refused. */
 static void look_at(struct panic_text *p, const char *line, size_t len)
 {
-	if (bucket_take(&p->bucket, len + 1, clock_now_ns()))
+	int r;
+
+	if (!len)
+		return;
+	if (bucket_take(&p->bucket, len + MATCH_BYTES, clock_now_ns())) {
 		atomic_fetch_add_explicit(&p->passed, len, memory_order_relaxed);
-	else if (!regexec(&p->re, line, 0, NULL, 0))
+		return;
+	}
+	r = regexec(&p->re, line, 0, NULL, 0);
+	if (!r)
 		p->found(p->ctx, line);
+	else if (r != REG_NOMATCH) /* no memory for it */
+		atomic_fetch_add_explicit(&p->passed, len, memory_order_relaxed);
 }
 
 /*
@@ -191,16 +202,11 @@ static size_t uart_write(void *ctx, const void *buf, size_t len)
 	return p->uart_sink.write(p->uart_sink.ctx, buf, len);
 }
 
-/* Loop. */
-static void woken(void *ctx, uint32_t events)
+/* Loop: the UART's lines that are complete. */
+static void look_at_queue(struct panic_text *p)
 {
-	struct panic_text *p = ctx;
-	uint64_t count;
 	size_t len, at = 0;
 
-	(void)events;
-	if (read(p->wake_fd, &count, sizeof(count)) != (ssize_t)sizeof(count))
-		return;
 	pthread_mutex_lock(&p->lock);
 	len = p->queued;
 	memcpy(p->matched, p->queue, len);
@@ -212,6 +218,25 @@ static void woken(void *ctx, uint32_t events)
 		look_at(p, p->matched + at, n);
 		at += n + 1;
 	}
+}
+
+/* Loop. */
+static void woken(void *ctx, uint32_t events)
+{
+	struct panic_text *p = ctx;
+	uint64_t count;
+
+	(void)events;
+	if (read(p->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+		look_at_queue(p);
+}
+
+void panic_text_drain(struct panic_text *p)
+{
+	look_at_queue(p);
+	look_at(p, p->uart.text, p->uart.len);
+	look_at(p, p->hvc.text, p->hvc.len);
+	p->uart.len = p->hvc.len = 0;
 }
 
 int panic_text_new(const char *re, struct loop *l, void (*found)(void *ctx, const char *line), void *ctx,

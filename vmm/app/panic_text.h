@@ -35,6 +35,8 @@ int panic_text_new(const char *re, struct loop *l, void (*found)(void *ctx, cons
 void panic_text_free(struct panic_text *p); /* before loop_free(); NULL is fine */
 /* Puts itself before the sinks of @con. */
 void panic_text_watch(struct panic_text *p, struct machine_console *con);
+/* At the end, with the loop and all vCPUs stopped: lines that were not looked at yet, and what has no end yet. */
+void panic_text_drain(struct panic_text *p);
 /* Bytes that were not looked at. */
 uint64_t panic_text_passed(const struct panic_text *p);
 

@@ -37,6 +37,21 @@ void machine_stop(struct machine *m, enum stop_reason reason, int signo, const c
 		loop_stop(m->loop);
 }
 
+void machine_result_panic(struct machine_result *r, const char *text)
+{
+	switch (r->reason) {
+	case STOP_POWEROFF:
+	case STOP_RESET:
+	case STOP_WATCHDOG:
+	case STOP_TIMEOUT:
+		r->reason = STOP_PANIC;
+		snprintf(r->text, sizeof(r->text), "%s", text);
+		break;
+	default:
+		break;
+	}
+}
+
 static void timeout_fired(void *ctx)
 {
 	machine_stop(ctx, STOP_TIMEOUT, 0, NULL);

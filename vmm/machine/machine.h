@@ -101,6 +101,9 @@ void machine_run(struct machine *m, struct machine_result *ret_r);
 /* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
+/* After machine_run(): what the guest had printed last says that it crashed. Of an end of the guest's own that is the reason. */
+void machine_result_panic(struct machine_result *r, const char *text);
+
 /*
  * Loop: presses the power button for signal @signo. The guest has config.grace_ns to power off, then the VM ends by itself
  * (STOP_GRACE); pressed once more, or without a grace, it ends now (STOP_SIGNAL).
