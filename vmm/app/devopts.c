@@ -71,10 +71,6 @@ static int set_tap(struct dev_config *d, const char *what, const char *value, st
 {
 	size_t len = strlen(value);
 
-	if (!strcmp(value, "user")) {
-		d->net.user = true;
-		return 0;
-	}
 	/* what the kernel takes as an interface name; '%' would be a pattern to it */
 	if (!len || len > 15 || strpbrk(value, "/%: \t\n") || !strcmp(value, ".") || !strcmp(value, ".."))
 		return err_set(err, -EINVAL, "%s: '%s' is no interface name", what, value);
@@ -246,7 +242,7 @@ static const struct devopt_key net_keys[] = {
 };
 
 const struct devopt_kind devopt_net = {
-	.option = "net", .first_key = "tap", .kind = DEV_NET, .keys = net_keys, .check = check_net,
+	.option = "net", .first_key = "tap", .first_word = "user", .kind = DEV_NET, .keys = net_keys, .check = check_net,
 };
 
 /* disk */
@@ -403,7 +399,7 @@ int devopts_split(const struct devopt_kind *kind, char *text, struct devopt *opt
 		if (eq) {
 			*eq = '\0';
 			opts[n++] = (struct devopt){ .key = p, .value = eq + 1 };
-		} else if (!n && kind->first_key) {
+		} else if (!n && kind->first_key && !(kind->first_word && !strcmp(p, kind->first_word))) {
 			opts[n++] = (struct devopt){ .key = kind->first_key, .value = p };
 		} else {
 			opts[n++] = (struct devopt){ .key = p };

@@ -35,7 +35,8 @@ struct devopt_key {
 /* A kind of device: how its option is called, what it knows. */
 struct devopt_kind {
 	const char *option;            /* "net", the name without dashes; also the stem of default ids */
-	const char *first_key;         /* what a first word without '=' is the value of */
+	const char *first_key;         /* what a first word without '=' is the value of... */
+	const char *first_word;        /* ...but for this, which is a key; or NULL */
 	enum dev_kind kind;
 	const struct devopt_key *keys; /* without "id" and "transport", which every device has */
 	/* After all keys: what must hold between them. */

@@ -624,7 +624,7 @@ static int complete_nets(struct config *c, struct err *err)
 		if (d->net.irq_direct && d->net.vhost == TRI_OFF)
 			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and vhost=off", d->id);
 		if (!d->net.has_mac)
-			mac_default(d->net.tap, d->net.mac);
+			mac_default(d->net.user ? d->id : d->net.tap, d->net.mac); /* the other end of user is nobody else's */
 		d->net.has_mac = true;
 	}
 	return 0;

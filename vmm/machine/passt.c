@@ -32,8 +32,10 @@
 
 #define USUAL_PATH "/usr/local/bin:/usr/bin:/bin"
 #define ITS_FD 3            /* the number of its end */
-#define NOBODY "65534:65534"
 #define ANSWER_MS 3000      /* more than a start takes; who has no IPv4 waits as long */
+#define END_MS 1000         /* for an end that is under way */
+#define PORT_MS 500         /* for a passt that was there before, to end with its VM */
+#define STEP_MS 10
 #define SPEC_MAX (NET_MAX_PUBLISH * 12)
 #define SAID_MAX 4096       /* bytes of what it says that are kept */
 
@@ -68,12 +70,17 @@ static void list_ports(const struct net_options *o, char *to, size_t cap)
 		at += (size_t)snprintf(to + at, cap - at, "%s%u:%u", i ? "," : "", o->publish[i].host, o->publish[i].guest);
 }
 
+static void wait_a_step(void)
+{
+	poll(NULL, 0, STEP_MS);
+}
+
 /* passt goes on with what it could have of a port, IPv6 alone, and says nothing; so whoever it would be in the way of is told here. */
 static int check_port(const char *id, unsigned port, struct err *err)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int on = 1;
+	int on = 1, r = -1;
 
 	if (fd < 0 && errno == EAFNOSUPPORT)
 		return 0;
@@ -81,7 +88,9 @@ static int check_port(const char *id, unsigned port, struct err *err)
 		return err_set(err, -errno, "%s: socket: %s", id, strerror(errno));
 	/* as passt does: connections of a listener before it, that are closed, are not in the way */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (!bind(fd, (struct sockaddr *)&any, sizeof(any)))
+	for (int ms = 0; ms < PORT_MS && (r = bind(fd, (struct sockaddr *)&any, sizeof(any))) && errno == EADDRINUSE; ms += STEP_MS)
+		wait_a_step();
+	if (!r)
 		return 0;
 	return err_set(err, -errno, "%s: publish=: the host's port %u: %s%s", id, port, strerror(errno),
 		       errno == EACCES ? " (low ports are root's; see sysctl net.ipv4.ip_unprivileged_port_start)" :
@@ -92,8 +101,11 @@ static int check_port(const char *id, unsigned port, struct err *err)
 static _Noreturn void become(const char *path, const char *const argv[], int fd, int said)
 {
 	int null = open("/dev/null", O_RDWR);
+	static const int defaults[] = { SIGCHLD, SIGPIPE, SIGHUP, SIGINT, SIGTERM };
 	sigset_t none;
 
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		signal(defaults[i], SIG_DFL); /* what is ignored stays so in a program that is executed */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid(); /* the terminal's signals are for us */
@@ -134,11 +146,6 @@ static int spawn(const char *path, const struct net_options *o, int fd, int said
 		snprintf(mtu, sizeof(mtu), "%u", o->mtu);
 		argv[n++] = "--mtu";
 		argv[n++] = mtu;
-	}
-	/* it becomes nobody anyhow, with a warning */
-	if (!geteuid()) {
-		argv[n++] = "--runas";
-		argv[n++] = NOBODY;
 	}
 	argv[n] = NULL;
 	pid = fork();
@@ -214,15 +221,28 @@ static void last_line(int fd, char *to, size_t cap)
 	text_clean(to);
 }
 
+/* False: it lives, or nobody tells us, for SIGCHLD is ignored. */
+static bool wait_for_end(int pid, int *ret_status)
+{
+	int got = 0;
+
+	for (int ms = 0; ms < END_MS && !(got = waitpid(pid, ret_status, WNOHANG)); ms += STEP_MS)
+		wait_a_step();
+	return got == pid;
+}
+
 static int ended(const char *id, struct passt *p, struct err *err)
 {
 	char said[120];
 	int status = 0;
+	bool is_over;
 
+	close_fd(&p->fd);
+	is_over = wait_for_end(p->pid, &status);
 	last_line(p->said, said, sizeof(said));
 	passt_close(p);
-	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	if (!is_over)
+		return err_set(err, -ECHILD, "%s: passt closed its socket%s", id, said);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return err_set(err, -ECHILD, "%s: passt could not be executed", id);
 	if (WIFEXITED(status))
