@@ -2,10 +2,10 @@
 /*
  * image - the arm64 Linux Image and its place in memory
  *
- * What:   header checks, gzip, naming of what is not bootable, placement of kernel, initrd
+ * What:   header checks, unpacking (unpack.h), naming of what is not bootable, placement of kernel, initrd
  *         and device tree without overlap.
  * Not:    the device tree itself (fdt.h); the entry state (vcpu.h).
- * Trust:  every byte of the files may be hostile: sizes are checked in subtract form, inflate
+ * Trust:  every byte of the files may be hostile: sizes are checked in subtract form, unpacking
  *         is bounded by guest memory, a file that shrinks under us is a short read, not SIGBUS.
  * Thread: set-up.
  * Source: Linux Documentation/arch/arm64/booting.rst; Documentation/driver-api/early-userspace/
