@@ -211,6 +211,22 @@ end_button()
 	[ -n "$(result power_button result.json)" ] || fail "no word of the button"
 }
 
+# The button is pressed before the guest has a driver for it.
+end_button_early()
+{
+	./microvm --irq-check --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=button" --grace 60s --result result.json >out 2>err &
+	pid=$!
+	until [ "$(ls /proc/$pid/task | wc -l)" -ge 2 ]; do
+		usleep 10000
+	done
+	kill -TERM $pid
+	grep -q init: out && fail "too late: it is up already"
+	wait $pid
+	got=$?
+	[ $got = 0 ] || fail "status $got: $(cat err)"
+	[ "$(result reason result.json)" = poweroff ] || fail "reason"
+}
+
 end_result()
 {
 	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline quiet --result result.json >out || fail "status $?"

@@ -57,6 +57,7 @@ struct power {
 	struct line line;
 	struct loop_timer timer; /* none without a grace */
 	bool held;               /* the button is down */
+	uint64_t left_ns;        /* of the guest's time, when the timer fires next */
 	int signo;               /* what pressed it; 0: nobody did */
 };
 
