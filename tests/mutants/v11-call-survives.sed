@@ -2,4 +2,4 @@
 # file: devices/virtio/virtio_mmio.c
 # case: V11
 # check: V11
-/^static void mmio_reset/,/^}/s/drain(mq->call_fd);//
+/^static void mmio_reset/,/^}/s/fd_drain(mq->call_fd);/;/
