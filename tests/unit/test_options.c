@@ -432,7 +432,10 @@ START_TEST(test_options_net_bad_keys_and_values_are_named)
 	BAD_NET("--net: publish: '65536' is not a number", "user,publish=80:65536");
 	BAD_NET("--net: publish: '' is not a number", "user,publish=80:");
 	BAD_NET("--net: publish: '80:1' is not a number", "user,publish=80:80:1");
-	BAD_NET("--net: publish: '99999999999' is not a number", "user,publish=9999999999999999999999:1");
+	BAD_NET("--net: publish: '9999999999999999999999' is not a number", "user,publish=9999999999999999999999:1");
+	BAD_NET("--net: publish: '000000080800' is not a number from 1 to 65535", "user,publish=000000080800:1");
+	BAD_NET("--net: publish: '000000000000000000000000000080:1' is no number", "user,publish=000000000000000000000000000080:1");
+	BAD_NET("--net: fd: '00000000003x' is not a number from 3", "fd=00000000003x:4");
 	BAD_NET("--net: publish: the host's port 80 is given twice", "user,publish=80:80,publish=80:81");
 	BAD_NET("--net: publish: more than 16", "user,publish=1:1,publish=2:1,publish=3:1,publish=4:1,publish=5:1,publish=6:1,"
 		"publish=7:1,publish=8:1,publish=9:1,publish=10:1,publish=11:1,publish=12:1,publish=13:1,publish=14:1,publish=15:1,"

@@ -78,6 +78,18 @@ static int set_tap(struct dev_config *d, const char *what, const char *value, st
 	return 0;
 }
 
+/* The number in the first @len characters of @text. */
+static int number_of(const char *what, const char *text, size_t len, uint64_t least, uint64_t most, uint64_t *ret_n, struct err *err)
+{
+	char number[24]; /* longer than any that counts */
+
+	if (len >= sizeof(number))
+		return err_set(err, -EINVAL, "%s: '%s' is no number from %llu to %llu", what, text,
+			       (unsigned long long)least, (unsigned long long)most);
+	snprintf(number, sizeof(number), "%.*s", (int)len, text);
+	return value_number(what, number, least, most, ret_n, err);
+}
+
 /* One descriptor, or several by colons: one a queue pair. */
 static int set_fds(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
@@ -86,14 +98,12 @@ static int set_fds(struct dev_config *d, const char *what, const char *value, st
 
 	for (;;) {
 		size_t len = strcspn(p, ":");
-		char number[12];
 		uint64_t fd;
 		int ret;
 
 		if (net->nr_fds == ARRAY_LEN(net->fds))
 			return err_set(err, -EINVAL, "%s: more than %zu descriptors", what, ARRAY_LEN(net->fds));
-		snprintf(number, sizeof(number), "%.*s", len < sizeof(number) ? (int)len : 11, p);
-		ret = value_number(what, number, 3, INT_MAX, &fd, err);
+		ret = number_of(what, p, len, 3, INT_MAX, &fd, err);
 		if (ret)
 			return ret;
 		for (unsigned i = 0; i < net->nr_fds; i++)
@@ -168,7 +178,6 @@ static int set_publish(struct dev_config *d, const char *what, const char *value
 {
 	struct net_options *net = &d->net;
 	uint64_t host, guest;
-	char number[12];
 	size_t len = strcspn(value, ":");
 	int ret;
 
@@ -176,8 +185,7 @@ static int set_publish(struct dev_config *d, const char *what, const char *value
 		return err_set(err, -EINVAL, "%s: '%s' is not HOST:GUEST, two ports", what, value);
 	if (net->nr_publish == NET_MAX_PUBLISH)
 		return err_set(err, -EINVAL, "%s: more than %d", what, NET_MAX_PUBLISH);
-	snprintf(number, sizeof(number), "%.*s", len < sizeof(number) ? (int)len : 11, value);
-	ret = value_number(what, number, 1, UINT16_MAX, &host, err);
+	ret = number_of(what, value, len, 1, UINT16_MAX, &host, err);
 	if (!ret)
 		ret = value_number(what, value + len + 1, 1, UINT16_MAX, &guest, err);
 	if (ret)
