@@ -305,7 +305,7 @@ $(BARE_IMAGES): $(wildcard $(BARE_LIB)/*.[chS]) $(BARE_LIB)/image.ld $(TOOLCHAIN
 		-o $(@:.Image=.elf) $(filter %.c %.S,$^)
 	@$(ARM_OBJCOPY) -O binary $(@:.Image=.elf) $@
 
-VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(VM_STATIC:%=$(B)/%) $(B)/runs $(B)/routes $(B)/attempts $(B)/null.Image $(B)/nisv.Image $(BARE_IMAGES)
+VM_FILES    := microvm $(B)/boot-test $(VM_TOOLS:%=$(B)/%) $(VM_STATIC:%=$(B)/%) $(B)/runs $(B)/routes $(B)/attempts $(B)/null.Image $(B)/nisv.Image $(B)/last-words.Image $(BARE_IMAGES)
 
 .PHONY: deps-host kernel run shell test-vm test-vm-long test-hostile test-hosts
 deps-host: | $(TOOLCHAIN)

@@ -136,6 +136,17 @@ end_panic_text()
 	[ "$(result panic result.json)" = 'init: up' ] || fail "$(cat result.json)"
 }
 
+# A line, or the beginning of one, and a reset with the next instruction
+end_last_words()
+{
+	for what in 122:nothing '123:^my last words$' '123:^and half a line$'; do
+		timeout 60 $M --kernel last-words.Image --panic-text "${what#*:}" >out 2>err
+		got=$?
+		[ $got = "${what%%:*}" ] || fail "status $got with '${what#*:}': $(cat err)"
+		grep -q 'my last words' out || fail "it is not shown: $(cat out)"
+	done
+}
+
 # A guest that lives for five seconds, and then not, by its watchdog of two
 end_watchdog()
 {

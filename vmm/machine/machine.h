@@ -101,7 +101,10 @@ void machine_run(struct machine *m, struct machine_result *ret_r);
 /* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
-/* After machine_run(): what the guest had printed last says that it crashed. Of an end of the guest's own that is the reason. */
+/*
+ * After machine_run(): @text, which is copied, is what the guest had printed last, and says that it crashed. It is the reason
+ * then, unless somebody else ended the VM (a signal, a key) or we failed.
+ */
 void machine_result_panic(struct machine_result *r, const char *text);
 
 /*
