@@ -31,7 +31,6 @@ enum { EDGE_RISING = 1, LEVEL_HIGH = 4 };
 #define PCI_SPACE_MEM64 0x03000000u
 
 #define UART_PATH "/serial@9000000" /* LAYOUT_UART; a test looks it up */
-#define CLOCK_HZ 24000000u
 #define PL011_PERIPHID 0x00341011u
 #define PL031_PERIPHID 0x00041031u
 #define PL061_PERIPHID 0x00041061u
@@ -276,7 +275,7 @@ static void apb_clock(struct out *o)
 	str(o, "compatible", "fixed-clock");
 	u32(o, "phandle", PHANDLE_CLOCK);
 	u32(o, "#clock-cells", 0);
-	u32(o, "clock-frequency", CLOCK_HZ);
+	u32(o, "clock-frequency", LAYOUT_CLOCK_HZ);
 	str(o, "clock-output-names", "clk24mhz");
 	end(o);
 }

@@ -23,7 +23,6 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
 
-
 static const char *file_problem(const struct stat *st)
 {
 	switch (st->st_mode & S_IFMT) {

@@ -58,6 +58,9 @@
 #define LAYOUT_SPI_VMMIO  16 /* the first virtio-mmio device; one each, as for the pins of the host's devices */
 #define LAYOUT_SPI_V2M    96 /* the first of a v2m frame's; behind all others */
 
+/* The clock of all that has one: PL011, PL061, SP805. Hz. */
+#define LAYOUT_CLOCK_HZ   24000000u
+
 /* The pin of the PL061 that is the power button. */
 #define LAYOUT_GPIO_POWER 0
 

@@ -308,7 +308,6 @@ static int load(struct machine *m, struct err *err)
 	for (unsigned i = 0; i < files.nr_initrds; i++)
 		files.initrds[i] = (struct boot_file){ m->cfg->initrds[i], m->initrd_fds[i] };
 	r = boot_load(&files, m->mem, m->plan.ram_usable, vcpu_page_sizes(cpus_get(m->cpus, 0)), &m->boot, err);
-
 	if (r)
 		return r;
 	close_images(m);

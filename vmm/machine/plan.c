@@ -45,7 +45,7 @@ static_assert(LAYOUT_SPI_VMMIO + CONFIG_MAX_DEVICES <= LAYOUT_SPI_V2M, "the fram
 static_assert(LAYOUT_V2M + 64 * KIB <= LAYOUT_GICR && LAYOUT_ITS + LAYOUT_ITS_SIZE <= LAYOUT_V2M, "the GIC's windows");
 static_assert(CONFIG_MAX_DEVICES <= (PCI_SLOTS - 1) * PCI_FUNCTIONS, "a function for every device");
 static_assert(VIRTIO_MMIO_SIZE == LAYOUT_VMMIO_SIZE && LAYOUT_VMMIO_SIZE <= LAYOUT_VMMIO_STEP, "what the tree says");
-static_assert(SP805_HZ == 24000000, "what the tree says");
+static_assert(SP805_HZ == LAYOUT_CLOCK_HZ, "what the tree says");
 static_assert(PVPANIC_SIZE == LAYOUT_PVPANIC_SIZE, "what the tree says");
 static_assert(PCI_ECAM_SIZE == LAYOUT_ECAM_SIZE, "what the tree says");
 static_assert(LAYOUT_VMMIO + CONFIG_MAX_DEVICES * LAYOUT_VMMIO_STEP <= LAYOUT_GICD, "a window for every device");
@@ -195,7 +195,7 @@ static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 	/* A vector a queue, the control queue and the configuration. */
 	if (d->kind == DEV_NET)
 		return 2 * pairs + 2;
-	if (d->kind == DEV_STATUS)
+	if (d->kind == DEV_STATUS) /* two of the port, two of control, and the configuration */
 		return 5;
 	return d->kind == DEV_DISK ? disk_queues(c) + 1 : 4;
 }
