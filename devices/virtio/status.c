@@ -38,11 +38,13 @@ enum { RX, TX, CONTROL_RX, CONTROL_TX, NR_QUEUES }; /* s5.3.2 */
 struct status {
 	struct vdev vdev;
 	void (*set)(void *ctx, unsigned status);
+	void (*init)(void *ctx);
 	void *ctx;
 	uint32_t due;       /* messages to the driver */
 	/* the line so far */
 	unsigned number, digits;
-	bool spoilt;        /* it is no number */
+	unsigned letters;   /* of STATUS_INIT */
+	bool spoilt;        /* it is neither */
 };
 
 static struct status *of(struct vdev *v)
@@ -124,15 +126,19 @@ static void send_due(struct status *s)
 
 static void begin_line(struct status *s)
 {
-	s->number = s->digits = 0;
+	s->number = s->digits = s->letters = 0;
 	s->spoilt = false;
 }
 
 static void end_line(struct status *s)
 {
-	if (s->digits && !s->spoilt)
+	bool is_init = s->letters == strlen(STATUS_INIT);
+
+	if (s->digits && !s->letters && !s->spoilt)
 		s->set(s->ctx, s->number);
-	else if (s->digits || s->spoilt)
+	else if (is_init && !s->digits && !s->spoilt)
+		s->init(s->ctx);
+	else if (s->digits || s->letters || s->spoilt)
 		log_limited(&s->vdev.log, "%s: the guest wrote what is no status from 0 to %d", s->vdev.name, STATUS_MAX);
 	begin_line(s);
 }
@@ -145,6 +151,8 @@ static void take_byte(struct status *s, uint8_t c)
 		s->digits++;
 		s->number = s->number * 10 + (c - '0');
 		s->spoilt |= s->number > STATUS_MAX;
+	} else if (s->letters < strlen(STATUS_INIT) && c == STATUS_INIT[s->letters]) {
+		s->letters++;
 	} else if (c != '\r') {
 		s->spoilt = true;
 	}
@@ -327,6 +335,7 @@ int status_new(const struct status_cfg *cfg, struct vdev **ret_v)
 	if (!s)
 		return -ENOMEM;
 	s->set = cfg->set;
+	s->init = cfg->init;
 	s->ctx = cfg->ctx;
 	ret = vdev_init(&s->vdev, &vc);
 	if (ret) {

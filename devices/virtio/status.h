@@ -3,7 +3,7 @@
  * status - a virtio-console whose one port, "microvm.status", takes the guest's own exit status
  *
  * What:   the control queues of VIRTIO_CONSOLE_F_MULTIPORT as far as one named port needs them, and lines
- *         with a number that the guest writes to it.
+ *         that the guest writes to it: with a number, or with the word STATUS_INIT.
  * Not:    a console: nothing is shown, and nothing ever comes in. What the number is used for.
  * Trust:  rings, messages and lines are the guest's. Of a chain the first STATUS_CHAIN_BYTES bytes are
  *         looked at; what is no number from 0 to STATUS_MAX is counted, and logged at a limited rate.
@@ -16,6 +16,7 @@
 #include "devices/virtio/vdev.h"
 
 #define STATUS_PORT "microvm.status"
+#define STATUS_INIT "init"    /* "my init is at work" */
 #define STATUS_MAX 120        /* above it are the monitor's own */
 #define STATUS_CHAIN_BYTES 64
 
@@ -24,6 +25,7 @@ struct status_cfg {
 	struct loop *loop;
 	struct gmem *mem;
 	void (*set)(void *ctx, unsigned status); /* on the loop, as often as the guest likes; the last one counts */
+	void (*init)(void *ctx);                 /* likewise */
 	void *ctx;
 };
 

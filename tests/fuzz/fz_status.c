@@ -34,6 +34,7 @@ static unsigned out[NR_QUEUES]; /* chains that the device has */
 
 /* What is written, and what of it waits in the ring. */
 static int last, want;
+static unsigned inits, want_inits;
 static char waiting[RING * STATUS_CHAIN_BYTES + 64];
 static size_t nr_waiting;
 static char line[8];       /* its beginning */
@@ -48,6 +49,12 @@ static void set(void *ctx, unsigned status)
 	last = (int)status;
 }
 
+static void init(void *ctx)
+{
+	must(!ctx);
+	inits++;
+}
+
 static void irq_any(void *t, unsigned q)
 {
 	(void)t, (void)q;
@@ -60,7 +67,7 @@ static void irq_config(void *t)
 
 static const struct vdev_irq irq = { .queue = irq_any, .config = irq_config };
 
-/* A whole line that is one to three digits, a carriage return aside, and not too large. */
+/* A whole line that is one to three digits and not too large, or "init", a carriage return aside. */
 static void read_line(void)
 {
 	char text[9], *end;
@@ -71,6 +78,7 @@ static void read_line(void)
 		if (line[i] != '\r')
 			text[n++] = line[i];
 	text[n] = '\0';
+	want_inits += !strcmp(text, "init");
 	if (!n || n > 3 || strspn(text, "0123456789") != n)
 		return;
 	number = strtol(text, &end, 10);
@@ -192,8 +200,11 @@ static void print(struct fuzz_in *in)
 
 	if (out[TX] >= RING / 2)
 		return;
-	for (uint32_t i = 0; i < len; i++)
-		text[i] = letters[fuzz_u8(in) % 16];
+	for (uint32_t i = 0; i < len; i++) {
+		uint8_t c = fuzz_u8(in);
+
+		text[i] = c < 240 ? letters[c % 16] : "init"[c % 4];
+	}
 	must(gmem_write(mem, at, text, len) == 0);
 	if (cut && cut < len)
 		fake_ring_add(&rings[TX], (const struct fake_part[]){ { at, cut, false }, { at + cut, len - cut, false } }, 2);
@@ -234,10 +245,11 @@ static void be_rude(struct fuzz_in *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct status_cfg cfg = { .name = "status0", .set = set };
+	struct status_cfg cfg = { .name = "status0", .set = set, .init = init };
 	struct fuzz_in in = { .p = data, .left = size };
 
 	last = want = -1;
+	inits = want_inits = 0;
 	nr_waiting = line_len = 0;
 	must(loop_new(&loop) == 0 && gmem_new(&mem) == 0 && gmem_add(mem, RAM, MIB, false) == 0);
 	cfg.loop = loop;
@@ -256,8 +268,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 7: reset(); start(fuzz_below(&in, 8) != 7); break;
 		}
 		take_answers();
-		must(broken || nr_waiting || last == want);
+		must(broken || nr_waiting || (last == want && inits == want_inits));
 		want = broken ? last : want;
+		want_inits = broken ? inits : want_inits;
 	}
 	vdev_free(dev);
 	loop_free(loop);

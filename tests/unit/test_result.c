@@ -120,6 +120,11 @@ START_TEST(test_result_guests_own_status_is_of_a_poweroff)
 
 	ck_assert_int_eq(result_status(&run), 42);
 	ck_assert_int_eq(number(o, "guest_status"), 42);
+	ck_assert_ptr_null(json_object_get(json_object_get(o, "phases_us"), "init"));
+	json_decref(o);
+	run.init_ns = 5000000;
+	o = object_of(&r);
+	ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(o, "phases_us"), "init")), 5000);
 	json_decref(o);
 	run.reason = STOP_RESET;
 	ck_assert_int_eq(result_status(&run), 122);

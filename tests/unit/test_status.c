@@ -24,7 +24,7 @@ static struct gmem *mem;
 static struct vdev *dev;
 static struct fake_ring rings[NR_QUEUES];
 static int last;
-static unsigned sets;
+static unsigned sets, inits;
 
 static void set(void *ctx, unsigned status)
 {
@@ -45,12 +45,18 @@ static void irq_config(void *t)
 
 static const struct vdev_irq irq = { .queue = irq_queue, .config = irq_config };
 
+static void init(void *ctx)
+{
+	ck_assert_ptr_eq(ctx, &sets);
+	inits++;
+}
+
 static void make(void)
 {
-	struct status_cfg cfg = { .name = "status0", .set = set, .ctx = &sets };
+	struct status_cfg cfg = { .name = "status0", .set = set, .init = init, .ctx = &sets };
 
 	last = -1;
-	sets = 0;
+	sets = inits = 0;
 	log_init(2, LOG_ERROR, LOG_TEXT);
 	ck_assert_int_eq(loop_new(&loop), 0);
 	ck_assert_int_eq(gmem_new(&mem), 0);
@@ -165,6 +171,24 @@ START_TEST(test_status_lines_that_are_numbers_count)
 		text(t[i].text);
 		ck_assert_msg(last == t[i].status, "'%s' gave %d", t[i].text, last);
 	}
+}
+END_TEST
+
+START_TEST(test_status_line_init_is_told)
+{
+	static const char *const none[] = { "ini\n", "initt\n", "init1\n", "1init\n", "iinit\n", "in1t\n", " init\n", "INIT\n", "init" };
+
+	open_port();
+	for (unsigned i = 0; i < ARRAY_LEN(none); i++) {
+		message(0, VIRTIO_CONSOLE_PORT_OPEN, 1);
+		text(none[i]);
+		ck_assert_msg(!inits && !sets, "'%s' was taken", none[i]);
+	}
+	text("\n");
+	text("in");
+	text("it\r\n7\n");
+	ck_assert_uint_eq(inits, 2);
+	ck_assert_int_eq(last, 7);
 }
 END_TEST
 
@@ -338,6 +362,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, make, drop);
 	tcase_add_test(tc, test_status_driver_learns_of_one_named_open_port);
 	tcase_add_test(tc, test_status_lines_that_are_numbers_count);
+	tcase_add_test(tc, test_status_line_init_is_told);
 	tcase_add_test(tc, test_status_line_comes_in_pieces_and_opening_forgets_it);
 	tcase_add_test(tc, test_status_long_chains_are_looked_at_in_part);
 	tcase_add_test(tc, test_status_messages_wait_for_a_buffer_and_do_not_pile_up);

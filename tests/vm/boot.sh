@@ -171,6 +171,7 @@ end_guest_status()
 	[ $got = "$3" ] || fail "status $got: $(tail -n 9 out; cat err)"
 	grep -q 'guest: exit status 0' out || fail "$(tail -n 9 out)"
 	[ "$(result guest_status result.json)" = "$3" ] && [ "$(result reason result.json)" = poweroff ] || fail "$(cat result.json)"
+	[ "$(result init result.json)" -ge "$(result first_instruction result.json)" ] || fail "no init: $(cat result.json)"
 	grep -q 'status0: the guest wrote what is no status' err || fail "not logged: $(cat err)"
 }
 

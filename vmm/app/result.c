@@ -123,6 +123,8 @@ static void add_run(json_t **o, const struct result *r)
 		add_number(&phases, "first_instruction", since_us(r->begin_ns, run->run_ns));
 	if (r->first_output_ns)
 		add_number(&phases, "first_output", since_us(r->begin_ns, r->first_output_ns));
+	if (run->init_ns)
+		add_number(&phases, "init", since_us(r->begin_ns, run->init_ns));
 	add_number(&phases, "end", since_us(r->begin_ns, run->end_ns));
 	add(o, "phases_us", phases);
 	add_devices(o, r);

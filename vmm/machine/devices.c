@@ -13,6 +13,7 @@
 #include "devices/virtio/vsock.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
 #include "vmm/machine/internal.h"
 
 static int open_tap(const struct net_options *o, struct tap **ret_t, struct err *err)
@@ -172,10 +173,18 @@ static void take_status(void *ctx, unsigned status)
 	m->result.guest_status = (int)status;
 }
 
+static void take_init(void *ctx)
+{
+	struct machine *m = ctx;
+
+	if (!m->result.init_ns)
+		m->result.init_ns = clock_now_ns();
+}
+
 static int status_make(struct machine *m, unsigned i, struct err *err)
 {
 	const struct status_cfg cfg = {
-		.name = m->cfg->devices[i].id, .loop = m->loop, .mem = m->mem, .set = take_status, .ctx = m,
+		.name = m->cfg->devices[i].id, .loop = m->loop, .mem = m->mem, .set = take_status, .init = take_init, .ctx = m,
 	};
 	int r = status_new(&cfg, &m->devs[i].vdev);
 

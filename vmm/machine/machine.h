@@ -56,6 +56,7 @@ struct machine_result {
 	uint64_t commits;        /* tables of interrupts that KVM was given */
 	uint64_t uart_dropped;   /* bytes */
 	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
+	uint64_t init_ns;        /* CLOCK_MONOTONIC: the guest said so, the first time; 0: it did not */
 	unsigned nr_devices;
 	struct machine_device devices[CONFIG_MAX_DEVICES];
 };
