@@ -27,52 +27,18 @@ static int host_date(clockid_t id, struct timespec *ts)
 #define clock_gettime host_date
 #include "devices/rtc/pl031.c"
 #undef clock_gettime
+#include "tests/fake/one_timer.h"
 
 #define BASE UINT64_C(0x9010000)
 
 static struct bus *bus;
 static struct pl031 *rtc;
 static struct line wire;
-static struct loop_timer *timer;
-static uint64_t delay;        /* what the timer was set to last; 0: stopped */
 
 static struct {
 	uint32_t offset, mr, lr, imsc, ris;
 	bool armed;
 } want;
-
-/* Instead of vmm/core/line.c and loop.c: the wire, and a timer that fires by hand. */
-void line_set(struct line *l, bool level)
-{
-	l->level = level;
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ctx), void *ctx)
-{
-	(void)l;
-	t->fired = fired;
-	t->ctx = ctx;
-	timer = t;
-	return 0;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
-{
-	must(t == timer);
-	delay = delay_ns;
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	must(t == timer);
-	timer = NULL;
-}
-
-int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	return fn(ctx);
-}
 
 static uint32_t counter(void)
 {
@@ -140,17 +106,8 @@ static void read_at(uint64_t off, unsigned len)
 /* Time passes; a timer that is due fires. */
 static void pass(uint64_t ns)
 {
-	uint64_t left = delay;
-
-	if (!left || ns < left) {
-		now_ns += ns;
-		delay -= left ? ns : 0;
-		return;
-	}
-	now_ns += left;
-	delay = 0;
-	timer->fired(timer->ctx);
-	model_alarm(true);
+	if (one_timer_pass(&now_ns, &ns))
+		model_alarm(true);
 }
 
 static void look(void)
@@ -158,10 +115,10 @@ static void look(void)
 	uint32_t left = want.mr - counter();
 
 	must(wire.level == !!(want.ris & want.imsc));
-	must(!!delay == want.armed);
+	must(!!one_timer.delay_ns == want.armed);
 	read_at(0x14, 4);
 	if (want.armed && left && left < 0x80000000) /* set forward over it: late, by as much */
-		must(delay <= (uint64_t)left * NS_PER_SEC + 86400 * NS_PER_SEC);
+		must(one_timer.delay_ns <= (uint64_t)left * NS_PER_SEC + 86400 * NS_PER_SEC);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -170,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset(&want, 0, sizeof(want));
 	wire.level = false;
-	delay = 0;
+	one_timer_reset();
 	now_ns = (uint64_t)fuzz_u32(&in) * NS_PER_SEC + fuzz_u32(&in) % NS_PER_SEC;
 	must(bus_new(&bus) == 0 && pl031_new(bus, NULL, BASE, &wire, &rtc) == 0);
 	while (fuzz_more(&in)) {
@@ -186,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		look();
 	}
 	pl031_free(rtc);
-	must(!timer);
+	must(!one_timer.t);
 	bus_free(bus);
 	return 0;
 }

@@ -27,14 +27,13 @@ static int host_clock(clockid_t id, struct timespec *ts)
 #define clock_gettime host_clock
 #include "devices/watchdog/sp805.c"
 #undef clock_gettime
+#include "tests/fake/one_timer.h"
 
 #define BASE UINT64_C(0x9040000)
 
 static struct bus *bus;
 static struct sp805 *dog;
 static struct line wire;
-static struct loop_timer *timer;
-static uint64_t due_ns;  /* 0: it is not set */
 static unsigned bites;
 
 /* What the guest wrote. The end of the period lies between these two, as far as the coarse clock tells. */
@@ -43,38 +42,6 @@ static struct {
 	bool ris, locked;
 	uint64_t early_ns, late_ns;
 } want;
-
-void line_set(struct line *l, bool level)
-{
-	l->level = level;
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired_fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	t->fired = fired_fn;
-	t->ctx = ctx;
-	timer = t;
-	return 0;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
-{
-	must(t == timer && delay_ns);
-	due_ns = host_ns + delay_ns;
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	must(t == timer);
-	timer = NULL;
-}
-
-int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	return fn(ctx);
-}
 
 static void bite(void *ctx)
 {
@@ -152,9 +119,9 @@ static void look(void)
 	}
 	must(ris == want.ris);
 	if (!want.ris && on)
-		must(due_ns && host_ns <= want.late_ns);
+		must(one_timer.delay_ns && host_ns <= want.late_ns);
 	if (want.ris && want.control == 3 && !bites)
-		must(due_ns && host_ns <= want.late_ns);
+		must(one_timer.delay_ns && host_ns <= want.late_ns);
 	if (bites)
 		must(bites == 1 && want.ris && want.early_ns <= host_ns);
 }
@@ -162,16 +129,9 @@ static void look(void)
 /* Time passes; a timer that is due fires. */
 static void pass(uint64_t ns)
 {
-	uint64_t until = host_ns + ns;
-
-	for (unsigned n = 0; due_ns && due_ns <= until && n < 16 && !bites; n++) {
-		host_ns = due_ns;
-		due_ns = 0;
-		timer->fired(timer->ctx);
-		look();
-	}
-	if (!due_ns || due_ns > until)
-		host_ns = until;
+	for (unsigned n = 0; ns && n < 16 && !bites; n++)
+		if (one_timer_pass(&host_ns, &ns))
+			look();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -182,7 +142,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&want, 0, sizeof(want));
 	want.load = UINT32_MAX;
 	wire.level = false;
-	due_ns = bites = 0;
+	one_timer_reset();
+	bites = 0;
 	host_ns = NS_PER_SEC + fuzz_u32(&in);
 	must(bus_new(&bus) == 0);
 	cfg.bus = bus;
@@ -201,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		look();
 	}
 	sp805_free(dog);
-	must(!timer);
+	must(!one_timer.t);
 	bus_free(bus);
 	return 0;
 }

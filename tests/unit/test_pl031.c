@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "devices/rtc/pl031.h"
+#include "tests/fake/one_timer.h"
 #include "vmm/base/clock.h"
 
 #define BASE UINT64_C(0x9010000)
@@ -21,44 +22,6 @@
 static struct bus *bus;
 static struct pl031 *rtc;
 static struct line wire;
-static struct loop_timer *timer;
-static uint64_t timer_delay;
-static unsigned timer_sets;
-static int init_result;
-
-/* Instead of vmm/core/line.c and loop.c: the wire, and a timer that the tests fire. */
-void line_set(struct line *l, bool level)
-{
-	l->level = level;
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ctx), void *ctx)
-{
-	(void)l;
-	t->fired = fired;
-	t->ctx = ctx;
-	timer = t;
-	return init_result;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
-{
-	ck_assert_ptr_eq(t, timer);
-	timer_delay = delay_ns;
-	timer_sets++;
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	ck_assert_ptr_eq(t, timer);
-	timer = NULL;
-}
-
-int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	return fn(ctx);
-}
 
 static uint32_t rd(uint64_t off)
 {
@@ -72,9 +35,7 @@ static void wr(uint64_t off, uint32_t val)
 
 static void setup(void)
 {
-	init_result = 0;
-	timer_delay = 0;
-	timer_sets = 0;
+	one_timer_reset();
 	wire.level = false;
 	ck_assert_int_eq(bus_new(&bus), 0);
 	ck_assert_int_eq(pl031_new(bus, NULL, BASE, &wire, &rtc), 0);
@@ -83,7 +44,7 @@ static void setup(void)
 static void teardown(void)
 {
 	pl031_free(rtc);
-	ck_assert_ptr_null(timer);
+	ck_assert_ptr_null(one_timer.t);
 	bus_free(bus);
 }
 
@@ -114,7 +75,7 @@ START_TEST(test_pl031_load_sets_the_counter)
 	ck_assert_uint_le(rd(DR) - 1000, 2);
 	wr(LR, UINT32_MAX);
 	ck_assert_uint_le(rd(DR) - UINT32_MAX, 2);
-	ck_assert_uint_eq(timer_sets, 0);
+	ck_assert_uint_eq(one_timer.sets, 0);
 }
 END_TEST
 
@@ -124,7 +85,7 @@ START_TEST(test_pl031_match_now_raises_at_once)
 	wr(IMSC, 1);
 	wr(MR, rd(DR));
 	/* a second may have passed in between: then the alarm is almost 2^32 s away */
-	ck_assert(wire.level || timer_delay > NS_PER_SEC * 1000);
+	ck_assert(wire.level || one_timer.delay_ns > NS_PER_SEC * 1000);
 	if (!wire.level)
 		return;
 	ck_assert_uint_eq(rd(RIS), 1);
@@ -139,8 +100,8 @@ START_TEST(test_pl031_match_later_sets_the_timer)
 {
 	wr(LR, 5000);
 	wr(MR, 5100);
-	ck_assert_uint_gt(timer_delay, 97 * NS_PER_SEC);
-	ck_assert_uint_le(timer_delay, 100 * NS_PER_SEC);
+	ck_assert_uint_gt(one_timer.delay_ns, 97 * NS_PER_SEC);
+	ck_assert_uint_le(one_timer.delay_ns, 100 * NS_PER_SEC);
 	ck_assert_uint_eq(rd(MR), 5100);
 	ck_assert_uint_eq(rd(RIS), 0);
 }
@@ -150,10 +111,9 @@ START_TEST(test_pl031_timer_too_early_is_set_again)
 {
 	wr(LR, 5000);
 	wr(MR, 5100);
-	timer_delay = 0;
-	timer->fired(timer->ctx);
+	one_timer_fire();
 	ck_assert_uint_eq(rd(RIS), 0);
-	ck_assert_uint_gt(timer_delay, 97 * NS_PER_SEC);
+	ck_assert_uint_gt(one_timer.delay_ns, 97 * NS_PER_SEC);
 }
 END_TEST
 
@@ -162,17 +122,17 @@ START_TEST(test_pl031_timer_late_raises_once)
 	wr(IMSC, 1);
 	wr(LR, 5000);
 	wr(MR, 5001);
-	if (timer_delay) {
+	if (one_timer.delay_ns) {
 		struct timespec wait = { 1, 50000000 };
 
-		ck_assert_uint_le(timer_delay, NS_PER_SEC);
+		ck_assert_uint_le(one_timer.delay_ns, NS_PER_SEC);
 		nanosleep(&wait, NULL);
-		timer->fired(timer->ctx);
+		one_timer_fire();
 	}
 	ck_assert(wire.level);
-	ck_assert_uint_eq(timer_delay, 0);
+	ck_assert_uint_eq(one_timer.delay_ns, 0);
 	wr(ICR, 1);
-	timer->fired(timer->ctx);
+	one_timer_fire();
 	ck_assert(!wire.level);
 }
 END_TEST
@@ -182,8 +142,8 @@ START_TEST(test_pl031_load_moves_a_set_alarm)
 	wr(LR, 5000);
 	wr(MR, 9000);
 	wr(LR, 8990);
-	ck_assert_uint_gt(timer_delay, 7 * NS_PER_SEC);
-	ck_assert_uint_le(timer_delay, 10 * NS_PER_SEC);
+	ck_assert_uint_gt(one_timer.delay_ns, 7 * NS_PER_SEC);
+	ck_assert_uint_le(one_timer.delay_ns, 10 * NS_PER_SEC);
 }
 END_TEST
 
@@ -215,7 +175,7 @@ START_TEST(test_pl031_random_accesses_stay_inside)
 		else
 			(void)bus_read(bus, BASE + off, len);
 		if (i % 3 == 0)
-			timer->fired(timer->ctx);
+			one_timer_fire();
 		ck_assert(wire.level == !!rd(MIS));
 	}
 }
@@ -224,13 +184,13 @@ END_TEST
 START_TEST(test_pl031_no_timer_or_place_is_an_error)
 {
 	struct pl031 *second = NULL;
-	struct loop_timer *mine = timer;
+	struct loop_timer *mine = one_timer.t;
 
 	ck_assert_int_eq(pl031_new(bus, NULL, BASE, &wire, &second), -EEXIST);
-	init_result = -ENOSPC;
+	one_timer.init_result = -ENOSPC;
 	ck_assert_int_eq(pl031_new(bus, NULL, BASE + 0x1000, &wire, &second), -ENOSPC);
 	ck_assert_ptr_null(second);
-	timer = mine;
+	one_timer.t = mine;
 	pl031_free(NULL);
 }
 END_TEST

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "arch/arm64/layout.h"
+#include "tests/fake/one_timer.h"
 #include "vmm/base/clock.h"
 #include "vmm/core/bus.h"
 #include "vmm/machine/internal.h"
@@ -11,14 +12,11 @@
 
 static struct config cfg;
 static struct machine m;
-static struct loop_timer *timer;
-static uint64_t delay;
-static int init_result;
 static unsigned stops;
 static enum stop_reason reason;
 static int signo;
 
-/* Instead of machine.c, line.c and loop.c: what is asked of them. */
+/* Instead of machine.c, and line.c: what is asked of them. */
 void machine_stop(struct machine *of, enum stop_reason why, int by, const char *text)
 {
 	ck_assert_ptr_eq(of, &m);
@@ -33,32 +31,6 @@ void line_init(struct line *l, struct gsi_space *space, uint32_t spi, const char
 {
 	(void)space, (void)label;
 	l->spi = spi;
-}
-
-void line_set(struct line *l, bool level)
-{
-	l->level = level;
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ctx), void *ctx)
-{
-	(void)l;
-	t->fired = fired;
-	t->ctx = ctx;
-	timer = t;
-	return init_result;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
-{
-	ck_assert_ptr_eq(t, timer);
-	delay = delay_ns;
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	(void)t;
-	timer = NULL;
 }
 
 static void start(uint64_t grace_ns)
@@ -87,8 +59,8 @@ START_TEST(test_power_press_holds_the_key_and_lets_go)
 	ck_assert(!is_down());
 	machine_press_power(&m, 15);
 	ck_assert(is_down());
-	ck_assert_uint_eq(delay, NS_PER_SEC / 2);
-	timer->fired(timer->ctx);
+	ck_assert_uint_eq(one_timer.delay_ns, NS_PER_SEC / 2);
+	one_timer_fire();
 	ck_assert(!is_down());
 	ck_assert_uint_eq(stops, 0);
 	end();
@@ -105,8 +77,8 @@ START_TEST(test_power_is_pressed_anew_until_the_time_is_over)
 	machine_press_power(&m, 15);
 	while (!stops && passed < 20 * NS_PER_SEC) {
 		presses += is_down();
-		passed += delay;
-		timer->fired(timer->ctx);
+		passed += one_timer.delay_ns;
+		one_timer_fire();
 	}
 	ck_assert_uint_eq(presses, 5);
 	ck_assert_uint_eq(passed, 10 * NS_PER_SEC);
@@ -133,8 +105,8 @@ START_TEST(test_power_short_grace_is_kept)
 {
 	start(NS_PER_SEC / 4);
 	machine_press_power(&m, 2);
-	ck_assert_uint_eq(delay, NS_PER_SEC / 4);
-	timer->fired(timer->ctx);
+	ck_assert_uint_eq(one_timer.delay_ns, NS_PER_SEC / 4);
+	one_timer_fire();
 	ck_assert_int_eq(reason, STOP_GRACE);
 	ck_assert_uint_eq(stops, 1);
 	end();
@@ -144,7 +116,7 @@ END_TEST
 START_TEST(test_power_without_grace_first_signal_ends)
 {
 	start(0);
-	ck_assert_ptr_null(timer);
+	ck_assert_ptr_null(one_timer.t);
 	machine_press_power(&m, 15);
 	ck_assert(!is_down());
 	ck_assert_uint_eq(stops, 1);
@@ -158,7 +130,7 @@ START_TEST(test_power_half_made_is_freed)
 {
 	cfg.grace_ns = NS_PER_SEC;
 	m.cfg = &cfg;
-	init_result = -EMFILE;
+	one_timer.init_result = -EMFILE;
 	ck_assert_int_eq(bus_new(&m.bus), 0);
 	ck_assert_int_eq(power_new(&m), -EMFILE);
 	end();

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <check.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
-static unsigned long long host_ns; /* CLOCK_MONOTONIC */
+static uint64_t host_ns; /* CLOCK_MONOTONIC */
 
 /* The device is built here once more, on a clock that goes as the tests say. The coarse one lags by up to 4 ms. */
 static int test_clock(clockid_t id, struct timespec *ts)
 {
-	unsigned long long ns = id == CLOCK_MONOTONIC_COARSE ? host_ns / 4000000 * 4000000 : host_ns;
+	uint64_t ns = id == CLOCK_MONOTONIC_COARSE ? host_ns / 4000000 * 4000000 : host_ns;
 
 	*ts = (struct timespec){ .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
 	return 0;
@@ -17,6 +18,7 @@ static int test_clock(clockid_t id, struct timespec *ts)
 #define clock_gettime test_clock
 #include "devices/watchdog/sp805.c"
 #undef clock_gettime
+#include "tests/fake/one_timer.h"
 
 #define BASE UINT64_C(0x9040000)
 #define SECOND SP805_HZ
@@ -25,45 +27,7 @@ static int test_clock(clockid_t id, struct timespec *ts)
 static struct bus *bus;
 static struct sp805 *dog;
 static struct line wire;
-static struct loop_timer *timer;
-static uint64_t due_ns; /* 0: it is not set */
-static unsigned sets, bites;
-static int init_result;
-
-/* Instead of vmm/core/line.c and loop.c: the wire, and a timer on the clock of the tests. */
-void line_set(struct line *l, bool level)
-{
-	l->level = level;
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired_fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	t->fired = fired_fn;
-	t->ctx = ctx;
-	timer = t;
-	return init_result;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t delay_ns)
-{
-	ck_assert_ptr_eq(t, timer);
-	ck_assert_uint_gt(delay_ns, 0);
-	due_ns = host_ns + delay_ns;
-	sets++;
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	ck_assert_ptr_eq(t, timer);
-	timer = NULL;
-}
-
-int loop_call(struct loop *l, int (*fn)(void *ctx), void *ctx)
-{
-	(void)l;
-	return fn(ctx);
-}
+static unsigned bites;
 
 static void bite(void *ctx)
 {
@@ -84,14 +48,8 @@ static void wr(uint64_t off, uint32_t val)
 /* Time passes, and the timer fires when it is due. */
 static void pass(uint64_t ns)
 {
-	uint64_t until = host_ns + ns;
-
-	while (due_ns && due_ns <= until) {
-		host_ns = due_ns;
-		due_ns = 0;
-		timer->fired(timer->ctx);
-	}
-	host_ns = until;
+	while (ns)
+		one_timer_pass(&host_ns, &ns);
 }
 
 static void setup(void)
@@ -99,9 +57,8 @@ static void setup(void)
 	struct sp805_cfg c = { .gpa = BASE, .line = &wire, .bites = bite, .ctx = &bites };
 
 	host_ns = 1000 * NS_PER_SEC;
-	due_ns = 0;
-	sets = bites = 0;
-	init_result = 0;
+	one_timer_reset();
+	bites = 0;
 	wire.level = false;
 	ck_assert_int_eq(bus_new(&bus), 0);
 	c.bus = bus;
@@ -111,7 +68,7 @@ static void setup(void)
 static void teardown(void)
 {
 	sp805_free(dog);
-	ck_assert_ptr_null(timer);
+	ck_assert_ptr_null(one_timer.t);
 	bus_free(bus);
 }
 
@@ -126,7 +83,7 @@ START_TEST(test_sp805_resets_to_off_and_has_its_ids)
 	ck_assert_uint_eq(rd(WDOGCONTROL) | rd(WDOGRIS) | rd(WDOGMIS) | rd(WDOGLOCK), 0);
 	pass(1000 * NS_PER_SEC);
 	ck_assert_uint_eq(rd(WDOGVALUE), UINT32_MAX);
-	ck_assert_uint_eq(sets, 0);
+	ck_assert_uint_eq(one_timer.sets, 0);
 }
 END_TEST
 
@@ -155,8 +112,7 @@ START_TEST(test_sp805_late_interrupt_leaves_a_period_to_answer)
 	wr(WDOGLOAD, 5 * SECOND);
 	wr(WDOGCONTROL, 3);
 	host_ns += 60 * NS_PER_SEC;
-	due_ns = 0;
-	timer->fired(timer->ctx);
+	one_timer_fire();
 	ck_assert(wire.level);
 	pass(5 * NS_PER_SEC - 10 * MS);
 	ck_assert_uint_eq(bites, 0);
@@ -172,12 +128,12 @@ START_TEST(test_sp805_a_guest_that_lives_costs_no_timer)
 {
 	wr(WDOGLOAD, 5 * SECOND);
 	wr(WDOGCONTROL, 3);
-	ck_assert_uint_eq(sets, 1);
+	ck_assert_uint_eq(one_timer.sets, 1);
 	for (int i = 0; i < 100; i++) {
 		pass(NS_PER_SEC / 10);
 		wr(WDOGINTCLR, 1);
 	}
-	ck_assert_uint_le(sets, 4);
+	ck_assert_uint_le(one_timer.sets, 4);
 	ck_assert_uint_eq(rd(WDOGRIS), 0);
 	pass(5 * NS_PER_SEC - 10 * MS);
 	ck_assert_uint_eq(rd(WDOGRIS), 0);
@@ -196,7 +152,7 @@ START_TEST(test_sp805_without_resen_it_does_not_bite)
 	wr(WDOGCONTROL, INTEN);
 	pass(10 * NS_PER_SEC + NS_PER_SEC / 2);
 	ck_assert_uint_eq(rd(WDOGRIS), 1);
-	ck_assert_uint_eq(due_ns, 0);
+	ck_assert_uint_eq(one_timer.delay_ns, 0);
 	ck_assert_uint_lt(rd(WDOGVALUE), SECOND / 2 + SECOND / 50);
 	ck_assert_uint_gt(rd(WDOGVALUE), SECOND / 2 - SECOND / 50);
 	wr(WDOGCONTROL, INTEN | RESEN); /* the counter went round ten times: the next end is half a second away */
@@ -235,7 +191,7 @@ START_TEST(test_sp805_a_shorter_period_moves_the_timer)
 	wr(WDOGLOAD, 100 * SECOND);
 	wr(WDOGCONTROL, 3);
 	wr(WDOGLOAD, SECOND);
-	ck_assert_uint_eq(sets, 2);
+	ck_assert_uint_eq(one_timer.sets, 2);
 	pass(NS_PER_SEC);
 	ck_assert_uint_eq(rd(WDOGRIS), 1);
 }
@@ -270,9 +226,9 @@ START_TEST(test_sp805_tiny_periods_do_not_keep_the_loop)
 		pass(MS / 10);
 		wr(WDOGINTCLR, 1);
 	}
-	ck_assert_uint_le(sets, 1100);
+	ck_assert_uint_le(one_timer.sets, 1100);
 	pass(10 * NS_PER_SEC);
-	ck_assert_uint_eq(due_ns, 0);
+	ck_assert_uint_eq(one_timer.delay_ns, 0);
 	ck_assert_uint_eq(rd(WDOGVALUE), 0);
 }
 END_TEST
@@ -299,15 +255,15 @@ END_TEST
 START_TEST(test_sp805_no_timer_or_place_is_an_error)
 {
 	struct sp805_cfg c = { .bus = bus, .gpa = BASE, .line = &wire };
-	struct loop_timer *mine = timer;
+	struct loop_timer *mine = one_timer.t;
 	struct sp805 *second = NULL;
 
 	ck_assert_int_eq(sp805_new(&c, &second), -EEXIST);
-	init_result = -ENOSPC;
+	one_timer.init_result = -ENOSPC;
 	c.gpa += SP805_SIZE;
 	ck_assert_int_eq(sp805_new(&c, &second), -ENOSPC);
 	ck_assert_ptr_null(second);
-	timer = mine;
+	one_timer.t = mine;
 	sp805_free(NULL);
 }
 END_TEST
