@@ -17,6 +17,7 @@
 #define DEVICES_VIRTIO_VDEV_H
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "devices/virtio/vq.h"
 #include "vmm/base/log.h"
@@ -75,6 +76,8 @@ struct vdev_ops {
 	/* vCPU or loop, under the lock. [@off, @off + @len) lies inside config_len. NULL write: read-only. */
 	void (*config_read)(struct vdev *v, unsigned off, void *buf, unsigned len);
 	void (*config_write)(struct vdev *v, unsigned off, const void *buf, unsigned len);
+	/* Loop, may be NULL. For dumps: lines of its own counters. */
+	void (*dump)(const struct vdev *v, FILE *out);
 	/* The last call: releases the device. */
 	void (*free)(struct vdev *v);
 };

@@ -18,6 +18,8 @@ struct source {
 	struct fake_io_place place;
 	struct loop_later *later;
 	bool asked;
+	int fd;
+	struct msghdr *msg;
 	bool has_cancel_res;
 	int cancel_res;
 	uint64_t delay_ns;
@@ -260,6 +262,56 @@ int loop_fdatasync(struct loop_io *io)
 int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
 {
 	return start_at(io, FAKE_IO_ALLOCATE, NULL, 1, (struct fake_io_place){ .off = off, .len = len, .mode = mode });
+}
+
+int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init(l, io, -1, done, ctx);
+
+	if (!r)
+		l->sources[io->slot].fd = -1;
+	return r;
+}
+
+void loop_io_aim(struct loop_io *io, int fd)
+{
+	io->loop->sources[io->slot].fd = fd;
+}
+
+int loop_accept(struct loop_io *io)
+{
+	return start_at(io, FAKE_IO_ACCEPT, NULL, 1, (struct fake_io_place){ 0 });
+}
+
+int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags)
+{
+	int r = start_at(io, FAKE_IO_RECVMSG, NULL, 1, (struct fake_io_place){ .flags = flags });
+
+	if (!r)
+		io->loop->sources[io->slot].msg = msg;
+	return r;
+}
+
+int loop_shutdown(struct loop_io *io, int how)
+{
+	return start_at(io, FAKE_IO_SHUTDOWN, NULL, 1, (struct fake_io_place){ .flags = how });
+}
+
+int loop_close(struct loop_io *io)
+{
+	return start_at(io, FAKE_IO_CLOSE, NULL, 1, (struct fake_io_place){ 0 });
+}
+
+int fake_loop_aim(const struct loop_io *io)
+{
+	return io->loop->sources[io->slot].fd;
+}
+
+struct msghdr *fake_loop_msg(const struct loop_io *io)
+{
+	const struct source *s = &io->loop->sources[io->slot];
+
+	return io->busy && s->op == FAKE_IO_RECVMSG ? s->msg : NULL;
 }
 
 struct fake_io_place fake_loop_place(const struct loop_io *io)

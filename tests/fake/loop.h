@@ -25,18 +25,25 @@ unsigned fake_loop_turn(struct loop *l);
 
 /* ---- transfers ---- */
 
-enum fake_io_op { FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV, FAKE_IO_SYNC, FAKE_IO_ALLOCATE };
+enum fake_io_op {
+	FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV, FAKE_IO_SYNC, FAKE_IO_ALLOCATE,
+	FAKE_IO_ACCEPT, FAKE_IO_RECVMSG, FAKE_IO_SHUTDOWN, FAKE_IO_CLOSE,
+};
 
 /* Where a transfer under way goes: byte @off (UINT64_MAX: the file's position), @len bytes and @mode of an allocation, RWF_*. */
 struct fake_io_place {
 	uint64_t off, len;
-	int mode, flags;
+	int mode, flags; /* flags: MSG_*, SHUT_* too */
 };
 
 struct fake_io_place fake_loop_place(const struct loop_io *io);
 /* The @n-th of those that are under way, by their age as sources; NULL: there are fewer. */
 struct loop_io *fake_loop_busy(struct loop *l, unsigned n);
 enum fake_io_op fake_loop_io(const struct loop_io *io, const struct iovec **ret_iov, unsigned *ret_n);
+/* What a late transfer is aimed at; -1: nothing. */
+int fake_loop_aim(const struct loop_io *io);
+/* The message of a recvmsg under way; NULL: there is none. */
+struct msghdr *fake_loop_msg(const struct loop_io *io);
 /* done(@res). Nothing is copied. False where nothing is under way. */
 bool fake_loop_complete(struct loop_io *io, int res);
 /* Completes a readv with @len bytes of @data: what fits is copied into the iovecs, the result is what was copied. */

@@ -364,20 +364,44 @@ static int set_cid(struct dev_config *d, const char *what, const char *value, st
 	return ret;
 }
 
-static int no_uds(struct dev_config *d, const char *what, const char *value, struct err *err)
+static int set_uds(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	(void)d, (void)value;
-	return err_set(err, -EOPNOTSUPP, "%s: this version has sockets by the kernel's vhost-vsock only", what);
+	size_t len = strlen(value);
+
+	if (!len || value[len - 1] == '/')
+		return err_set(err, -EINVAL, "%s: '%s' is no file name", what, value);
+	if (len > VSOCK_MAX_UDS)
+		return err_set(err, -ENAMETOOLONG, "%s: more than %d bytes, which with a port behind them are no address (a shorter path)",
+			       what, VSOCK_MAX_UDS);
+	d->vsock.uds = value;
+	return 0;
+}
+
+static int set_max_conns(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t n;
+	int ret = value_number(what, value, 1, VSOCK_MAX_CONNS, &n, err);
+
+	if (!ret)
+		d->vsock.max_conns = (unsigned)n;
+	return ret;
 }
 
 static int check_vsock(struct dev_config *d, const char *what, struct err *err)
 {
-	return d->vsock.cid ? 0 : err_set(err, -EINVAL, "%s: cid= is not given", what);
+	if (!d->vsock.cid)
+		return err_set(err, -EINVAL, "%s: cid= is not given", what);
+	if (d->vsock.max_conns && !d->vsock.uds)
+		return err_set(err, -EINVAL, "%s: max-conns= is for uds=", what);
+	if (d->vsock.uds && !d->vsock.max_conns)
+		d->vsock.max_conns = VSOCK_DEFAULT_CONNS;
+	return 0;
 }
 
 static const struct devopt_key vsock_keys[] = {
-	{ "cid", "N", "the guest's context id, 3 to 4294967294; no other VM's", .set = set_cid },
-	{ "uds", "PATH", "not in this version", .set = no_uds },
+	{ "cid", "N", "the guest's context id, 3 to 4294967294; no other VM's, but with uds", .set = set_cid },
+	{ "uds", "PATH", "by Unix sockets: PATH for clients, PATH_PORT for the guest's (default: the kernel's vhost-vsock)", .set = set_uds },
+	{ "max-conns", "N", "with uds: connections at a time, 1 to 1024 (default 256)", .set = set_max_conns },
 	{ .name = NULL },
 };
 

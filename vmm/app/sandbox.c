@@ -302,12 +302,24 @@ const char *sandbox_missing(void)
 	return missing.text;
 }
 
+/* poll(2) takes no more descriptors than this allows, and is given one. Connections come behind what is there, or in its holes. */
+static rlim_t most_fds(const struct sandbox_cfg *cfg)
+{
+	rlim_t want = cfg->conns ? (rlim_t)fd_end() + cfg->conns : STANDARD_FDS;
+	struct rlimit now = { .rlim_max = RLIM_INFINITY };
+
+	if (!cfg->conns || prlimit(0, RLIMIT_NOFILE, NULL, &now) || want <= now.rlim_max)
+		return want;
+	log_warn("--vsock: this process may have %llu descriptors, which are less than max-conns= wants (more are allowed by: ulimit -Hn)",
+		 (unsigned long long)now.rlim_max);
+	return now.rlim_max;
+}
+
 void sandbox_shut(const struct sandbox_cfg *cfg)
 {
 	/* The kernel makes its workers for slow transfers in our name; clone(2) is denied to us by the filters all the same. */
-	int r = cfg->disks ? 0 : limit(RLIMIT_NPROC, 0);
+	int r = cfg->disks || cfg->conns ? 0 : limit(RLIMIT_NPROC, 0);
 
-	/* poll(2) takes no more descriptors than this allows, and is given one */
-	if (r || limit(RLIMIT_NOFILE, STANDARD_FDS))
+	if (r || limit(RLIMIT_NOFILE, most_fds(cfg)))
 		log_warn("sandbox: could not have: limits of processes and descriptors (%s)", strerror(errno));
 }

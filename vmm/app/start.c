@@ -250,13 +250,24 @@ static unsigned count_kind(const struct config *c, enum dev_kind kind)
 	return n;
 }
 
+/* Connections of socket devices by Unix sockets, with those that are on their way. */
+static unsigned count_conns(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		n += c->devices[i].vsock.uds ? c->devices[i].vsock.max_conns + VSOCK_MORE_CONNS : 0;
+	return n;
+}
+
 static struct sandbox_cfg sandbox_wants(const struct options *o)
 {
 	const struct config *c = &o->config;
+	unsigned conns = count_conns(c);
 
 	return (struct sandbox_cfg){
-		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory, .cpus = c->cpus,
-		.disks = count_kind(c, DEV_DISK), .pins_memory = count_kind(c, DEV_VFIO),
+		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
+		.disks = count_kind(c, DEV_DISK), .conns = conns, .pins_memory = count_kind(c, DEV_VFIO),
 	};
 }
 

@@ -149,6 +149,22 @@ int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 	return init_io(l, io, s->file, done, ctx);
 }
 
+int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = init_io(l, io, NO_FILE, done, ctx);
+
+	if (r)
+		return r;
+	slot(l, (unsigned)io->slot)->fd = -1;
+	l->takes_late = true;
+	return 0;
+}
+
+void loop_io_aim(struct loop_io *io, int fd)
+{
+	slot(io->loop, (unsigned)io->slot)->fd = fd;
+}
+
 /* Starts what @want describes: op, iov, want, off, len, flags. */
 static int start_io(struct loop_io *io, const struct slot *want)
 {
@@ -197,6 +213,26 @@ int loop_fdatasync(struct loop_io *io)
 int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
 {
 	return start_io(io, &(struct slot){ .op = IORING_OP_FALLOCATE, .want = 1, .flags = mode, .off = off, .len = len });
+}
+
+int loop_accept(struct loop_io *io)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_ACCEPT, .want = 1, .flags = SOCK_CLOEXEC });
+}
+
+int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_RECVMSG, .want = 1, .msg = msg, .flags = flags });
+}
+
+int loop_shutdown(struct loop_io *io, int how)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_SHUTDOWN, .want = 1, .flags = how });
+}
+
+int loop_close(struct loop_io *io)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_CLOSE, .want = 1 });
 }
 
 void loop_io_cancel(struct loop_io *io)
@@ -368,34 +404,37 @@ static int ring_register(struct loop *l, unsigned op, const void *arg, unsigned 
 
 static int restrict_ring(struct loop *l)
 {
-	static const uint8_t ops[] = {
-		IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READV, IORING_OP_WRITEV,
-		IORING_OP_FSYNC, IORING_OP_FALLOCATE, /* for disks */
+	static const struct { uint8_t op; enum { ANY, DISK, LATE } who; } ops[] = {
+		{ IORING_OP_POLL_ADD, ANY }, { IORING_OP_ASYNC_CANCEL, ANY }, { IORING_OP_READV, ANY }, { IORING_OP_WRITEV, ANY },
+		{ IORING_OP_FSYNC, DISK }, { IORING_OP_FALLOCATE, DISK },
+		{ IORING_OP_ACCEPT, LATE }, { IORING_OP_RECVMSG, LATE }, { IORING_OP_SHUTDOWN, LATE }, { IORING_OP_CLOSE, LATE },
 	};
-	const unsigned n = l->nr_disks ? ARRAY_LEN(ops) : ARRAY_LEN(ops) - 2;
-	/* No register opcode is named, so none is left once the ring is enabled. */
+	/* No register opcode is named, so none is left once the ring is enabled: what comes late cannot be registered. */
 	struct io_uring_restriction res[ARRAY_LEN(ops) + 1] = {
 		[0] = {
-			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
+			.opcode = l->takes_late ? IORING_RESTRICTION_SQE_FLAGS_ALLOWED : IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
 			.sqe_flags = IOSQE_FIXED_FILE,
 		},
 	};
+	unsigned n = 1;
 
-	for (unsigned i = 0; i < n; i++) {
-		res[i + 1].opcode = IORING_RESTRICTION_SQE_OP;
-		res[i + 1].sqe_op = ops[i];
+	for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
+		if ((ops[i].who == DISK && !l->nr_disks) || (ops[i].who == LATE && !l->takes_late))
+			continue;
+		res[n].opcode = IORING_RESTRICTION_SQE_OP;
+		res[n++].sqe_op = ops[i].op;
 	}
-	return ring_register(l, IORING_REGISTER_RESTRICTIONS, res, n + 1);
+	return ring_register(l, IORING_REGISTER_RESTRICTIONS, res, n);
 }
 
 /* What a disk cannot do at once, the kernel does on threads of its own, which are ours by number: a few. */
 static int limit_workers(struct loop *l)
 {
-	/* for files, and for all else */
-	unsigned limits[2] = { l->nr_disks * LOOP_WORKERS_PER_DISK / 2, l->nr_disks * LOOP_WORKERS_PER_DISK / 2 };
+	unsigned half = (l->nr_disks * LOOP_WORKERS_PER_DISK + (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2;
+	unsigned limits[2] = { half, half }; /* for files, and for all else */
 	int r;
 
-	if (!l->nr_disks)
+	if (!half)
 		return 0;
 	r = ring_register(l, IORING_REGISTER_IOWQ_MAX_WORKERS, limits, ARRAY_LEN(limits));
 	return r == -EINVAL ? 0 : r; /* Linux 5.15; before, as many as the kernel wants */

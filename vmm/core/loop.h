@@ -23,6 +23,7 @@
 #define VMM_CORE_LOOP_H
 
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "vmm/base/rights.h"
@@ -38,6 +39,8 @@
 #define LOOP_MAX_SOURCES 16384
 /* Threads of the kernel's that serve transfers which would wait, for each disk. They count as this process's. */
 #define LOOP_WORKERS_PER_DISK 4
+/* The same for late descriptors, whose loop_shutdown() the kernel never does at once. */
+#define LOOP_WORKERS_LATE 2
 
 struct loop;
 
@@ -134,6 +137,24 @@ int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len);
  * meanwhile. Not busy: nothing happens. Loop thread, also after loop_run().
  */
 void loop_io_cancel(struct loop_io *io);
+
+/*
+ * A transfer on a descriptor that comes only when the guest runs, a connection's. A loop that has one of these takes requests on
+ * any descriptor of the process, not on registered ones alone, and four operations more: those below. loop_io_init()'s errors.
+ */
+int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx);
+/* @fd, borrowed, is what the following transfers are on. Not while one is under way. */
+void loop_io_aim(struct loop_io *io, int fd);
+/*
+ * On a listening socket, and on a Unix socket over which descriptors come; neither may be O_NONBLOCK. done() is told a
+ * connection's new descriptor (O_CLOEXEC), or how many bytes came, as recvmsg(2); @msg and what it points at stay valid until then.
+ * Only where there is a late one. -EBUSY.
+ */
+int loop_accept(struct loop_io *io);
+int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags);
+/* A late one's: shutdown(2) (@how: SHUT_*), and close(2), after which it is aimed at nothing. -EBUSY. */
+int loop_shutdown(struct loop_io *io, int how);
+int loop_close(struct loop_io *io);
 
 /* A timer on CLOCK_MONOTONIC. */
 struct loop_timer {

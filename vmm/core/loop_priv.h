@@ -33,15 +33,19 @@ enum { LIST_READY, LIST_DIRTY, NR_LISTS };
 
 struct slot {
 	void *owner;             /* struct loop_poll, loop_io or loop_later; good while something is wanted */
-	const struct iovec *iov; /* transfer */
+	union {
+		const struct iovec *iov; /* transfer */
+		struct msghdr *msg;      /* recvmsg(2)'s */
+	};
 	uint64_t off, len;       /* transfer: its place; fallocate(2)'s length */
 	uint32_t gen;
 	uint32_t cancel_gen;
 	uint32_t want;           /* poll: events, 0 for none; transfer: number of iovecs, 1 where it has none, 0 for none */
-	int32_t flags;           /* transfer: RWF_*, or fallocate(2)'s mode */
+	int32_t flags;           /* transfer: RWF_*, MSG_*, SHUT_*, or fallocate(2)'s mode */
+	int32_t fd;              /* late transfer: its descriptor, -1: none */
 	uint32_t events;         /* poll: taken in, not yet dispatched */
 	int32_t res;             /* transfer: its result, where `done` */
-	uint16_t file;           /* index of its descriptor; NO_FILE */
+	uint16_t file;           /* index of its descriptor; NO_FILE: a late transfer's, or nothing is read or written */
 	uint16_t next[NR_LISTS];
 	bool listed[NR_LISTS];
 	uint8_t kind;            /* enum slot_kind */
@@ -70,6 +74,7 @@ struct loop {
 
 	struct list lists[NR_LISTS];
 	unsigned nr_disks;       /* files that may be synchronised and allocated: the ring has to allow it */
+	bool takes_late;         /* descriptors that are not registered, and what makes and ends them */
 	unsigned nr_files;
 	int files[LOOP_MAX_FDS]; /* for the seal; -1: a hole in the table */
 	unsigned nr;

@@ -61,7 +61,10 @@ static struct io_uring_sqe *new_sqe(struct loop *l)
 	return sqe;
 }
 
-/* Registered files only, for the cancel too, which names none: the ring's restriction asks for the flag everywhere. */
+/*
+ * Registered files, for the cancel too, which names none: where nothing is late the ring's restriction asks for the flag
+ * everywhere.
+ */
 void lring_finish_sqe(struct io_uring_sqe *sqe, uint64_t tag)
 {
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
@@ -88,12 +91,26 @@ static void prep_poll(struct io_uring_sqe *sqe, const struct slot *s)
 
 static void prep_io(struct io_uring_sqe *sqe, const struct slot *s)
 {
+	int file = s->file == NO_FILE ? s->fd : s->file;
+
 	switch (s->op) {
 	case IORING_OP_READV:
-		io_uring_prep_readv2(sqe, s->file, s->iov, s->want, s->off, s->flags);
+		io_uring_prep_readv2(sqe, file, s->iov, s->want, s->off, s->flags);
 		break;
 	case IORING_OP_WRITEV:
-		io_uring_prep_writev2(sqe, s->file, s->iov, s->want, s->off, s->flags);
+		io_uring_prep_writev2(sqe, file, s->iov, s->want, s->off, s->flags);
+		break;
+	case IORING_OP_ACCEPT:
+		io_uring_prep_accept(sqe, file, NULL, NULL, s->flags);
+		break;
+	case IORING_OP_RECVMSG:
+		io_uring_prep_recvmsg(sqe, file, s->msg, (unsigned)s->flags);
+		break;
+	case IORING_OP_SHUTDOWN:
+		io_uring_prep_shutdown(sqe, file, s->flags);
+		break;
+	case IORING_OP_CLOSE:
+		io_uring_prep_close(sqe, file);
 		break;
 	case IORING_OP_FSYNC:
 		io_uring_prep_fsync(sqe, s->file, IORING_FSYNC_DATASYNC);
@@ -114,6 +131,8 @@ static void submit_request(struct loop *l, unsigned i)
 	else
 		prep_io(sqe, s);
 	lring_finish_sqe(sqe, tag_of(i, s->gen));
+	if (s->file == NO_FILE)
+		io_uring_sqe_set_flags(sqe, 0);
 	s->in_kernel = true;
 }
 

@@ -41,8 +41,16 @@ struct net_options {
 	struct { uint16_t host, guest; } publish[NET_MAX_PUBLISH]; unsigned nr_publish; /* TCP ports */
 };
 
+#define VSOCK_MAX_UDS 96
+#define VSOCK_MAX_CONNS 1024
+#define VSOCK_DEFAULT_CONNS 256
+#define VSOCK_MORE_CONNS 2             /* that may be open beyond what was asked for: a client, and one that is refused next */
+#define VSOCK_CONN_MEMORY (128 * KIB)  /* bytes of buffers for each, at most */
+
 struct vsock_options {
 	uint32_t cid;         /* the guest's */
+	const char *uds;      /* a path: by Unix sockets of the host's; NULL: by the kernel */
+	unsigned max_conns;   /* with uds; 0: not given */
 };
 
 struct disk_options {

@@ -3,6 +3,7 @@
  * The static table of devices: how each kind is opened and made. A new kind is a row here,
  * an option in vmm/app, and a file in devices/.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "devices/virtio/rng.h"
 #include "devices/virtio/status.h"
 #include "devices/virtio/vsock.h"
+#include "devices/virtio/vsock_uds.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
@@ -127,7 +129,23 @@ static int vsock_open_it(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 
+	if (c->vsock.uds)
+		return uds_open(c->id, c->vsock.uds, &m->devs[i].uds, err);
 	return vsock_open(c->id, c->vsock.cid, &m->devs[i].vhost_fds[0], err);
+}
+
+static_assert(VSOCK_MAX_CONNS == VSOCK_UDS_MAX_CONNS && VSOCK_MAX_UDS == UDS_PATH_MAX &&
+	      VSOCK_MORE_CONNS == VSOCK_UDS_MORE_FDS && VSOCK_CONN_MEMORY == VSOCK_UDS_BUFFERS, "the same limits");
+
+static int uds_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	const struct vsock_uds_cfg cfg = {
+		.name = c->id, .loop = m->loop, .mem = m->mem, .cid = c->vsock.cid, .max_conns = c->vsock.max_conns,
+		.listen_fd = steal_fd(&m->devs[i].uds.listen_fd), .broker_fd = steal_fd(&m->devs[i].uds.broker_fd),
+	};
+
+	return vsock_uds_new(&cfg, &m->devs[i].vdev, err);
 }
 
 static int vsock_make(struct machine *m, unsigned i, struct err *err)
@@ -138,7 +156,7 @@ static int vsock_make(struct machine *m, unsigned i, struct err *err)
 		.vhost_fd = steal_fd(&m->devs[i].vhost_fds[0]),
 	};
 
-	return vsock_new(&cfg, &m->devs[i].vdev, err);
+	return c->vsock.uds ? uds_make(m, i, err) : vsock_new(&cfg, &m->devs[i].vdev, err);
 }
 
 static int console_make(struct machine *m, unsigned i, struct err *err)
@@ -268,7 +286,7 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 
 void mdev_init(struct mdev *d)
 {
-	*d = (struct mdev){ .disk = { .fd = -1 }, .passt = { .fd = -1, .said = -1 } };
+	*d = (struct mdev){ .disk = { .fd = -1 }, .passt = { .fd = -1, .said = -1 }, .uds = { .listen_fd = -1, .broker_fd = -1 } };
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		d->vhost_fds[k] = -1;
 }
@@ -284,6 +302,7 @@ void mdev_free(struct mdev *d)
 	pass_free(d->pass);
 	tap_close(d->tap);
 	passt_close(&d->passt);
+	uds_close(&d->uds);
 	disk_close(&d->disk);
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		close_fd(&d->vhost_fds[k]);

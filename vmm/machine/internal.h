@@ -26,6 +26,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/passt.h"
 #include "vmm/machine/plan.h"
+#include "vmm/machine/uds.h"
 
 struct cpus;
 
@@ -41,6 +42,7 @@ enum {
 struct mdev {
 	struct tap *tap;
 	struct passt passt;      /* until its socket is the card's */
+	struct uds uds;          /* until its descriptors are the socket device's */
 	struct disk disk;
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */

@@ -187,6 +187,8 @@ void machine_dump(struct machine *m, FILE *out)
 			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,
 			s.status, (unsigned long long)s.acked, (unsigned long long)s.faults);
 		dump_vhost(m, v, out);
+		if (v->ops->dump)
+			v->ops->dump(v, out);
 	}
 	fprintf(out, "uart: %llu bytes of output dropped\n", (unsigned long long)pl011_dropped(m->uart));
 	fprintf(out, "cpus %u, KVM_RUN exits %llu\n", cpus_count(m->cpus),

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The child keeps few descriptors, under numbers of its own choice: SOCKET, LISTENER, and a folder for each path. What it cannot
+ * give up for want of rights it goes on without: what is left is a process that does nothing but to answer.
+ *
+ * It ends by the socket's end, or by SIGTERM, which the kernel sends when the monitor ends: the ring of a process that has ended
+ * holds its files for a while longer, the other end of our socket among them. The listener is in that ring too, and would still
+ * take connections that nobody serves, so it is shut down before its name goes.
+ */
+#include "vmm/machine/broker_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/base/cleanup.h"
+#include "vmm/core/broker.h"
+
+enum { SOCKET, LISTENER, FOLDERS }; /* the child's descriptors */
+
+#define NR_FDS(cfg) (FOLDERS + (cfg)->nr_paths)
+
+#ifdef __aarch64__
+#define OUR_ARCH AUDIT_ARCH_AARCH64
+#else
+#define OUR_ARCH AUDIT_ARCH_X86_64 /* the unit tests' */
+#endif
+
+static const struct broker_child_cfg *the_cfg; /* for the signal */
+
+/* ---- what it does --------------------------------------------------------------------------- */
+
+static int name_of(const struct broker_path *p, uint32_t port, char *to, size_t cap)
+{
+	int n = p->with_port ? snprintf(to, cap, "%s_%u", p->name, port) : snprintf(to, cap, "%s", p->name);
+
+	return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
+}
+
+/* A backlog that is full is no reason to wait. */
+static int connect_to(const struct broker_child_cfg *cfg, const struct broker_request *q)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd, r;
+
+	if (q->path >= cfg->nr_paths)
+		return -EINVAL;
+	r = name_of(&cfg->paths[q->path], q->port, a.sun_path, sizeof(a.sun_path));
+	if (r)
+		return r;
+	if (cfg->nr_paths > 1 && fchdir(FOLDERS + (int)q->path))
+		return -errno;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) || fcntl(fd, F_SETFL, O_RDWR)) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static bool answer(const struct broker_child_cfg *cfg, const struct broker_request *q)
+{
+	int fd = connect_to(cfg, q);
+	struct broker_reply reply = { .number = q->number, .error = fd < 0 ? fd : 0 };
+	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c = (struct cmsghdr *)control;
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+	}
+	do {
+		n = sendmsg(SOCKET, &msg, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (fd >= 0)
+		close(fd);
+	return n == sizeof(reply);
+}
+
+/* Only a name that still is the listener's. */
+static _Noreturn void end(int signo)
+{
+	const struct broker_child_cfg *cfg = the_cfg;
+	struct stat st;
+
+	(void)signo;
+	if (cfg->listen_fd < 0)
+		_exit(0);
+	shutdown(LISTENER, SHUT_RDWR);
+	if ((cfg->nr_paths == 1 || !fchdir(FOLDERS)) && !fstatat(AT_FDCWD, cfg->paths[0].name, &st, AT_SYMLINK_NOFOLLOW) &&
+	    st.st_dev == cfg->dev && st.st_ino == cfg->ino)
+		unlinkat(AT_FDCWD, cfg->paths[0].name, 0);
+	_exit(0);
+}
+
+static _Noreturn void serve(const struct broker_child_cfg *cfg)
+{
+	struct broker_request q;
+	ssize_t n;
+
+	for (;;) {
+		n = recv(SOCKET, &q, sizeof(q), MSG_TRUNC);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(q) || !answer(cfg, &q))
+			end(0);
+	}
+}
+
+/* ---- what it gives up ----------------------------------------------------------------------- */
+
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define DENY BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+/* The call, with anything; the call, if the lower half of an argument is as said. The number is loaded before each. */
+#define CALL(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), ALLOW
+#define CALL_IF(name, n, value)                                        \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 4), LOAD(args[n]), \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1), ALLOW, DENY
+
+static bool arm(void)
+{
+	static const struct sock_filter prog[] = {
+		LOAD(arch), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCH, 1, 0), DENY,
+		LOAD(nr),
+		CALL_IF(recvfrom, 0, SOCKET),
+		CALL_IF(sendmsg, 0, SOCKET),
+		CALL_IF(socket, 0, AF_UNIX),
+		CALL(connect),
+		CALL(close),
+		CALL_IF(fcntl, 1, F_SETFL),
+		CALL(fchdir),
+		CALL_IF(shutdown, 0, LISTENER),
+		CALL(newfstatat),
+		CALL(unlinkat),
+		CALL(rt_sigreturn),
+		CALL(restart_syscall),
+		CALL(exit_group),
+		DENY,
+	};
+	const struct sock_fprog p = { .len = ARRAY_LEN(prog), .filter = (struct sock_filter *)(uintptr_t)prog };
+
+	return !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
+}
+
+static void drop_capabilities(bool root)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { 0 } };
+
+	/* root's own way into folders and sockets of others, which the monitor had when it made its name there */
+	data[0].effective = data[0].permitted = root ? BIT32(CAP_DAC_OVERRIDE) : 0;
+	if (syscall(SYS_capset, &head, data) && root) {
+		data[0].effective = data[0].permitted = 0;
+		syscall(SYS_capset, &head, data);
+	}
+}
+
+static void limit(int what, rlim_t value)
+{
+	const struct rlimit l = { .rlim_cur = value, .rlim_max = value };
+
+	prlimit(0, what, &l, NULL);
+}
+
+/* False: it would not be safe to go on. */
+static bool narrow(const struct broker_child_cfg *cfg)
+{
+	const int spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	bool root = !geteuid();
+
+	if (fchdir(FOLDERS))
+		return false;
+	/* names of sockets that are no files are the network's; a folder is a root of one's own in a user namespace as well */
+	if (unshare(root ? spaces : spaces | CLONE_NEWUSER) && root)
+		unshare(spaces | CLONE_NEWUSER);
+	if (cfg->nr_paths == 1 && !chroot(".") && chdir("/"))
+		return false;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return false;
+	drop_capabilities(root);
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_NPROC, 0);
+	limit(RLIMIT_FSIZE, 0);
+	limit(RLIMIT_NOFILE, NR_FDS(cfg) + 2);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* last, since a change of rights takes it back */
+	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	return arm();
+}
+
+static void take_signals(void)
+{
+	sigset_t term;
+
+	setsid(); /* the terminal's signals are the monitor's */
+	signal(SIGTERM, end);
+	sigfillset(&term);
+	sigdelset(&term, SIGTERM);
+	sigprocmask(SIG_SETMASK, &term, NULL);
+}
+
+/* The descriptors get their numbers by way of ones that are in nobody's way. */
+static bool take_fds(const struct broker_child_cfg *cfg, int fd)
+{
+	int high[FOLDERS + BROKER_MAX_PATHS];
+
+	for (unsigned i = 0; i < NR_FDS(cfg); i++) {
+		int from = i == SOCKET ? fd : i == LISTENER ? cfg->listen_fd : cfg->paths[i - FOLDERS].dir_fd;
+
+		high[i] = from < 0 ? -1 : fcntl(from, F_DUPFD_CLOEXEC, (int)NR_FDS(cfg));
+		if (from >= 0 && high[i] < 0)
+			return false;
+	}
+	for (unsigned i = 0; i < NR_FDS(cfg); i++)
+		if (high[i] >= 0 && dup2(high[i], (int)i) < 0)
+			return false;
+	return !syscall(SYS_close_range, NR_FDS(cfg), ~0u, 0);
+}
+
+static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
+{
+	the_cfg = cfg;
+	prctl(PR_SET_NAME, "microvm-broker", 0, 0, 0);
+	if (!take_fds(cfg, fd))
+		_exit(1);
+	take_signals();
+	if (!narrow(cfg))
+		end(0);
+	serve(cfg);
+}
+
+int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int ours = -1, its = -1;
+	char name[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int s[2], pid;
+
+	for (unsigned i = 0; i < cfg->nr_paths; i++)
+		if (name_of(&cfg->paths[i], UINT32_MAX, name, sizeof(name)))
+			return err_set(err, -ENAMETOOLONG, "%s: '%s': the name is too long for a socket", cfg->id, cfg->paths[i].name);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s))
+		return err_set(err, -errno, "%s: socketpair: %s", cfg->id, strerror(errno));
+	ours = fd_note(s[0], FD_PEER);
+	its = s[1];
+	pid = fork();
+	if (pid < 0)
+		return err_set(err, -errno, "%s: a process that connects for it: fork: %s", cfg->id, strerror(errno));
+	if (!pid)
+		child(cfg, its);
+	*ret_fd = steal_fd(&ours);
+	return 0;
+}
