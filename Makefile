@@ -43,7 +43,7 @@ UNIT        := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
 # Unit tests that speak to the real event loop: no fake of it is linked.
 UNIT_REAL_LOOP := loop stream
 # The pure ones, run for aarch64 too: qemu-user has no io_uring and no KVM.
-UNIT_ARM64  := $(filter-out loop stream tap vhost irq_storm,$(UNIT))
+UNIT_ARM64  := $(filter-out loop stream tap vhost uds irq_storm,$(UNIT))
 # Where threads meet.
 UNIT_TSAN   := $(filter loop stream gsi irqfd line msix msi_ways irq_invariants irq_check irq_storm bus log console_mux panic_text virtio_mmio virtio_pci,$(UNIT))
 

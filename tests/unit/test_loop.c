@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/clock.h"
@@ -1549,6 +1550,143 @@ START_TEST(test_loop_idle_costs_no_cpu)
 }
 END_TEST
 
+/* ---- descriptors that come late ---- */
+
+static struct late {
+	struct loop_io accept, rx, tx, end, pass;
+	int fd, passed, results;
+	char text[16];
+	struct iovec in, out;
+	struct msghdr msg;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+} late;
+
+static void late_closed(void *ctx, int res)
+{
+	(void)ctx;
+	/* the first time it was a shutdown */
+	ck_assert_int_eq(res, 0);
+	if (!late.results++) {
+		ck_assert_int_eq(loop_close(&late.end), 0);
+		return;
+	}
+	loop_stop(loop);
+}
+
+static void late_written(void *ctx, int res)
+{
+	(void)ctx;
+	ck_assert_int_eq(res, 2);
+	loop_io_aim(&late.end, late.fd);
+	ck_assert_int_eq(loop_shutdown(&late.end, SHUT_WR), 0);
+}
+
+static void late_read(void *ctx, int res)
+{
+	(void)ctx;
+	ck_assert_int_eq(res, 5);
+	ck_assert(!memcmp(late.text, "hello", 5));
+	late.out = (struct iovec){ (void *)(uintptr_t)"ok", 2 };
+	loop_io_aim(&late.tx, late.fd);
+	ck_assert_int_eq(loop_writev(&late.tx, &late.out, 1), 0);
+}
+
+static void late_accepted(void *ctx, int res)
+{
+	(void)ctx;
+	ck_assert_int_ge(res, 0);
+	ck_assert_int_eq(fcntl(res, F_GETFD), FD_CLOEXEC);
+	late.fd = res;
+	late.in = (struct iovec){ late.text, sizeof(late.text) };
+	loop_io_aim(&late.rx, res);
+	ck_assert_int_eq(loop_readv(&late.rx, &late.in, 1), 0);
+}
+
+static void late_passed(void *ctx, int res)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(&late.msg);
+
+	(void)ctx;
+	ck_assert_int_eq(res, 1);
+	ck_assert_ptr_nonnull(c);
+	memcpy(&late.passed, CMSG_DATA(c), sizeof(int));
+}
+
+static void pass_fd(int over, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)"x", 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	ck_assert_int_eq(sendmsg(over, &m, 0), 1);
+}
+
+START_TEST(test_loop_late_descriptors)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX }; /* the kernel gives it a name */
+	socklen_t len = sizeof(a);
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), c = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), s[2];
+	struct iovec in;
+	char text[8];
+
+	late = (struct late){ .fd = -1, .passed = -1 };
+	ck_assert_int_eq(bind(l, (struct sockaddr *)&a, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(listen(l, 1), 0);
+	ck_assert_int_eq(getsockname(l, (struct sockaddr *)&a, &len), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s), 0);
+	ck_assert_int_eq(loop_io_init(loop, &late.accept, l, late_accepted, NULL), 0);
+	ck_assert_int_eq(loop_io_init(loop, &late.pass, s[0], late_passed, NULL), 0);
+	ck_assert_int_eq(loop_io_init_late(loop, &late.rx, late_read, NULL), 0);
+	ck_assert_int_eq(loop_io_init_late(loop, &late.tx, late_written, NULL), 0);
+	ck_assert_int_eq(loop_io_init_late(loop, &late.end, late_closed, NULL), 0);
+	in = (struct iovec){ text, sizeof(text) };
+	late.msg = (struct msghdr){ .msg_iov = &in, .msg_iovlen = 1, .msg_control = late.control, .msg_controllen = sizeof(late.control) };
+	ck_assert_int_eq(loop_accept(&late.accept), 0);
+	ck_assert_int_eq(loop_recvmsg(&late.pass, &late.msg, MSG_CMSG_CLOEXEC), 0);
+	pass_fd(s[1], c);
+	ck_assert_int_eq(connect(c, (struct sockaddr *)&a, len), 0);
+	ck_assert_int_eq(write(c, "hello", 5), 5);
+	run_for(5000);
+	ck_assert_int_eq(late.results, 2);
+	ck_assert_int_eq(fcntl(late.fd, F_GETFD), -1);
+	ck_assert_int_ge(late.passed, 0);
+	ck_assert_int_eq(fcntl(late.passed, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(read(c, text, sizeof(text)), 2);
+	ck_assert_int_eq(read(c, text, sizeof(text)), 0);
+	close(late.passed);
+	close(l);
+	close(c);
+	close(s[0]);
+	close(s[1]);
+}
+END_TEST
+
+static void late_refused(void *ctx, int res)
+{
+	(void)ctx;
+	late.results = res;
+	loop_stop(loop);
+}
+
+/* Where nothing is late the ring does not know these operations. */
+START_TEST(test_loop_accept_without_late_ones_is_refused)
+{
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	late = (struct late){ 0 };
+	ck_assert_int_eq(loop_io_init(loop, &late.accept, l, late_refused, NULL), 0);
+	ck_assert_int_eq(loop_accept(&late.accept), 0);
+	run_for(5000);
+	ck_assert_int_eq(late.results, -EACCES);
+	close(l);
+}
+END_TEST
+
 static void add_polls(TCase *t)
 {
 	tcase_add_test(t, test_loop_poll_level_runs_until_read);
@@ -1607,6 +1745,8 @@ static void add_places(TCase *t)
 
 static void add_rest(TCase *t)
 {
+	tcase_add_test(t, test_loop_late_descriptors);
+	tcase_add_test(t, test_loop_accept_without_late_ones_is_refused);
 	tcase_add_test(t, test_loop_timer_fires_once_not_early);
 	tcase_add_test(t, test_loop_timer_can_be_set_from_within);
 	tcase_add_test(t, test_loop_timer_stopped_never_fires);

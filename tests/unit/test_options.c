@@ -47,6 +47,35 @@ static int parse(const char *first, ...)
 	} while (0)
 #define BAD_NET(part, value) BAD(part, "--kernel", "Image", "--net", value)
 
+START_TEST(test_options_vsock)
+{
+	char longest[120] = "33,uds=/";
+	const struct dev_config *d;
+
+	GOOD("--vsock", "33", "--vsock", "34,uds=/run/v", "--vsock=uds=v,max-conns=1,cid=35,transport=mmio");
+	d = &o.config.devices[2];
+	ck_assert_ptr_null(d[0].vsock.uds);
+	ck_assert_uint_eq(d[0].vsock.max_conns, 0);
+	ck_assert_str_eq(d[1].vsock.uds, "/run/v");
+	ck_assert_uint_eq(d[1].vsock.max_conns, 256);
+	ck_assert_str_eq(d[2].vsock.uds, "v");
+	ck_assert_uint_eq(d[2].vsock.cid, 35);
+	ck_assert_uint_eq(d[2].vsock.max_conns, 1);
+	BAD("--vsock: cid= is not given", "--kernel", "I", "--vsock", "uds=v");
+	BAD("--vsock: uds: '' is no file name", "--kernel", "I", "--vsock", "33,uds=");
+	BAD("--vsock: uds: '/run/' is no file name", "--kernel", "I", "--vsock", "33,uds=/run/");
+	BAD("--vsock: uds= is given twice", "--kernel", "I", "--vsock", "33,uds=a,uds=b");
+	BAD("--vsock: max-conns= is for uds=", "--kernel", "I", "--vsock", "33,max-conns=4");
+	BAD("--vsock: max-conns: '0'", "--kernel", "I", "--vsock", "33,uds=a,max-conns=0");
+	BAD("--vsock: max-conns: '1025'", "--kernel", "I", "--vsock", "33,uds=a,max-conns=1025");
+	BAD("--vsock: unknown key 'path'", "--kernel", "I", "--vsock", "33,path=a");
+	memset(longest + 8, 'x', 95);
+	GOOD("--vsock", longest);
+	longest[8 + 95] = 'x';
+	BAD("--vsock: uds: more than 96 bytes", "--kernel", "I", "--vsock", longest);
+}
+END_TEST
+
 START_TEST(test_options_kernel_alone_gives_defaults)
 {
 	const struct config *c = &o.config;
@@ -645,6 +674,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, NULL, forget);
+	tcase_add_test(t, test_options_vsock);
 	tcase_add_test(t, test_options_kernel_alone_gives_defaults);
 	tcase_add_test(t, test_options_every_value_arrives);
 	tcase_add_test(t, test_options_initrds_come_in_their_order_and_are_eight);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * vsock-peer listen PORT: takes connections one after the other, and gives back whatever comes on each, until it is ended.
- * vsock-peer connect CID PORT N BYTES: N connections, one after the other, each with BYTES there and back, compared.
+ * vsock-peer connect CID PORT N BYTES: N connections, one after the other, each with BYTES there and back, compared; half of
+ * each is closed when its bytes are sent, and then the other end's is awaited.
+ * vsock-peer listen-unix PATH, vsock-peer connect-unix PATH PORT N BYTES: the same by Unix sockets, the latter with a line first.
  *
  * Runs in the host and, from an archive behind the initramfs, in the guest.
  */
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,12 +50,40 @@ static void echo(int fd)
 		}
 }
 
-static void listen_on(unsigned port)
+static int new_unix(const char *path, struct sockaddr_un *ret_a)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		die("socket");
+	*ret_a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(ret_a->sun_path, sizeof(ret_a->sun_path), "%s", path);
+	return fd;
+}
+
+static int bound(unsigned port)
 {
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = port, .svm_cid = VMADDR_CID_ANY };
 	int fd = new_socket();
 
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("bind");
+	return fd;
+}
+
+static int bound_unix(const char *path)
+{
+	struct sockaddr_un a;
+	int fd = new_unix(path, &a);
+
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("bind");
+	return fd;
+}
+
+static void serve(int fd)
+{
+	if (listen(fd, 8))
 		die("listen");
 	puts("listening");
 	fflush(stdout);
@@ -105,20 +136,50 @@ static void there_and_back(int fd, uint64_t bytes)
 			got += n > 0 ? (uint64_t)n : 0;
 		}
 	}
+	if (shutdown(fd, SHUT_WR) || read(fd, in, sizeof(in)) != 0)
+		die("the end");
 }
 
-static void connect_to(unsigned cid, unsigned port, unsigned n, uint64_t bytes)
+static int connected(unsigned cid, unsigned port)
 {
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = port, .svm_cid = cid };
+	int fd = new_socket();
+
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("connect");
+	return fd;
+}
+
+/* The answer is read by the byte: what follows is the guest's. */
+static int connected_unix(const char *path, unsigned port)
+{
+	struct sockaddr_un a;
+	int fd = new_unix(path, &a), n;
+	char line[40];
+
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("connect");
+	n = snprintf(line, sizeof(line), "CONNECT %u\n", port);
+	if (write(fd, line, (size_t)n) != n)
+		die("write");
+	for (n = 0; n < (int)sizeof(line) - 1 && read(fd, line + n, 1) == 1 && line[n] != '\n'; n++)
+		;
+	if (strncmp(line, "OK ", 3) || line[n] != '\n') {
+		errno = ECONNREFUSED;
+		die("the guest's answer");
+	}
+	return fd;
+}
+
+static void connect_to(const char *path, unsigned cid, unsigned port, unsigned n, uint64_t bytes)
+{
 	struct timespec begin, end;
 	double ms;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (unsigned i = 0; i < n; i++) {
-		int fd = new_socket();
+		int fd = path ? connected_unix(path, port) : connected(cid, port);
 
-		if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-			die("connect");
 		there_and_back(fd, bytes);
 		close(fd);
 	}
@@ -130,9 +191,12 @@ static void connect_to(unsigned cid, unsigned port, unsigned n, uint64_t bytes)
 int main(int argc, char *argv[])
 {
 	if (argc == 3 && !strcmp(argv[1], "listen"))
-		listen_on((unsigned)atoi(argv[2]));
-	else if (argc == 6 && !strcmp(argv[1], "connect"))
-		connect_to((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]), strtoull(argv[5], NULL, 10));
+		serve(bound((unsigned)atoi(argv[2])));
+	else if (argc == 3 && !strcmp(argv[1], "listen-unix"))
+		serve(bound_unix(argv[2]));
+	else if (argc == 6 && (!strcmp(argv[1], "connect") || !strcmp(argv[1], "connect-unix")))
+		connect_to(argv[1][7] ? argv[2] : NULL, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]),
+			   strtoull(argv[5], NULL, 10));
 	else
 		return 2;
 	return 0;

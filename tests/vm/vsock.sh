@@ -42,5 +42,109 @@ vsock_bad()
 	expect_error 125 'not a number from 3' $M --kernel null.Image --vsock 4294967295
 	expect_error 125 'not a number from 3' $M --kernel null.Image --vsock 99999999999
 	expect_error 125 'cid= is not given' $M --kernel null.Image --vsock id=v
-	expect_error 125 "vhost-vsock only" $M --kernel null.Image --vsock 3,uds=/tmp/v
+}
+
+# The name is gone, and so is the broker, a moment after the VM's end.
+vsock_uds_gone()
+{
+	i=0
+	while [ -e work/v ] || grep -qs microvm-broker /proc/[0-9]*/comm; do
+		i=$((i + 1))
+		[ $i -lt 100 ] || fail "left behind: $(ls work) $(grep -l microvm-broker /proc/[0-9]*/comm)"
+		usleep 50000
+	done
+}
+
+# A socket that nobody listens on any more.
+vsock_stale()
+{
+	./vsock-peer listen-unix "$1" >work/stale &
+	wait_for work/stale listening
+	kill $!
+	wait $!
+	[ -S "$1" ] || fail "no $1"
+}
+
+# vsock_uds_boot TRANSPORT N BYTES: a guest that connects so often and then listens; $pid
+vsock_uds_boot()
+{
+	vsock_initrd
+	mkfifo work/in
+	vsock_stale work/v
+	./vsock-peer listen-unix work/v_7 >work/host &
+	host=$!
+	$M --kernel Image --initrd work/initrd --cpus 2 --vsock "33,uds=work/v,transport=$1" \
+		--cmdline "quiet t=vsock,$2,$3" --timeout 400 <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+}
+
+vsock_uds_over() # STATUS
+{
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	kill $host
+	cat out err work/back
+	[ "$1" = 0 ] && [ $got = 0 ] && grep -q 'guest: vsock status 0' out || fail "status $got"
+	vsock_uds_gone
+}
+
+# vsock_uds_both TRANSPORT N BYTES: as vsock_both, by Unix sockets
+vsock_uds_both()
+{
+	vsock_uds_boot "$@"
+	( wait_for out 'guest: listening'
+	  ./vsock-peer connect-unix work/v 8 "$2" "$3" >work/back || fail "from the host: $(cat work/back)"
+	  dump $pid err
+	  grep -q "vsock0: connections .* from the host $2, from the guest $2, cut 0, refused 0" err || fail "no such count" )
+	vsock_uds_over $?
+	sed -n 's/^vsock-peer: /figure: host to guest by uds= over '"$1"': /p' work/back
+}
+
+# Clients that do what they should not, and a broker that is killed; the guest is well all the while.
+vsock_uds_trouble()
+{
+	vsock_uds_boot pci 3 1000
+	( wait_for out 'guest: listening'
+	  [ -z "$(echo 'GET / HTTP/1.0' | socat -t 20 - UNIX:work/v)" ] || fail 'garbage had an answer'
+	  [ -z "$(echo 'CONNECT 99' | socat -t 20 - UNIX:work/v)" ] || fail 'nobody listens there'
+	  # slow: its line never ends
+	  (sleep 60) | socat -t 1 - UNIX:work/v &
+	  # does not read what it asked for
+	  (echo 'CONNECT 8'; head -c 4000000 /dev/zero; sleep 60) | socat -u - UNIX:work/v &
+	  deaf=$!
+	  sleep 3
+	  kill $deaf
+	  ./vsock-peer connect-unix work/v 8 5 1000 >work/back || fail "after a client that does not read: $(cat work/back)"
+	  expect_error 125 'another program listens on it' $M --kernel null.Image --vsock 34,uds=work/v
+	  for c in /proc/[0-9]*/comm; do
+		grep -qs microvm-broker "$c" && broker=${c%/comm}
+	  done
+	  kill -9 "${broker#/proc/}" || fail 'no broker'
+	  wait_for err 'vsock0: the process that connects for it is gone'
+	  ./vsock-peer connect-unix work/v 8 5 1000 >work/back || fail "without a broker: $(cat work/back)" )
+	status=$?
+	rm -f work/v # its broker would have
+	vsock_uds_over $status
+}
+
+vsock_uds_bad()
+{
+	mkdir -p work/v
+	expect_error 125 'there is a folder, which is left as it is' $M --kernel null.Image --vsock 3,uds=work/v
+	rmdir work/v
+	echo kept >work/v
+	expect_error 125 'there is a file, which is left as it is' $M --kernel null.Image --vsock 3,uds=work/v
+	[ "$(cat work/v)" = kept ] || fail 'a file was touched'
+	rm work/v
+	expect_error 125 'the folder: No such file' $M --kernel null.Image --vsock 3,uds=work/none/v
+	$M --kernel null.Image --vsock 3,uds=work/v --dry-run || fail 'a dry run'
+	vsock_uds_gone
+	vsock_stale work/v
+	$M --kernel null.Image --vsock 3,uds=work/v || fail 'a null guest'
+	vsock_uds_gone
+	$M --kernel null.Image --vsock 3,uds=work/v --no-sandbox 2>err || fail "without a sandbox: $(cat err)"
+	vsock_uds_gone
 }

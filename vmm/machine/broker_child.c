@@ -102,8 +102,8 @@ static bool answer(const struct broker_child_cfg *cfg, const struct broker_reque
 	return n == sizeof(reply);
 }
 
-/* Only a name that still is the listener's. */
-static _Noreturn void end(int signo)
+/* Only a name that still is the listener's. (Not _Noreturn: a sanitizer makes calls of its own before such.) */
+static void end(int signo)
 {
 	const struct broker_child_cfg *cfg = the_cfg;
 	struct stat st;
@@ -118,7 +118,7 @@ static _Noreturn void end(int signo)
 	_exit(0);
 }
 
-static _Noreturn void serve(const struct broker_child_cfg *cfg)
+static void serve(const struct broker_child_cfg *cfg)
 {
 	struct broker_request q;
 	ssize_t n;
@@ -128,8 +128,9 @@ static _Noreturn void serve(const struct broker_child_cfg *cfg)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n != sizeof(q) || !answer(cfg, &q))
-			end(0);
+			break;
 	}
+	end(0);
 }
 
 /* ---- what it gives up ----------------------------------------------------------------------- */
@@ -250,9 +251,11 @@ static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 	if (!take_fds(cfg, fd))
 		_exit(1);
 	take_signals();
-	if (!narrow(cfg))
+	if (narrow(cfg))
+		serve(cfg);
+	else
 		end(0);
-	serve(cfg);
+	_exit(1);
 }
 
 int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err)
