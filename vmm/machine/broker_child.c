@@ -102,19 +102,23 @@ static bool answer(const struct broker_child_cfg *cfg, const struct broker_reque
 	return n == sizeof(reply);
 }
 
-/* Only a name that still is the listener's. (Not _Noreturn: a sanitizer makes calls of its own before such.) */
-static void end(int signo)
+/* Only a name that still is the listener's. */
+static void take_name_away(const struct broker_child_cfg *cfg)
 {
-	const struct broker_child_cfg *cfg = the_cfg;
 	struct stat st;
 
-	(void)signo;
 	if (cfg->listen_fd < 0)
-		_exit(0);
+		return;
 	shutdown(LISTENER, SHUT_RDWR);
 	if ((cfg->nr_paths == 1 || !fchdir(FOLDERS)) && !fstatat(AT_FDCWD, cfg->paths[0].name, &st, AT_SYMLINK_NOFOLLOW) &&
 	    st.st_dev == cfg->dev && st.st_ino == cfg->ino)
 		unlinkat(AT_FDCWD, cfg->paths[0].name, 0);
+}
+
+static void terminated(int signo)
+{
+	(void)signo;
+	take_name_away(the_cfg);
 	_exit(0);
 }
 
@@ -130,7 +134,6 @@ static void serve(const struct broker_child_cfg *cfg)
 		if (n != sizeof(q) || !answer(cfg, &q))
 			break;
 	}
-	end(0);
 }
 
 /* ---- what it gives up ----------------------------------------------------------------------- */
@@ -220,7 +223,7 @@ static void take_signals(void)
 	sigset_t term;
 
 	setsid(); /* the terminal's signals are the monitor's */
-	signal(SIGTERM, end);
+	signal(SIGTERM, terminated);
 	sigfillset(&term);
 	sigdelset(&term, SIGTERM);
 	sigprocmask(SIG_SETMASK, &term, NULL);
@@ -253,9 +256,8 @@ static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 	take_signals();
 	if (narrow(cfg))
 		serve(cfg);
-	else
-		end(0);
-	_exit(1);
+	take_name_away(cfg);
+	_exit(0);
 }
 
 int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err)
