@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,6 +191,7 @@ static void connect_to(const char *path, unsigned cid, unsigned port, unsigned n
 
 int main(int argc, char *argv[])
 {
+	signal(SIGPIPE, SIG_IGN); /* one that leaves is no reason to leave the others */
 	if (argc == 3 && !strcmp(argv[1], "listen"))
 		serve(bound((unsigned)atoi(argv[2])));
 	else if (argc == 3 && !strcmp(argv[1], "listen-unix"))
