@@ -40,7 +40,7 @@ static const struct {
 	[HOLE_ITS] = { "its", "--irqchip gicv3" },
 	[HOLE_VHOST_NET] = { "vhost-net", "--net TAP,vhost=off" },
 	[HOLE_MACVTAP] = { "macvtap", "a tap instead of a macvtap, or vhost=off" },
-	[HOLE_VSOCK] = { "vhost-vsock", "no --vsock" },
+	[HOLE_VSOCK] = { "vhost-vsock", "no --vsock, or one with uds=" },
 };
 
 static const char *const states[] = {
