@@ -28,6 +28,45 @@
 #include "vmm/base/log.h"
 #include "vmm/base/obj.h"
 
+/* ---- the table of ports --------------------------------------------------------------------- */
+
+static uint16_t *bucket_of(struct vsock_uds *d, uint32_t host_port, uint32_t guest_port)
+{
+	uint32_t h = host_port * 2654435761u ^ guest_port * 2246822519u;
+
+	return &d->buckets[(h ^ h >> 15) & (d->nr_buckets - 1)];
+}
+
+struct uds_conn *uds_find(struct vsock_uds *d, uint32_t host_port, uint32_t guest_port)
+{
+	uint16_t i = *bucket_of(d, host_port, guest_port);
+
+	while (i != UDS_NONE && (d->conns[i].host_port != host_port || d->conns[i].guest_port != guest_port))
+		i = d->conns[i].next_known;
+	return i != UDS_NONE ? &d->conns[i] : NULL;
+}
+
+void uds_know(struct uds_conn *c)
+{
+	uint16_t *b = bucket_of(c->d, c->host_port, c->guest_port);
+
+	c->next_known = *b;
+	*b = uds_index(c);
+	c->known = true;
+}
+
+void uds_forget(struct uds_conn *c)
+{
+	uint16_t *at = bucket_of(c->d, c->host_port, c->guest_port);
+
+	if (!c->known)
+		return;
+	while (*at != uds_index(c))
+		at = &c->d->conns[*at].next_known;
+	*at = c->next_known;
+	c->known = false;
+}
+
 /* ---- places --------------------------------------------------------------------------------- */
 
 struct uds_conn *uds_take(struct vsock_uds *d, enum uds_state state)

@@ -127,13 +127,13 @@ struct vsock_uds {
 
 /* @c has something for the guest, or may have: it gets its turn at the receive queue. */
 void uds_ready(struct uds_conn *c);
+
+/* ---- vsock_conn.c ---- */
+
 /* Into and out of the table of ports. */
 void uds_know(struct uds_conn *c);
 void uds_forget(struct uds_conn *c);
 struct uds_conn *uds_find(struct vsock_uds *d, uint32_t host_port, uint32_t guest_port);
-
-/* ---- vsock_conn.c ---- */
-
 /* Sources and buffers. Before the loop's seal. loop_io_init()'s errors, -ENOMEM. */
 int uds_conns_init(struct vsock_uds *d, struct loop *l);
 /* Ends all that is under way, with the loop not running any more. */
