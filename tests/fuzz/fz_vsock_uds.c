@@ -143,7 +143,7 @@ static void packet(struct fuzz_in *in)
 		h.dst_port = c->host_port;
 	}
 	h.flags = fuzz_below(in, 8);
-	h.buf_alloc = how & 2 ? fuzz_u16(in) : 65536;
+	h.buf_alloc = how & 2 ? fuzz_u8(in) : 65536;
 	h.fwd_cnt = how & 4 ? fuzz_u32(in) : how & 1 ? c->sent : 0;
 	if (how & 8 && !fuzz_below(in, 4))
 		h.src_cid = fuzz_u32(in);
