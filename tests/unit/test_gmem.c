@@ -12,6 +12,16 @@
 
 #define BASE UINT64_C(0x80000000)
 
+static long large_page; /* what the host's pages are said to be; 0: as they are */
+
+long __sysconf(int name); /* libc's own name of it */
+
+/* libc's, but for a host of larger pages. */
+long sysconf(int name)
+{
+	return name == _SC_PAGESIZE && large_page ? large_page : __sysconf(name);
+}
+
 static struct gmem *one_region(gpa_t gpa, uint64_t size, bool shared)
 {
 	struct gmem *m;
@@ -213,6 +223,92 @@ START_TEST(test_gmem_keep_small_touch_costs_one_page)
 }
 END_TEST
 
+static uint64_t give_back(const struct gmem *m, gpa_t gpa, uint64_t len)
+{
+	uint64_t n = 1;
+
+	ck_assert_int_eq(gmem_give_back(m, gmem_ptr(m, gpa, len), len, &n), 0);
+	return n;
+}
+
+START_TEST(test_gmem_given_back_is_gone_and_reads_zero)
+{
+	struct gmem *m = one_region(BASE, 128 * MIB, false);
+	uint64_t page = (uint64_t)getpagesize();
+	char *hva = gmem_region(m, 0)->hva;
+
+	memset(hva, 1, 16 * page);
+	memset(hva + 128 * MIB - page, 1, page);
+	ck_assert_uint_eq(give_back(m, BASE + page, 2 * page), 2 * page);
+	for (uint64_t i = 0; i < 4 * page; i++)
+		ck_assert_int_eq(hva[i], i / page == 0 || i / page == 3);
+	ck_assert_uint_eq(give_back(m, BASE + 128 * MIB - page, page), page);
+	ck_assert_int_eq(hva[128 * MIB - 1], 0);
+	ck_assert_uint_eq(give_back(m, BASE, 128 * MIB), 128 * MIB);
+	ck_assert_uint_eq(resident(hva, 128 * MIB), 0);
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_give_back_leaves_parts_of_pages)
+{
+	struct gmem *m = one_region(BASE, MIB, false);
+	uint64_t page = (uint64_t)getpagesize();
+	char *hva = gmem_region(m, 0)->hva;
+
+	memset(hva, 1, MIB);
+	ck_assert_uint_eq(give_back(m, BASE, 0), 0);
+	ck_assert_uint_eq(give_back(m, BASE, page - 1), 0);
+	ck_assert_uint_eq(give_back(m, BASE + 1, page - 1), 0);
+	ck_assert_uint_eq(give_back(m, BASE + 1, 2 * page - 2), 0);
+	ck_assert_uint_eq(give_back(m, BASE + 1, 2 * page - 1), page);
+	for (uint64_t i = 0; i < MIB; i++)
+		ck_assert_int_eq(hva[i], i / page != 1);
+	gmem_free(m);
+}
+END_TEST
+
+/* Where the host's pages are larger than the guest's, one of the guest's is but a part. */
+START_TEST(test_gmem_give_back_takes_whole_pages_of_a_large_page_host)
+{
+	struct gmem *m;
+	char *hva;
+
+	large_page = 64 * 1024;
+	m = one_region(BASE, MIB, false);
+	hva = gmem_region(m, 0)->hva;
+	memset(hva, 1, MIB);
+	for (unsigned i = 0; i < 16; i++)
+		ck_assert_uint_eq(give_back(m, BASE + i * 4096, 4096), 0);
+	ck_assert_uint_eq(give_back(m, BASE + 15 * 4096, 18 * 4096), 64 * 1024);
+	for (uint64_t i = 0; i < MIB; i++)
+		ck_assert_int_eq(hva[i], i / (64 * KIB) != 1);
+	large_page = 0;
+	gmem_free(m);
+}
+END_TEST
+
+START_TEST(test_gmem_give_back_of_what_is_no_memory_refused)
+{
+	struct gmem *m = one_region(BASE, MIB, false), *shared = one_region(BASE, MIB, true);
+	char *hva = gmem_region(m, 0)->hva, own[16] = "mine";
+	uint64_t n = 7;
+
+	ck_assert_int_eq(gmem_give_back(m, own, sizeof(own), &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(m, hva - 4096, 8192, &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(m, hva + MIB - 4096, 8192, &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(m, hva, MIB + 1, &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(m, hva, UINT64_MAX, &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(m, NULL, 0, &n), -EFAULT);
+	ck_assert_int_eq(gmem_give_back(shared, gmem_region(shared, 0)->hva, MIB, &n), -EOPNOTSUPP);
+	ck_assert_int_eq(syscall(SYS_mlock, hva, 4096), 0); /* past the sanitizer, which does not lock */
+	ck_assert_int_eq(gmem_give_back(m, hva, 8192, &n), -EINVAL);
+	ck_assert_uint_eq(n, 7);
+	gmem_free(shared);
+	gmem_free(m);
+}
+END_TEST
+
 START_TEST(test_gmem_free_null_is_fine)
 {
 	gmem_free(NULL);
@@ -238,6 +334,10 @@ int main(void)
 	tcase_add_loop_test(t, test_gmem_guards_on_both_sides, 0, 2);
 	tcase_add_test(t, test_gmem_huge_region_costs_nothing);
 	tcase_add_test(t, test_gmem_keep_small_touch_costs_one_page);
+	tcase_add_test(t, test_gmem_given_back_is_gone_and_reads_zero);
+	tcase_add_test(t, test_gmem_give_back_leaves_parts_of_pages);
+	tcase_add_test(t, test_gmem_give_back_takes_whole_pages_of_a_large_page_host);
+	tcase_add_test(t, test_gmem_give_back_of_what_is_no_memory_refused);
 	tcase_add_test(t, test_gmem_free_null_is_fine);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);

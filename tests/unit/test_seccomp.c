@@ -80,8 +80,14 @@ START_TEST(test_seccomp_what_no_list_has_is_trapped)
 }
 END_TEST
 
+/* A VM has no balloon where it has devices of the host's, and so never the rows of both. */
+static bool is_there(const struct right *r, bool balloon)
+{
+	return balloon ? r->kinds != FD_VFIO_DEVICE : r->kinds != FD_BALLOON;
+}
+
 /* Allowed or refused softly with these arguments, or with some: counted by the lists' rows. */
-static unsigned count_calls(enum right_threads thread)
+static unsigned count_calls(enum right_threads thread, bool balloon)
 {
 	const struct right *const *lists = seccomp_lists();
 	bool seen[1024] = { false };
@@ -89,7 +95,7 @@ static unsigned count_calls(enum right_threads thread)
 
 	for (; *lists; lists++) {
 		for (const struct right *r = *lists; r->threads; r++) {
-			if (!(r->threads & thread) || r->test == RIGHT_NO_MEMORY || seen[r->call])
+			if (!(r->threads & thread) || r->test == RIGHT_NO_MEMORY || seen[r->call] || !is_there(r, balloon))
 				continue;
 			seen[r->call] = true;
 			n++;
@@ -100,8 +106,10 @@ static unsigned count_calls(enum right_threads thread)
 
 START_TEST(test_seccomp_lists_stay_short)
 {
-	ck_assert_uint_le(count_calls(RIGHT_CPU), 9);
-	ck_assert_uint_le(count_calls(RIGHT_LOOP), 20);
+	for (int balloon = 0; balloon < 2; balloon++) {
+		ck_assert_uint_le(count_calls(RIGHT_CPU, balloon), 9);
+		ck_assert_uint_le(count_calls(RIGHT_LOOP, balloon), 20);
+	}
 }
 END_TEST
 
@@ -159,6 +167,29 @@ static void add_fds(scmp_filter_ctx ctx, const struct right *r)
 	}
 }
 
+static bool has_balloon(void)
+{
+	int first, last;
+
+	return fd_run(0, FD_BALLOON, &first, &last);
+}
+
+/*
+ * libseccomp does not let what is allowed with some advice stand beside an error for all: here the error is for all other
+ * advice, each bit of the lower half by itself.
+ */
+static int add_no_memory(scmp_filter_ctx ctx, int call)
+{
+	int r = 0;
+
+	if (call != SYS_madvise || !has_balloon())
+		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOMEM), call, 0);
+	for (unsigned bit = 0; bit < 32 && !r; bit++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOMEM), call, 1,
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, BIT32(bit), ~(uint64_t)MADV_DONTNEED & BIT32(bit)));
+	return r;
+}
+
 static int add_row(scmp_filter_ctx ctx, const struct right *r)
 {
 	switch (r->test) {
@@ -180,8 +211,11 @@ static int add_row(scmp_filter_ctx ctx, const struct right *r)
 	case RIGHT_MEMORY:
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
 					SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
+	case RIGHT_ADVICE:
+		return has_balloon() ? seccomp_rule_add(ctx, SCMP_ACT_ALLOW, r->call, 1,
+							SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, r->value)) : 0;
 	case RIGHT_NO_MEMORY:
-		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOMEM), r->call, 0);
+		return add_no_memory(ctx, r->call);
 	}
 	return -1;
 }
@@ -217,21 +251,24 @@ static bool has_row(int call)
 }
 
 /* Every number, and for those with a row arguments around each border that a row draws. */
-START_TEST(test_seccomp_agrees_with_libseccomp)
+static void agree(enum right_threads thread)
 {
 	static const uint64_t seconds[] = {
 		0, 1, 128, 129, 131, 132, VHOST_SET_MEM_TABLE, VHOST_SET_VRING_KICK, VHOST_SET_OWNER,
 		UINT64_C(0xffffffff00000000) | VHOST_SET_MEM_TABLE, BIT64(32) | 128,
 	};
-	static const uint64_t thirds[] = { 0, SIGSTOP, SIGSYS, SIGKILL, PROT_READ, PROT_EXEC, BIT64(32) | SIGSTOP };
+	static const uint64_t thirds[] = {
+		0, SIGSTOP, SIGSYS, SIGKILL, PROT_READ, PROT_EXEC, BIT64(32) | SIGSTOP, MADV_DONTNEED, MADV_WILLNEED,
+		BIT64(32) | MADV_DONTNEED,
+	};
 	static struct sock_filter other[8192];
 	uint64_t firsts[45];
 	unsigned len, mine_len, n = 0;
 	const struct sock_filter *mine;
 
 	make();
-	len = by_libseccomp(threads[_i], other, sizeof(other));
-	mine = seccomp_program(threads[_i], &mine_len);
+	len = by_libseccomp(thread, other, sizeof(other));
+	mine = seccomp_program(thread, &mine_len);
 	for (uint64_t fd = 0; fd < 40; fd++)
 		firsts[n++] = fd;
 	firsts[n++] = FILTER_OWN_FD;
@@ -249,6 +286,33 @@ START_TEST(test_seccomp_agrees_with_libseccomp)
 
 					ck_assert_uint_eq(bpf_ask(mine, mine_len, nr, args), bpf_ask(other, len, nr, args));
 				}
+}
+
+START_TEST(test_seccomp_agrees_with_libseccomp)
+{
+	agree(threads[_i]);
+}
+END_TEST
+
+START_TEST(test_seccomp_agrees_with_libseccomp_on_a_balloon)
+{
+	fd_note_also(12, FD_BALLOON);
+	agree(threads[_i]);
+}
+END_TEST
+
+START_TEST(test_seccomp_memory_is_given_back_by_a_balloon_alone)
+{
+	make();
+	ck_assert_uint_eq(ask(RIGHT_LOOP, SYS_madvise, 0x1000, 0x1000, MADV_DONTNEED, 0), SECCOMP_RET_ERRNO | ENOMEM);
+	fd_note_also(12, FD_BALLOON);
+	make();
+	ck_assert(allows(RIGHT_LOOP, SYS_madvise, 0x1000, 0x1000, MADV_DONTNEED, 0));
+	ck_assert(!allows(RIGHT_CPU, SYS_madvise, 0x1000, 0x1000, MADV_DONTNEED, 0));
+	for (uint64_t advice = 0; advice < 128; advice++)
+		if (advice != MADV_DONTNEED)
+			ck_assert_uint_eq(ask(RIGHT_LOOP, SYS_madvise, 0x1000, 0x1000, advice, 0), SECCOMP_RET_ERRNO | ENOMEM);
+	ck_assert(allows(RIGHT_LOOP, SYS_write, 12, 0, 8, 0)); /* it is an eventfd as well */
 }
 END_TEST
 
@@ -368,6 +432,8 @@ int main(void)
 	tcase_add_loop_test(t, test_seccomp_descriptors_are_pinned, 0, 2);
 	tcase_add_loop_test(t, test_seccomp_runs_cover_any_set_of_descriptors, 0, 3);
 	tcase_add_loop_test(t, test_seccomp_agrees_with_libseccomp, 0, 2);
+	tcase_add_loop_test(t, test_seccomp_agrees_with_libseccomp_on_a_balloon, 0, 2);
+	tcase_add_test(t, test_seccomp_memory_is_given_back_by_a_balloon_alone);
 	tcase_add_test(t, test_seccomp_requests_are_pinned);
 	tcase_add_test(t, test_seccomp_memory_is_new_and_not_executable);
 	tcase_add_test(t, test_seccomp_signals_stay_inside);

@@ -200,15 +200,19 @@ static void add_row(struct making *m, const struct right *r)
 		load_arg(m, 3, 0);
 		want(m, BPF_JSET, MAP_ANONYMOUS);
 		break;
+	case RIGHT_ADVICE:
+		if (!is_first(m, r))
+			return;
+		any_value(m, r, 2);
+		break;
 	case RIGHT_NO_MEMORY:
-		ret(m, SECCOMP_RET_ERRNO | ENOMEM);
-		return;
+		return; /* the last word, after all other rows */
 	}
 	ret(m, SECCOMP_RET_ALLOW);
 	land(m, from);
 }
 
-/* Only a row about descriptors names kinds of them. */
+/* Only a row about descriptors, or one that is there for the sake of some, names kinds of them. */
 static bool has_fds(const struct right *r)
 {
 	int first, last;
@@ -219,17 +223,21 @@ static bool has_fds(const struct right *r)
 static void add_call(struct making *m, int call)
 {
 	uint32_t kinds = 0;
+	bool no_memory = false;
 
 	for (unsigned i = 0; m->lists[i]; i++) {
 		for (const struct right *r = m->lists[i]; r->threads; r++) {
 			if (!(r->threads & m->thread) || r->call != call || !has_fds(r))
 				continue;
 			kinds |= r->test == RIGHT_FD ? r->kinds : 0;
+			no_memory |= r->test == RIGHT_NO_MEMORY;
 			add_row(m, r);
 		}
 	}
 	if (kinds)
 		allow_fds(m, kinds);
+	if (no_memory)
+		ret(m, SECCOMP_RET_ERRNO | ENOMEM);
 	ret(m, m->denied);
 }
 

@@ -31,6 +31,7 @@
 #include "vmm/app/terminal.h"
 #include "vmm/base/compat.h"
 #include "vmm/base/log.h"
+#include "vmm/core/gmem.h"
 #include "vmm/core/kvm.h"
 #include "vmm/core/loop.h"
 #include "vmm/core/stream.h"
@@ -60,7 +61,7 @@ static const struct right process_rights[] = {
 
 static const struct right *const lists[] = {
 	process_rights, log_rights, vcpu_rights, hyp_rights, loop_rights, stream_rights, signals_rights,
-	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, hostdev_rights, NULL,
+	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, hostdev_rights, gmem_rights, NULL,
 };
 
 /* Without pointers, which each start would have to relocate. */

@@ -40,6 +40,7 @@ enum fd_kind {
 	FD_KEEPER = 1 << 21,    /* the pipe to a child, gone before the guest runs */
 	FD_DISK = 1 << 22,      /* reached by the loop's ring alone */
 	FD_PEER = 1 << 23,      /* a process of ours at the other end; likewise */
+	FD_BALLOON = 1 << 24,   /* a balloon's doorbell, and so the sign that there is one */
 };
 
 /* @fd is of @kind and nothing else from now on. Negative ones, and those past the book, are passed over. Returns @fd. */

@@ -29,7 +29,8 @@ enum right_test {
 	RIGHT_FUTEX_PRIVATE, /* the second is a futex operation on memory that no other process has */
 	RIGHT_SELF,          /* the first is this process, the second one of its threads' or its own number, the third `value` */
 	RIGHT_MEMORY,        /* mmap(2) of new memory, not executable */
-	RIGHT_NO_MEMORY,     /* denied, with ENOMEM instead of the end: the C library then does without */
+	RIGHT_ADVICE,        /* madvise(2) with `value`, where there is a descriptor of `kinds` at all */
+	RIGHT_NO_MEMORY,     /* what no row of the call allows is denied with ENOMEM instead of the end: the C library then does without */
 };
 
 struct right {

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "vmm/base/checked.h"
 #include "vmm/base/cleanup.h"
@@ -215,3 +216,38 @@ void gmem_keep_small(const struct gmem *m, gpa_t gpa, uint64_t len)
 		end = r->gpa + r->size;
 	madvise((char *)r->hva + (start - r->gpa), (size_t)(end - start), MADV_NOHUGEPAGE);
 }
+
+static const struct gmem_region *find_hva(const struct gmem *m, uintptr_t at, uint64_t len)
+{
+	for (unsigned i = 0; i < m->nr; i++)
+		if (range_within(at, len, (uintptr_t)m->regions[i].hva, m->regions[i].size))
+			return &m->regions[i];
+	return NULL;
+}
+
+/* A region begins and ends at pages of the host's, so the pages inside of a part of it are its own. */
+int gmem_give_back(const struct gmem *m, const void *at, uint64_t len, uint64_t *ret_len)
+{
+	const struct gmem_region *r = find_hva(m, (uintptr_t)at, len);
+	uint64_t page = page_size(), start, end;
+
+	if (!r)
+		return -EFAULT;
+	if (r->fd >= 0)
+		return -EOPNOTSUPP;
+	start = align_up((uintptr_t)at, page);
+	end = align_down((uintptr_t)at + len, page);
+	if (start >= end) {
+		*ret_len = 0;
+		return 0;
+	}
+	if (madvise((char *)r->hva + (start - (uintptr_t)r->hva), (size_t)(end - start), MADV_DONTNEED))
+		return -errno;
+	*ret_len = end - start;
+	return 0;
+}
+
+const struct right gmem_rights[] = {
+	{ RIGHT_LOOP, SYS_madvise, RIGHT_ADVICE, FD_BALLOON, MADV_DONTNEED, "memory that the guest gives back" },
+	{ 0 },
+};

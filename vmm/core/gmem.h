@@ -13,6 +13,7 @@
 #define VMM_CORE_GMEM_H
 
 #include "vmm/base/err.h"
+#include "vmm/base/rights.h"
 #include "vmm/base/types.h"
 
 #define GMEM_MAX_REGIONS 8
@@ -55,5 +56,17 @@ int gmem_write(const struct gmem *m, gpa_t gpa, const void *src, size_t len);
  * would otherwise zero a whole huge page. Advice only; what is no RAM is ignored.
  */
 void gmem_keep_small(const struct gmem *m, gpa_t gpa, uint64_t len);
+
+/*
+ * Gives the host's pages that lie wholly inside the @len bytes at @at, a pointer of gmem_ptr()'s or inside one, back to the
+ * host: they read as zeros from then on, and cost memory again when they are next written. What is less than a page at
+ * either end stays as it is. *@ret_len: bytes given back, 0 where no page is whole. Any thread that has the right.
+ * -EFAULT: not wholly inside one region; -EOPNOTSUPP: a shared one, whose memory others have too; madvise(2)'s errors
+ * (-EINVAL: the memory is locked).
+ */
+int gmem_give_back(const struct gmem *m, const void *at, uint64_t len, uint64_t *ret_len);
+
+/* For the filters of system calls. */
+extern const struct right gmem_rights[];
 
 #endif
