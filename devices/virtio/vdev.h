@@ -77,7 +77,7 @@ struct vdev_ops {
 	void (*config_read)(struct vdev *v, unsigned off, void *buf, unsigned len);
 	void (*config_write)(struct vdev *v, unsigned off, const void *buf, unsigned len);
 	/* Loop, may be NULL. For dumps: lines of its own counters. */
-	void (*dump)(const struct vdev *v, FILE *out);
+	void (*dump)(struct vdev *v, FILE *out);
 	/* The last call: releases the device. */
 	void (*free)(struct vdev *v);
 };

@@ -505,7 +505,7 @@ static void uds_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap
 	snprintf(buf, cap, "%s", names[q]);
 }
 
-static void uds_dump(const struct vdev *v, FILE *out)
+static void uds_dump(struct vdev *v, FILE *out)
 {
 	const struct vsock_uds *d = container_of(v, const struct vsock_uds, v);
 	const struct uds_counts *n = &d->counts;

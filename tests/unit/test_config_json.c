@@ -78,6 +78,19 @@ START_TEST(test_config_json_has_the_options_of_the_command_line)
 }
 END_TEST
 
+START_TEST(test_config_json_balloon_is_true_text_or_object)
+{
+	GOOD("{\"kernel\": \"I\", \"balloon\": true}");
+	ck_assert_int_eq(o.config.devices[2].kind, DEV_BALLOON);
+	GOOD("{\"kernel\": \"I\", \"balloon\": false}");
+	ck_assert_uint_eq(o.config.nr_devices, 2);
+	GOOD("{\"kernel\": \"I\", \"balloon\": \"64M,oom=off\"}");
+	ck_assert(o.config.devices[2].balloon.size == 64 * MIB && o.config.devices[2].balloon.no_oom);
+	GOOD("{\"kernel\": \"I\", \"balloon\": {\"size\": 32, \"reporting\": false}}");
+	ck_assert(o.config.devices[2].balloon.size == 32 * MIB && o.config.devices[2].balloon.no_reporting);
+}
+END_TEST
+
 START_TEST(test_config_json_commas_in_object_values_are_plain)
 {
 	GOOD("{\"kernel\": \"a,b\", \"console\": \"file=x,y\"}");
@@ -115,7 +128,10 @@ START_TEST(test_config_json_bad_content_is_named)
 	BAD("{\"colour\": 1}", "unknown key 'colour'");
 	BAD("{\"config\": \"x\"}", "config: only on the command line");
 	BAD("{\"help\": true}", "help: only on the command line");
-	BAD("{\"balloon\": \"x\"}", "--balloon: this version does not have it");
+	BAD("{\"pmem\": \"x\"}", "--pmem: this version does not have it");
+	BAD("{\"balloon\": \"x\"}", "--balloon: size");
+	BAD("{\"balloon\": 4}", "balloon: must be a string or an object");
+	BAD("{\"net\": true}", "net: must be a string or an object");
 	BAD("{\"cpus\": true}", "cpus: must be a string or an integer");
 	BAD("{\"cpus\": 1.5}", "cpus: must be a string or an integer");
 	BAD("{\"cpus\": null}", "cpus: must be a string or an integer");
@@ -160,6 +176,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, make_file, remove_file);
 	tcase_add_test(t, test_config_json_has_the_options_of_the_command_line);
+	tcase_add_test(t, test_config_json_balloon_is_true_text_or_object);
 	tcase_add_test(t, test_config_json_commas_in_object_values_are_plain);
 	tcase_add_test(t, test_config_json_one_device_needs_no_array);
 	tcase_add_test(t, test_config_json_and_command_line_together_are_a_repeat);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/app/options.h"
+#include "vmm/base/clock.h"
 
 #include <check.h>
 #include <errno.h>
@@ -216,7 +217,7 @@ END_TEST
 START_TEST(test_options_repeats_are_refused)
 {
 	static const char *const once[][2] = {
-		{ "kernel", "Image" }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
+		{ "kernel", "Image" }, { "balloon", NULL }, { "cpus", "1" }, { "memory", "64" }, { "rng", NULL },
 		{ "console", "none" }, { "transport", "pci" }, { "irqchip", "auto" }, { "irq-routing", "auto" }, { "irq-check", NULL },
 		{ "timeout", "1" }, { "grace", "0" }, { "guest-status", NULL }, { "watchdog", NULL }, { "panic-text", "Oops" }, { "uid", "1000" }, { "gid", "1000" }, { "cgroup", "/" }, { "no-sandbox", NULL }, { "seccomp", "log" },
 		{ "result", "a" }, { "config", "/dev/null" }, { "dump-dtb", "a" }, { "dry-run", NULL },
@@ -282,10 +283,50 @@ START_TEST(test_options_sandbox_by_name)
 }
 END_TEST
 
+START_TEST(test_options_balloon_alone_or_with_keys)
+{
+	const struct dev_config *d = &o.config.devices[2];
+
+	GOOD("--balloon");
+	ck_assert_int_eq(d->kind, DEV_BALLOON);
+	ck_assert_str_eq(d->id, "balloon0");
+	ck_assert(!d->balloon.size && !d->balloon.no_oom && !d->balloon.no_reporting && !d->balloon.stats_ns);
+	GOOD("--balloon", "--net", "tap0");
+	ck_assert_uint_eq(o.config.nr_devices, 4);
+	ck_assert_int_eq(o.config.devices[3].kind, DEV_NET);
+	GOOD("--balloon", "64");
+	ck_assert_uint_eq(d->balloon.size, 64 * MIB);
+	GOOD("--balloon=128K");
+	ck_assert_uint_eq(d->balloon.size, 128 * KIB);
+	GOOD("--balloon", "size=255M,oom=off,reporting=off,stats=100ms,id=air,transport=pci");
+	ck_assert_uint_eq(d->balloon.size, 255 * MIB);
+	ck_assert(d->balloon.no_oom && d->balloon.no_reporting && d->balloon.stats_ns == NS_PER_SEC / 10);
+	ck_assert_str_eq(d->id, "air");
+	ck_assert_int_eq(d->transport, TRANSPORT_PCI);
+	GOOD("--balloon=oom=on,reporting");
+	ck_assert(!d->balloon.no_oom && !d->balloon.no_reporting);
+	BAD("--balloon: given twice", "--kernel", "I", "--balloon", "--balloon");
+	BAD("--balloon: size= is given twice", "--kernel", "I", "--balloon", "1M,size=2M");
+	BAD("--balloon: unknown key 'target' (it knows size, oom, reporting, stats, id, transport)", "--kernel", "I", "--balloon", "target=1");
+	BAD("--balloon: size: '6K' is not a multiple of 4K", "--kernel", "I", "--balloon", "6K");
+	BAD("--balloon: size", "--kernel", "I", "--balloon", "0");
+	BAD("--balloon: size", "--kernel", "I", "--balloon", "x");
+	BAD("--balloon: oom: 'maybe' is none of on, off", "--kernel", "I", "--balloon", "oom=maybe");
+	BAD("--balloon: reporting: '1' is none of on, off", "--kernel", "I", "--balloon", "reporting=1");
+	BAD("--balloon: stats: '99ms' is less than 100ms", "--kernel", "I", "--balloon", "stats=99ms");
+	BAD("--balloon: stats needs a value", "--kernel", "I", "--balloon", "1M,stats");
+	BAD("an empty part", "--kernel", "I", "--balloon=");
+	BAD("balloon0: size=256M is all of the guest's memory or more (less than --memory, 256M)", "--kernel", "I", "--balloon", "256");
+	BAD("balloon0: size=1024M", "--kernel", "I", "--balloon", "1G", "--memory", "512M");
+	BAD("balloon0: vfio0 pins all of the guest's memory", "--kernel", "I", "--vfio", "0000:01:00.0", "--balloon");
+	BAD("b: v pins all of the guest's memory", "--kernel", "I", "--balloon", "id=b", "--vfio", "0000:01:00.0,id=v");
+}
+END_TEST
+
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"fs", "vhost-user", "pmem", "balloon",
+		"fs", "vhost-user", "pmem",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -687,6 +728,7 @@ int main(void)
 	tcase_add_test(t, test_options_repeats_are_refused);
 	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
 	tcase_add_test(t, test_options_sandbox_by_name);
+	tcase_add_test(t, test_options_balloon_alone_or_with_keys);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);
 	tcase_add_test(t, test_options_sizes_and_durations_have_units);

@@ -88,6 +88,32 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 }
 END_TEST
 
+START_TEST(test_result_tells_what_a_balloon_did)
+{
+	struct machine_result run = {
+		.reason = STOP_POWEROFF, .has_balloon = true,
+		.balloon = { .target = 1, .actual = 2, .given_back = 3, .inflated = 4, .deflated = 5, .reported = 6, .failed = 7,
+			     .stats = { { "free_memory", 8 } }, .nr_stats = 1 },
+	};
+	struct result r = { .run = &run };
+	json_t *o = object_of(&r), *b = json_object_get(o, "balloon");
+
+	ck_assert_int_eq(number(b, "target"), 1);
+	ck_assert_int_eq(number(b, "actual"), 2);
+	ck_assert_int_eq(number(b, "given_back"), 3);
+	ck_assert_int_eq(number(b, "inflated"), 4);
+	ck_assert_int_eq(number(b, "deflated"), 5);
+	ck_assert_int_eq(number(b, "reported"), 6);
+	ck_assert_int_eq(number(b, "failed"), 7);
+	ck_assert_int_eq(number(json_object_get(b, "guest"), "free_memory"), 8);
+	json_decref(o);
+	run.has_balloon = false;
+	o = object_of(&r);
+	ck_assert_ptr_null(json_object_get(o, "balloon"));
+	json_decref(o);
+}
+END_TEST
+
 START_TEST(test_result_tells_who_obeyed_the_power_button)
 {
 	struct machine_result run = { .reason = STOP_POWEROFF, .pressed = 15 };
@@ -283,6 +309,7 @@ int main(void)
 	tcase_add_checked_fixture(t, make_file, remove_file);
 	tcase_add_test(t, test_result_status_is_the_documented_table);
 	tcase_add_test(t, test_result_of_a_run_has_phases_and_tail);
+	tcase_add_test(t, test_result_tells_what_a_balloon_did);
 	tcase_add_test(t, test_result_tells_who_obeyed_the_power_button);
 	tcase_add_test(t, test_result_guests_own_status_is_of_a_poweroff);
 	tcase_add_test(t, test_result_tells_what_reported_a_panic);

@@ -79,12 +79,15 @@ static int object_pairs(struct options *o, const char *key, json_t *v, struct de
 	return 0;
 }
 
-static int set_device(struct options *o, const char *key, json_t *v, struct err *err)
+static int set_device(struct options *o, const struct option *opt, json_t *v, struct err *err)
 {
 	struct devopt opts[DEVOPTS_MAX];
+	const char *key = opt->name;
 	unsigned n = 0;
 	int ret;
 
+	if (opt->flags & OPTION_ALONE && json_is_boolean(v))
+		return set_flag(o, key, v, err);
 	if (json_is_string(v))
 		return set_text(o, key, v, err);
 	if (!json_is_object(v))
@@ -98,7 +101,7 @@ static int set_one(struct options *o, const struct option *opt, json_t *v, struc
 	if (opt->flags & OPTION_FLAG)
 		return set_flag(o, opt->name, v, err);
 	if (opt->device)
-		return set_device(o, opt->name, v, err);
+		return set_device(o, opt, v, err);
 	return set_text(o, opt->name, v, err);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/pciaddr.h"
 
 const struct choice devopt_transports[] = {
@@ -407,6 +408,66 @@ static const struct devopt_key vsock_keys[] = {
 
 const struct devopt_kind devopt_vsock = {
 	.option = "vsock", .first_key = "cid", .kind = DEV_VSOCK, .keys = vsock_keys, .check = check_vsock,
+};
+
+/* balloon */
+
+static int set_size(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t bytes;
+	int ret = value_size(what, value, &bytes, err);
+
+	if (ret)
+		return ret;
+	if (!is_aligned(bytes, 4 * KIB))
+		return err_set(err, -EINVAL, "%s: '%s' is not a multiple of 4K", what, value);
+	d->balloon.size = bytes;
+	return 0;
+}
+
+static int set_oom(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	bool on = true;
+	int ret = set_bool(&on, what, value, err);
+
+	d->balloon.no_oom = !on;
+	return ret;
+}
+
+static int set_reporting(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	bool on = true;
+	int ret = set_bool(&on, what, value, err);
+
+	d->balloon.no_reporting = !on;
+	return ret;
+}
+
+/* Each question is work for the guest, too. */
+static int set_stats(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t ns;
+	int ret = value_duration(what, value, &ns, err);
+
+	if (ret)
+		return ret;
+	if (ns < NS_PER_SEC / 10)
+		return err_set(err, -EINVAL, "%s: '%s' is less than 100ms", what, value);
+	d->balloon.stats_ns = ns;
+	return 0;
+}
+
+static const struct devopt_key balloon_keys[] = {
+	{ "size", "SIZE", "what the guest gives from the start, as 64M; a bare number is MiB (default nothing)", .set = set_size },
+	{ "oom", "on|off", "the guest may take it back when it is out of memory (default on)", .bare_on = true, .set = set_oom },
+	{ "reporting", "on|off", "the guest reports free pages, which go back to the host (default on)", .bare_on = true,
+	  .set = set_reporting },
+	{ "stats", "DURATION", "ask the guest for its statistics this often, 100ms or more (default never)", .set = set_stats },
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_balloon = {
+	.option = "balloon", .first_key = "size", .kind = DEV_BALLOON, .keys = balloon_keys,
 };
 
 /* All devices */

@@ -359,6 +359,8 @@ static const struct option table[] = {
 	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
+	{ "balloon", "[SIZE][,KEY=VALUE...]", "memory that the guest does not need goes back to the host", OPTION_ALONE, NULL,
+	  &devopt_balloon },
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
 	{ "console", "stdio|none|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
 	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
@@ -396,7 +398,6 @@ static const struct option table[] = {
 	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "balloon", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -450,10 +451,13 @@ static int add_device(struct options *o, const struct devopt_kind *kind, const s
 static int set_device_text(struct options *o, const struct devopt_kind *kind, const char *value, struct err *err)
 {
 	struct devopt opts[DEVOPTS_MAX];
-	char *text = options_keep(o, value);
+	char *text;
 	unsigned n;
 	int ret;
 
+	if (!value)
+		return add_device(o, kind, NULL, 0, err);
+	text = options_keep(o, value);
 	if (!text)
 		return err_set(err, -ENOMEM, "--%s: out of memory", kind->option);
 	ret = devopts_split(kind, text, opts, DEVOPTS_MAX, &n, err);
@@ -464,7 +468,7 @@ static int apply(struct options *o, const struct option *opt, const char *value,
 {
 	if (opt->flags & OPTION_FLAG && value)
 		return err_set(err, -EINVAL, "--%s: takes no value", opt->name);
-	if (!(opt->flags & OPTION_FLAG) && !value)
+	if (!(opt->flags & (OPTION_FLAG | OPTION_ALONE)) && !value)
 		return err_set(err, -EINVAL, "--%s: needs a value (%s)", opt->name, opt->arg);
 	return opt->device ? set_device_text(o, opt->device, value, err) : opt->set(o, value, err);
 }
@@ -521,7 +525,8 @@ static bool id_taken(const struct config *c, const char *id, unsigned except)
 /* What devices of a kind are called; NULL: they have their name already. */
 static const char *stem_of(enum dev_kind kind)
 {
-	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock" };
+	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock",
+		[DEV_BALLOON] = "balloon" };
 
 	return kind < ARRAY_LEN(stems) ? stems[kind] : NULL;
 }
@@ -640,6 +645,25 @@ static int complete_vfios(const struct config *c, struct err *err)
 	return 0;
 }
 
+static int complete_balloon(const struct config *c, struct err *err)
+{
+	const struct dev_config *balloon = NULL, *vfio = NULL;
+
+	for (unsigned i = 0; i < c->nr_devices; i++) {
+		balloon = c->devices[i].kind == DEV_BALLOON ? &c->devices[i] : balloon;
+		vfio = c->devices[i].kind == DEV_VFIO ? &c->devices[i] : vfio;
+	}
+	if (!balloon)
+		return 0;
+	if (vfio)
+		return err_set(err, -EINVAL, "%s: %s pins all of the guest's memory, and none can go back to the host (leave out --balloon or --vfio)",
+			       balloon->id, vfio->id);
+	if (balloon->balloon.size >= c->memory)
+		return err_set(err, -EINVAL, "%s: size=%lluM is all of the guest's memory or more (less than --memory, %lluM)",
+			       balloon->id, (unsigned long long)(balloon->balloon.size / MIB), (unsigned long long)(c->memory / MIB));
+	return 0;
+}
+
 /* Behind all others, whose places stay what they are without it. */
 static int complete_status(struct config *c, struct err *err)
 {
@@ -680,6 +704,8 @@ static int complete(struct options *o, struct err *err)
 		ret = complete_cmdline(o, err);
 	if (!ret)
 		ret = complete_nets(&o->config, err);
+	if (!ret)
+		ret = complete_balloon(&o->config, err);
 	return ret ? ret : complete_vfios(&o->config, err);
 }
 
@@ -704,7 +730,7 @@ static int parse_one(struct options *o, int left, const char *const argv[], stru
 	if (ret)
 		return ret;
 	if (!eq && !(opt->flags & OPTION_FLAG) && left > 1)
-		used = 2;
+		used = opt->flags & OPTION_ALONE && !strncmp(argv[1], "--", 2) ? 1 : 2;
 	ret = apply(o, opt, eq ? eq + 1 : used == 2 ? argv[1] : NULL, err);
 	return ret ? ret : used;
 }

@@ -48,6 +48,7 @@ enum option_flags {
 	OPTION_REPEAT = 1, /* may be given more than once */
 	OPTION_ABSENT = 2, /* known, and refused by name: this version does not have it */
 	OPTION_FLAG = 4,   /* takes no value */
+	OPTION_ALONE = 8,  /* a device that may stand without a value: one that began with -- would be the next option */
 };
 
 struct option {

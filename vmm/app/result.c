@@ -103,6 +103,23 @@ static void add_devices(json_t **o, const struct result *r)
 	add(o, "devices", devices);
 }
 
+static void add_balloon(json_t **o, const struct machine_balloon *b)
+{
+	json_t *balloon = json_object(), *stats = json_object();
+
+	add_number(&balloon, "target", b->target);
+	add_number(&balloon, "actual", b->actual);
+	add_number(&balloon, "inflated", b->inflated);
+	add_number(&balloon, "deflated", b->deflated);
+	add_number(&balloon, "reported", b->reported);
+	add_number(&balloon, "given_back", b->given_back);
+	add_number(&balloon, "failed", b->failed);
+	for (unsigned i = 0; i < b->nr_stats; i++)
+		add_number(&stats, b->stats[i].name, b->stats[i].n);
+	add(&balloon, "guest", stats);
+	add(o, "balloon", balloon);
+}
+
 static void add_run(json_t **o, const struct result *r)
 {
 	const struct machine_result *run = r->run;
@@ -128,6 +145,8 @@ static void add_run(json_t **o, const struct result *r)
 	add_number(&phases, "end", since_us(r->begin_ns, run->end_ns));
 	add(o, "phases_us", phases);
 	add_devices(o, r);
+	if (run->has_balloon)
+		add_balloon(o, &run->balloon);
 	add_number(o, "kvm_run_exits", run->exits);
 	add_number(o, "routing_commits", run->commits);
 	add_number(o, "uart_dropped", run->uart_dropped);

@@ -19,7 +19,7 @@
 #define CONFIG_MAX_CPUS 512
 #define CONFIG_MAX_INITRDS 8
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_STATUS, DEV_KINDS };
+enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_STATUS, DEV_BALLOON, DEV_KINDS };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -64,6 +64,13 @@ struct vfio_options {
 	char host[PCIADDR_SIZE]; /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
 };
 
+struct balloon_options {
+	uint64_t size;        /* bytes that the guest is to give, a multiple of 4 KiB, less than its memory */
+	bool no_oom;          /* it may not take them back when it is out of memory */
+	bool no_reporting;    /* it does not report free pages */
+	uint64_t stats_ns;    /* between two questions for statistics; 0: none */
+};
+
 struct dev_config {
 	enum dev_kind kind;
 	char id[16];          /* "net0", or what id= said; unique */
@@ -72,6 +79,7 @@ struct dev_config {
 	struct vfio_options vfio; /* DEV_VFIO */
 	struct disk_options disk; /* DEV_DISK */
 	struct vsock_options vsock; /* DEV_VSOCK */
+	struct balloon_options balloon; /* DEV_BALLOON: at most one, and none beside DEV_VFIO */
 };
 
 struct config {

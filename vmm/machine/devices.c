@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "devices/vhost/vhost.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/status.h"
 #include "devices/virtio/vsock.h"
@@ -212,6 +213,21 @@ static int status_make(struct machine *m, unsigned i, struct err *err)
 	return 0;
 }
 
+static int balloon_make(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+	const struct balloon_cfg cfg = {
+		.name = c->id, .loop = m->loop, .mem = m->mem, .size = c->balloon.size,
+		.oom = !c->balloon.no_oom, .reporting = !c->balloon.no_reporting, .stats_ns = c->balloon.stats_ns,
+	};
+	int r = balloon_new(&cfg, &m->devs[i].vdev);
+
+	if (r)
+		return err_set(err, r, "%s: %s", cfg.name, strerror(-r));
+	m->balloon = m->devs[i].vdev;
+	return 0;
+}
+
 static const struct {
 	int (*open)(struct machine *m, unsigned i, struct err *err); /* NULL: nothing to open */
 	int (*make)(struct machine *m, unsigned i, struct err *err);
@@ -224,6 +240,7 @@ static const struct {
 	[DEV_DISK] = { disk_open_it, disk_make, false },
 	[DEV_VSOCK] = { vsock_open_it, vsock_make, false },
 	[DEV_STATUS] = { NULL, status_make, false },
+	[DEV_BALLOON] = { NULL, balloon_make, false },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)

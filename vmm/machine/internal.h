@@ -88,6 +88,7 @@ struct machine {
 	struct machine_console con;
 	struct vdev *hvc;        /* the console among them, or NULL */
 	struct vdev *status;     /* --guest-status; else NULL */
+	struct vdev *balloon;    /* --balloon; else NULL */
 
 	struct boot_layout boot;
 	size_t dtb_len;          /* bytes, at boot.dtb */

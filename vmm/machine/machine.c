@@ -6,12 +6,14 @@
  */
 #include "vmm/machine/machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "devices/panic/pvpanic.h"
 #include "devices/serial/pl011.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/status.h"
 #include "devices/vfio/pass.h"
 #include "vmm/base/clock.h"
@@ -76,6 +78,24 @@ void machine_settle(struct machine *m)
 	gic_fini(&m->gic);
 }
 
+static_assert(MACHINE_MAX_STATS >= BALLOON_STATS, "room for each statistic");
+
+static void sum_up_balloon(struct vdev *v, struct machine_balloon *b)
+{
+	struct balloon_counts c = balloon_counts(v);
+
+	*b = (struct machine_balloon){
+		.target = c.target, .actual = c.actual, .given_back = c.given_back, .inflated = c.inflated, .deflated = c.deflated,
+		.reported = c.reported, .failed = c.failed,
+	};
+	for (unsigned t = 0; t < BALLOON_STATS; t++) {
+		if (!(c.has & BIT32(t)))
+			continue;
+		b->stats[b->nr_stats].name = balloon_stat_name(t);
+		b->stats[b->nr_stats++].n = c.stats[t];
+	}
+}
+
 /* What only the end knows, with everything stopped. */
 static void sum_up(struct machine *m)
 {
@@ -89,6 +109,9 @@ static void sum_up(struct machine *m)
 	r->pressed = m->power.signo;
 	r->crash_loads = pvpanic_crash_loads(m->pvpanic);
 	r->uart_dropped = pl011_dropped(m->uart);
+	r->has_balloon = m->balloon && !r->stuck;
+	if (r->has_balloon)
+		sum_up_balloon(m->balloon, &r->balloon);
 	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
 		const struct vdev *v = m->devs[i].vdev;
 

@@ -36,11 +36,19 @@ enum stop_reason {
 	STOP_FAILED,     /* the monitor failed; text says why */
 };
 
+#define MACHINE_MAX_STATS 10
+
 /* How a device got on. */
 struct machine_device {
 	const char *id;          /* the configuration's */
 	uint64_t ready_ns;       /* CLOCK_MONOTONIC: its driver was ready, the first time; 0: never, or it is the host's */
 	uint64_t faults;         /* of the guest, in its queues */
+};
+
+/* What a balloon did, in bytes; see devices/virtio/balloon.h. */
+struct machine_balloon {
+	uint64_t target, actual, given_back, inflated, deflated, reported, failed;
+	struct { const char *name; uint64_t n; } stats[MACHINE_MAX_STATS]; unsigned nr_stats; /* the guest's last answer */
 };
 
 struct machine_result {
@@ -57,6 +65,8 @@ struct machine_result {
 	uint64_t uart_dropped;   /* bytes */
 	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
 	uint64_t init_ns;        /* CLOCK_MONOTONIC: the guest said so, the first time; 0: it did not */
+	bool has_balloon;
+	struct machine_balloon balloon;
 	unsigned nr_devices;
 	struct machine_device devices[CONFIG_MAX_DEVICES];
 };

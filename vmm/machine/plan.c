@@ -197,6 +197,8 @@ static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 		return 2 * pairs + 2;
 	if (d->kind == DEV_STATUS) /* two of the port, two of control, and the configuration */
 		return 5;
+	if (d->kind == DEV_BALLOON) /* five queues and the configuration */
+		return 6;
 	return d->kind == DEV_DISK ? disk_queues(c) + 1 : 4;
 }
 
