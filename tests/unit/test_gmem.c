@@ -255,6 +255,7 @@ START_TEST(test_gmem_give_back_leaves_parts_of_pages)
 	struct gmem *m = one_region(BASE, MIB, false);
 	uint64_t page = (uint64_t)getpagesize();
 	char *hva = gmem_region(m, 0)->hva;
+	unsigned bad = 0;
 
 	memset(hva, 1, MIB);
 	ck_assert_uint_eq(give_back(m, BASE, 0), 0);
@@ -263,7 +264,8 @@ START_TEST(test_gmem_give_back_leaves_parts_of_pages)
 	ck_assert_uint_eq(give_back(m, BASE + 1, 2 * page - 2), 0);
 	ck_assert_uint_eq(give_back(m, BASE + 1, 2 * page - 1), page);
 	for (uint64_t i = 0; i < MIB; i++)
-		ck_assert_int_eq(hva[i], i / page != 1);
+		bad += hva[i] != (i / page != 1); /* an assertion each takes long */
+	ck_assert_uint_eq(bad, 0);
 	gmem_free(m);
 }
 END_TEST
@@ -273,6 +275,7 @@ START_TEST(test_gmem_give_back_takes_whole_pages_of_a_large_page_host)
 {
 	struct gmem *m;
 	char *hva;
+	unsigned bad = 0;
 
 	large_page = 64 * 1024;
 	m = one_region(BASE, MIB, false);
@@ -282,7 +285,8 @@ START_TEST(test_gmem_give_back_takes_whole_pages_of_a_large_page_host)
 		ck_assert_uint_eq(give_back(m, BASE + i * 4096, 4096), 0);
 	ck_assert_uint_eq(give_back(m, BASE + 15 * 4096, 18 * 4096), 64 * 1024);
 	for (uint64_t i = 0; i < MIB; i++)
-		ck_assert_int_eq(hva[i], i / (64 * KIB) != 1);
+		bad += hva[i] != (i / (64 * KIB) != 1);
+	ck_assert_uint_eq(bad, 0);
 	large_page = 0;
 	gmem_free(m);
 }
