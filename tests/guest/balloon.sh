@@ -27,6 +27,7 @@ report)
 	echo "balloon: freed"
 	;;
 inflate)
+	sleep 4 # it is inflated by then
 	echo "$device" >$driver/unbind
 	echo "balloon: ready"
 	sleep 2
