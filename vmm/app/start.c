@@ -75,7 +75,8 @@ static int refuse_ring(int ret, struct err *err)
 	if (ret == -EPERM || ret == -ENOSYS)
 		return err_set(err, ret, "io_uring: %s (see sysctl kernel.io_uring_disabled, or the container's seccomp profile)",
 			       strerror(-ret));
-	return err_set(err, ret, "io_uring: %s%s", strerror(-ret), ret == -EINVAL ? " (Linux 5.10 or newer is needed)" : "");
+	return err_set(err, ret, "io_uring: %s%s", strerror(-ret),
+		       ret == -EINVAL ? " (Linux 5.10 or newer is needed; for --vsock with uds= 5.11)" : "");
 }
 
 static int write_dtb(struct app *a, struct err *err)
