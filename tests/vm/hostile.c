@@ -497,6 +497,8 @@ static bool take_line(char *line)
 	if (strncmp(line, "@ ", 2)) {
 		if (!strncmp(line, "fatal: ", 7) || strstr(line, " fatal: "))
 			snprintf(guest_why, sizeof(guest_why), "%.200s", line);
+		else if (!strncmp(line, "registers: ", 11))
+			puts(line);
 		return false;
 	}
 	line += 2;

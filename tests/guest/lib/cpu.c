@@ -158,6 +158,16 @@ bool cpu_is_off(unsigned cpu)
 
 enum { KIND_SYNC = 4, KIND_IRQ = 5 }; /* of the current level, with its own stack */
 
+static void fatal_exception(unsigned kind, const struct trap_frame *f)
+{
+	say("registers: CPU %u, sp %lx", this_cpu(), (unsigned long)(f + 1));
+	for (unsigned i = 0; i < ARRAY_LEN(f->x); i++)
+		say("%sx%u %lx", i % 8 ? ", " : "\nregisters: ", i, (unsigned long)f->x[i]);
+	say("\n");
+	fatal("exception %u: ESR %lx, FAR %lx, PC %lx", kind, (unsigned long)SYSREG_READ("esr_el1"),
+	      (unsigned long)SYSREG_READ("far_el1"), (unsigned long)f->pc);
+}
+
 void trap(unsigned kind, struct trap_frame *f)
 {
 	struct cpu *c = &cpus[this_cpu()];
@@ -167,8 +177,7 @@ void trap(unsigned kind, struct trap_frame *f)
 		return;
 	}
 	if (kind != KIND_SYNC || !c->catching)
-		fatal("exception %u: ESR %lx, FAR %lx, PC %lx", kind, (unsigned long)SYSREG_READ("esr_el1"),
-		      (unsigned long)SYSREG_READ("far_el1"), (unsigned long)f->pc);
+		fatal_exception(kind, f);
 	c->caught.count++;
 	c->caught.esr = SYSREG_READ("esr_el1");
 	c->caught.far = SYSREG_READ("far_el1");
