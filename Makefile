@@ -164,7 +164,7 @@ SAN         := -O1 -fno-omit-frame-pointer
 unit_flags_asan  := $(CSTD) $(WARN) $(SAN) -fsanitize=address,undefined -fno-sanitize-recover=all
 unit_flags_tsan  := $(CSTD) $(WARN) $(SAN) -fsanitize=thread
 unit_flags_cov   := $(CSTD) $(WARN) -O0 --coverage
-unit_flags_arm64 := $(ARM_CFLAGS) $(SAN)
+unit_flags_arm64 := $(ARM_CFLAGS) -O2 -fno-omit-frame-pointer $(if $(filter aarch64,$(HOST_ARCH)),,-DSPARSE=7)
 unit_cc_asan     := $(UNIT_CC)
 unit_cc_tsan     := $(UNIT_CC)
 unit_cc_cov      := gcc

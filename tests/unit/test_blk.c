@@ -17,6 +17,7 @@
 
 #include "tests/fake/driver.h"
 #include "tests/fake/loop.h"
+#include "tests/fake/sparse.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
 
@@ -912,7 +913,7 @@ END_TEST
 
 /* ---- a hundred thousand operations beside a shadow of the disk ---- */
 
-#define OPS 100000
+#define OPS (100000 / SPARSE)
 #define MAX_LEN 8 /* sectors */
 
 static uint8_t shadow[sizeof(image)];

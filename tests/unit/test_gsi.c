@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "tests/fake/sparse.h"
 #include "vmm/core/gsi.h"
 
 #include <errno.h>
@@ -257,7 +258,7 @@ START_TEST(test_gsi_cycles_constant_size)
 }
 END_TEST
 
-#define WALK 1000000
+#define WALK (1000000 / SPARSE)
 #define WALK_SLOTS 64
 #define WALK_BATCH 1024 /* steps between commits */
 

@@ -10,6 +10,7 @@
 
 #include "devices/vfio/pass.h"
 #include "tests/fake/hostdev.h"
+#include "tests/fake/sparse.h"
 #include "tests/unit/irq_check.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/core/bus.h"
@@ -614,7 +615,7 @@ START_TEST(test_pass_random_accesses)
 	bring_up();
 	msix_up();
 	srandom(11);
-	for (unsigned n = 0; n < 20000; n++) {
+	for (unsigned n = 0; n < 20000 / SPARSE; n++) {
 		unsigned len = widths[random() % 4];
 		uint64_t val = (uint64_t)random() << 32 | (uint64_t)random();
 		gpa_t at = WIN64 + TABLE + (uint64_t)random() % 0x100;

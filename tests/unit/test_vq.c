@@ -206,7 +206,7 @@ START_TEST(test_vq_indices_wrap)
 {
 	uint32_t id, len;
 
-	for (unsigned i = 0; i < 200000; i++) {
+	for (unsigned i = 0; i < 140000; i++) {
 		uint16_t head = fake_ring_add(&ring, &(struct fake_part){ BUF, 1 + i % 99, i & 1 }, 1);
 
 		pop_one();
