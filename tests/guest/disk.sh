@@ -1,7 +1,7 @@
 #!/bin/sh
 # disk.sh MODE [ARG]: the first disk. rw: what was written is read again, several writers at once, a file system; ro: it is
 # not written; rebind N: the driver is unbound and bound N times while it reads and writes; sync: writes numbered blocks
-# and says after each how many are on the medium, until it is ended.
+# and says after each how many are on the medium, until it is ended; load ...: disk-load's figures.
 . /t/tap.sh
 
 mode=${1:?}
@@ -103,6 +103,7 @@ rw) test_rw ;;
 ro) test_ro ;;
 rebind) test_rebind "$2" ;;
 sync) test_sync ;;
+load) shift; disk-load $disk "$@" ;;
 esac
 test_clean
 done_testing

@@ -41,28 +41,6 @@ static void wr(unsigned off, unsigned val)
 	regs[off / 4] = val;
 }
 
-static void say_number(unsigned long n)
-{
-	char buf[24];
-	unsigned i = sizeof(buf) - 1;
-
-	buf[i] = '\0';
-	do {
-		buf[--i] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	say(buf + i);
-}
-
-static unsigned long number(const char *s)
-{
-	unsigned long n = 0;
-
-	while (*s >= '0' && *s <= '9')
-		n = n * 10 + (unsigned long)(*s++ - '0');
-	return n;
-}
-
 static int open_in(const char *dir, const char *name)
 {
 	char path[256];
@@ -139,7 +117,7 @@ void start_c(const unsigned long *stack)
 
 	if (stack[0] != 4)
 		die("usage: edu PATH UIO N");
-	n = number(argv[3]);
+	n = to_number(argv[3]);
 	uio = open_in(argv[2], "");
 	config = open_in(argv[1], "/config");
 	res = open_in(argv[1], "/resource0");

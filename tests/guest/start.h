@@ -1,6 +1,6 @@
 /*
  * start.h: what the C programs of this folder have instead of a C library: the entry point, system calls,
- * the memory functions that the compiler may call by itself, and say().
+ * the memory functions that the compiler may call by itself, say() and numbers.
  *
  * To be included once in a program, which defines start_c(). arm64 only.
  */
@@ -78,6 +78,28 @@ static inline unsigned long length(const char *s)
 static inline void say(const char *s)
 {
 	sys3(__NR_write, 1, (long)s, (long)length(s));
+}
+
+static inline void say_number(unsigned long n)
+{
+	char buf[24];
+	unsigned i = sizeof(buf) - 1;
+
+	buf[i] = '\0';
+	do {
+		buf[--i] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	say(buf + i);
+}
+
+static inline unsigned long to_number(const char *s)
+{
+	unsigned long n = 0;
+
+	while (*s >= '0' && *s <= '9')
+		n = n * 10 + (unsigned long)(*s++ - '0');
+	return n;
 }
 
 #endif
