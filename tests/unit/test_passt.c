@@ -172,7 +172,7 @@ START_TEST(test_passt_gets_its_socket_alone)
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	/* the shell's own are 10 and up; its own mask changes while it waits for others */
 	script("one=$(readlink /proc/$$/fd/1); { echo $one; for f in 0 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$f || echo none; done; grep SigBlk /proc/self/status;"
-	       " ps -o sid= -p $$ | tr -d ' ' | grep -qx $$ && echo leads; } >$ARGS 2>/dev/null");
+	       " read -r pid name state parent group session rest </proc/$$/stat; [ $session = $$ ] && echo leads; } >$ARGS 2>/dev/null");
 	start(&plain);
 	status_of();
 	ck_assert_msg(strstr(said(), "/dev/null\n/dev/null\nsocket:") == said(), "%s", said());
