@@ -335,8 +335,8 @@ audit: $(B)/audit | deps-unit
 	@diff -u tests/audit/expected $(B)/audit.txt && echo 'audit: 1 passed, 0 failed' || { echo 'audit: 0 passed, 1 failed'; false; }
 
 .PHONY: bench
-BENCH       ?= scale counted disks stages gicv2 wall
-BENCH_FILES := microvm $(BENCH_TOOLS:%=$(B)/%) $(B)/stages $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image
+BENCH       ?= scale counted devices stages gicv2 wall
+BENCH_FILES := microvm $(BENCH_TOOLS:%=$(B)/%) $(VM_STATIC:%=$(B)/%) $(B)/stages $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image
 bench: $(BENCH_FILES) | deps-host
 	@tests/bench/suite $(B) $(BENCH)
 
