@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FAKE_SOURCES 4096
 
@@ -15,6 +16,8 @@ struct source {
 	const struct iovec *iov;
 	unsigned n;
 	struct loop_io *io;
+	int fd; /* of messages */
+	int sent;
 	struct fake_io_place place;
 	struct loop_later *later;
 	bool asked;
@@ -32,6 +35,7 @@ struct loop {
 	bool sealed, stopped, ended, away;
 	int fail_in; /* -1: never */
 	int fail_error;
+	int message_error;
 };
 
 int loop_new(struct loop **ret_l)
@@ -161,6 +165,9 @@ unsigned fake_loop_turn(struct loop *l)
 		if (poll(&pfd, 1, 0) > 0)
 			fired += fake_loop_fire(s->poll, (uint32_t)pfd.revents);
 	}
+	for (unsigned i = 0; i < l->nr; i++)
+		if (l->sources[i].op == FAKE_IO_SENDMSG)
+			fired += fake_loop_complete(l->sources[i].io, l->sources[i].sent);
 	for (unsigned i = 0; i < l->nr; i++) {
 		struct source *s = &l->sources[i];
 
@@ -312,6 +319,35 @@ struct msghdr *fake_loop_msg(const struct loop_io *io)
 	const struct source *s = &io->loop->sources[io->slot];
 
 	return io->busy && s->op == FAKE_IO_RECVMSG ? s->msg : NULL;
+}
+
+int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init(l, io, fd, done, ctx);
+
+	if (!r)
+		l->sources[io->slot].fd = fd;
+	return r;
+}
+
+int loop_sendmsg(struct loop_io *io, const struct msghdr *m)
+{
+	struct source *s = &io->loop->sources[io->slot];
+	int r = start_at(io, FAKE_IO_SENDMSG, NULL, 1, (struct fake_io_place){ 0 });
+
+	if (r)
+		return r;
+	s->sent = io->loop->message_error;
+	if (!s->sent)
+		s->sent = (int)sendmsg(s->fd, m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (s->sent < 0 && !io->loop->message_error)
+		s->sent = -errno;
+	return 0;
+}
+
+void fake_loop_refuse_messages(struct loop *l, int error)
+{
+	l->message_error = error;
 }
 
 struct fake_io_place fake_loop_place(const struct loop_io *io)

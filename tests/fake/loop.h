@@ -27,7 +27,7 @@ unsigned fake_loop_turn(struct loop *l);
 
 enum fake_io_op {
 	FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV, FAKE_IO_SYNC, FAKE_IO_ALLOCATE,
-	FAKE_IO_ACCEPT, FAKE_IO_RECVMSG, FAKE_IO_SHUTDOWN, FAKE_IO_CLOSE,
+	FAKE_IO_ACCEPT, FAKE_IO_RECVMSG, FAKE_IO_SHUTDOWN, FAKE_IO_CLOSE, FAKE_IO_SENDMSG,
 };
 
 /* Where a transfer under way goes: byte @off (UINT64_MAX: the file's position), @len bytes and @mode of an allocation, RWF_*. */
@@ -44,6 +44,11 @@ enum fake_io_op fake_loop_io(const struct loop_io *io, const struct iovec **ret_
 int fake_loop_aim(const struct loop_io *io);
 /* The message of a recvmsg under way; NULL: there is none. */
 struct msghdr *fake_loop_msg(const struct loop_io *io);
+/*
+ * Messages really go to their socket, at once and without waiting; fake_loop_turn() completes them. From now on they do not
+ * go, and complete with @error; 0: they go again.
+ */
+void fake_loop_refuse_messages(struct loop *l, int error);
 /* done(@res). Nothing is copied. False where nothing is under way. */
 bool fake_loop_complete(struct loop_io *io, int res);
 /* Completes a readv with @len bytes of @data: what fits is copied into the iovecs, the result is what was copied. */

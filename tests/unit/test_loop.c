@@ -1002,6 +1002,95 @@ START_TEST(test_loop_without_shared_files_denies_disk_operations)
 }
 END_TEST
 
+/* ---- messages ---- */
+
+struct message {
+	struct loop_io io;
+	struct msghdr h;
+	struct iovec iov;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	int res;
+};
+
+static void sent(void *ctx, int res)
+{
+	struct message *m = ctx;
+
+	m->res = res;
+	loop_stop(loop);
+}
+
+/* "word", and descriptor @fd. */
+static void make_message(struct message *m, int fd)
+{
+	static char word[4] = { 'w', 'o', 'r', 'd' };
+	struct cmsghdr *c;
+
+	memset(m, 0, sizeof(*m));
+	m->iov = (struct iovec){ .iov_base = word, .iov_len = sizeof(word) };
+	m->h = (struct msghdr){ .msg_iov = &m->iov, .msg_iovlen = 1, .msg_control = m->control, .msg_controllen = sizeof(m->control) };
+	c = CMSG_FIRSTHDR(&m->h);
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+}
+
+START_TEST(test_loop_message_brings_its_descriptor)
+{
+	int s[2], fd = new_eventfd(5), got = -1;
+	char word[5] = "", room[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { .iov_base = word, .iov_len = 4 };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
+	uint64_t count = 0;
+	struct message m;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	make_message(&m, fd);
+	ck_assert_int_eq(loop_msg_init(loop, &m.io, s[0], sent, &m), 0);
+	ck_assert_int_eq(loop_sendmsg(&m.io, &m.h), 0);
+	ck_assert_int_eq(loop_sendmsg(&m.io, &m.h), -EBUSY);
+	run_for(20000);
+	ck_assert_int_eq(m.res, 4);
+	ck_assert_int_eq(recvmsg(s[1], &h, MSG_DONTWAIT), 4);
+	ck_assert_str_eq(word, "word");
+	memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&h)), sizeof(got));
+	ck_assert_int_eq(read(got, &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(count, 5);
+	close(got);
+	close(fd);
+}
+END_TEST
+
+/* No SIGPIPE. */
+START_TEST(test_loop_message_to_nobody_is_an_error)
+{
+	struct message m;
+	int s[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	close(s[1]);
+	make_message(&m, s[0]);
+	ck_assert_int_eq(loop_msg_init(loop, &m.io, s[0], sent, &m), 0);
+	ck_assert_int_eq(loop_sendmsg(&m.io, &m.h), 0);
+	run_for(20000);
+	ck_assert_int_eq(m.res, -EPIPE);
+}
+END_TEST
+
+/* The ring takes them only where somebody said that he would send some. */
+START_TEST(test_loop_without_senders_denies_messages)
+{
+	struct message m;
+	int s[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	make_message(&m, s[0]);
+	ck_assert_int_eq(loop_io_init(loop, &m.io, s[0], sent, &m), 0);
+	ck_assert_int_eq(loop_sendmsg(&m.io, &m.h), 0);
+	run_for(20000);
+	ck_assert_int_eq(m.res, -EACCES);
+}
+END_TEST
+
 START_TEST(test_loop_place_second_transfer_ebusy)
 {
 	struct xfer x = { 0 };
@@ -1734,6 +1823,9 @@ static void add_places(TCase *t)
 	tcase_add_test(t, test_loop_fallocate_makes_a_hole);
 	tcase_add_test(t, test_loop_fallocate_error_is_told);
 	tcase_add_test(t, test_loop_without_shared_files_denies_disk_operations);
+	tcase_add_test(t, test_loop_message_brings_its_descriptor);
+	tcase_add_test(t, test_loop_message_to_nobody_is_an_error);
+	tcase_add_test(t, test_loop_without_senders_denies_messages);
 	tcase_add_test(t, test_loop_place_second_transfer_ebusy);
 	tcase_add_test(t, test_loop_many_transfers_share_a_file);
 	tcase_add_test(t, test_loop_init_like_full_enospc);

@@ -165,6 +165,15 @@ void loop_io_aim(struct loop_io *io, int fd)
 	slot(io->loop, (unsigned)io->slot)->fd = fd;
 }
 
+int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init(l, io, fd, done, ctx);
+
+	if (!r)
+		l->sends = true;
+	return r;
+}
+
 /* Starts what @want describes: op, iov, want, off, len, flags. */
 static int start_io(struct loop_io *io, const struct slot *want)
 {
@@ -203,6 +212,11 @@ int loop_readv(struct loop_io *io, const struct iovec *iov, unsigned n)
 int loop_writev(struct loop_io *io, const struct iovec *iov, unsigned n)
 {
 	return loop_pwritev(io, iov, n, HERE, 0);
+}
+
+int loop_sendmsg(struct loop_io *io, const struct msghdr *m)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_SENDMSG, .out = m, .want = 1 });
 }
 
 int loop_fdatasync(struct loop_io *io)
@@ -404,10 +418,11 @@ static int ring_register(struct loop *l, unsigned op, const void *arg, unsigned 
 
 static int restrict_ring(struct loop *l)
 {
-	static const struct { uint8_t op; enum { ANY, DISK, LATE } who; } ops[] = {
-		{ IORING_OP_POLL_ADD, ANY }, { IORING_OP_ASYNC_CANCEL, ANY }, { IORING_OP_READV, ANY }, { IORING_OP_WRITEV, ANY },
-		{ IORING_OP_FSYNC, DISK }, { IORING_OP_FALLOCATE, DISK },
-		{ IORING_OP_ACCEPT, LATE }, { IORING_OP_RECVMSG, LATE }, { IORING_OP_SHUTDOWN, LATE }, { IORING_OP_CLOSE, LATE },
+	const struct { uint8_t op; bool wanted; } ops[] = {
+		{ IORING_OP_POLL_ADD, true }, { IORING_OP_ASYNC_CANCEL, true }, { IORING_OP_READV, true }, { IORING_OP_WRITEV, true },
+		{ IORING_OP_FSYNC, l->nr_disks }, { IORING_OP_FALLOCATE, l->nr_disks }, { IORING_OP_SENDMSG, l->sends },
+		{ IORING_OP_ACCEPT, l->takes_late }, { IORING_OP_RECVMSG, l->takes_late }, { IORING_OP_SHUTDOWN, l->takes_late },
+		{ IORING_OP_CLOSE, l->takes_late },
 	};
 	/* No register opcode is named, so none is left once the ring is enabled: what comes late cannot be registered. */
 	struct io_uring_restriction res[ARRAY_LEN(ops) + 1] = {
@@ -419,7 +434,7 @@ static int restrict_ring(struct loop *l)
 	unsigned n = 1;
 
 	for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
-		if ((ops[i].who == DISK && !l->nr_disks) || (ops[i].who == LATE && !l->takes_late))
+		if (!ops[i].wanted)
 			continue;
 		res[n].opcode = IORING_RESTRICTION_SQE_OP;
 		res[n++].sqe_op = ops[i].op;

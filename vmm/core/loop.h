@@ -43,6 +43,7 @@
 #define LOOP_WORKERS_LATE 2
 
 struct loop;
+struct msghdr;
 
 /* -ENOMEM, -EMFILE. */
 int loop_new(struct loop **ret_l);
@@ -130,6 +131,13 @@ int loop_pwritev(struct loop_io *io, const struct iovec *iov, unsigned n, uint64
 /* fdatasync(2), and fallocate(2) of bytes [@off, @off + @len): 0 or a negative errno for done(). -EBUSY. */
 int loop_fdatasync(struct loop_io *io);
 int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len);
+/*
+ * For a socket to which messages go: loop_io_init(), with its errors. loop_sendmsg() is sendmsg(2), without a signal; @m and
+ * all behind it stay valid until done() ran, and so do descriptors in it. On a socket that blocks it waits for room. -EBUSY.
+ * Descriptors are passed from Linux 5.13 on, -EINVAL for done() before.
+ */
+int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx);
+int loop_sendmsg(struct loop_io *io, const struct msghdr *m);
 /*
  * Cancels and waits for the completion (which is at once for pollable files, and as late as the disk wills for
  * others); done() has run

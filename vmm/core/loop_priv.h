@@ -36,6 +36,7 @@ struct slot {
 	union {
 		const struct iovec *iov; /* transfer */
 		struct msghdr *msg;      /* recvmsg(2)'s */
+		const struct msghdr *out; /* sendmsg(2)'s */
 	};
 	uint64_t off, len;       /* transfer: its place; fallocate(2)'s length */
 	uint32_t gen;
@@ -75,6 +76,7 @@ struct loop {
 	struct list lists[NR_LISTS];
 	unsigned nr_disks;       /* files that may be synchronised and allocated: the ring has to allow it */
 	bool takes_late;         /* descriptors that are not registered, and what makes and ends them */
+	bool sends;              /* and there are sockets to which messages go, with descriptors */
 	unsigned nr_files;
 	int files[LOOP_MAX_FDS]; /* for the seal; -1: a hole in the table */
 	unsigned nr;

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +112,9 @@ static void prep_io(struct io_uring_sqe *sqe, const struct slot *s)
 		break;
 	case IORING_OP_CLOSE:
 		io_uring_prep_close(sqe, file);
+		break;
+	case IORING_OP_SENDMSG:
+		io_uring_prep_sendmsg(sqe, file, s->out, MSG_NOSIGNAL);
 		break;
 	case IORING_OP_FSYNC:
 		io_uring_prep_fsync(sqe, s->file, IORING_FSYNC_DATASYNC);
