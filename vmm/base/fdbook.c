@@ -66,7 +66,7 @@ const char *fd_kind_name(enum fd_kind kind)
 		"log", "outfile", "console output", "console output socket", "console input", "console input socket",
 		"terminal", "io_uring", "eventfd", "timerfd", "signalfd", "image", "/dev/kvm", "VM", "vCPU", "KVM device",
 		"tap", "vhost", "VFIO container", "VFIO group", "VFIO device", "keeper", "disk", "peer",
-		"balloon",
+		"balloon", "vhost-user", "guest memory",
 	};
 	unsigned bit = (unsigned)__builtin_ctz((unsigned)kind | BIT32(31));
 

@@ -41,6 +41,8 @@ enum fd_kind {
 	FD_DISK = 1 << 22,      /* reached by the loop's ring alone */
 	FD_PEER = 1 << 23,      /* a process of ours at the other end; likewise */
 	FD_BALLOON = 1 << 24,   /* a balloon's doorbell, and so the sign that there is one */
+	FD_BACKEND = 1 << 25,   /* vhost-user's: written by the ring alone */
+	FD_MEMORY = 1 << 26,    /* the guest's, for other processes */
 };
 
 /* @fd is of @kind and nothing else from now on. Negative ones, and those past the book, are passed over. Returns @fd. */

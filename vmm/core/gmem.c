@@ -13,6 +13,7 @@
 #include "vmm/core/gmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -78,15 +79,16 @@ static int check_new(const struct gmem *m, gpa_t gpa, uint64_t size)
 	return m->nr < GMEM_MAX_REGIONS ? 0 : -ENOSPC;
 }
 
+/* Sealed at its size: who else has it cannot cut it, which would end us by SIGBUS. */
 static int make_memfd(uint64_t size, int *ret_fd)
 {
-	_cleanup_close_ int fd = memfd_create("guest-ram", MFD_CLOEXEC);
+	_cleanup_close_ int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0)
+	if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	*ret_fd = steal_fd(&fd);
+	*ret_fd = fd_note(steal_fd(&fd), FD_MEMORY);
 	return 0;
 }
 
