@@ -97,7 +97,7 @@ int vdev_init(struct vdev *v, const struct vdev_cfg *cfg)
 	v->nr_queues = cfg->nr_queues;
 	v->config_len = cfg->config_len;
 	v->back_end = cfg->back_end;
-	v->offered = (cfg->offered | COMMON_FEATURES) & ~BIT64(VIRTIO_F_ACCESS_PLATFORM);
+	v->offered = (cfg->offered | (COMMON_FEATURES & ~cfg->lacks)) & ~BIT64(VIRTIO_F_ACCESS_PLATFORM);
 	v->loop = cfg->loop;
 	v->mem = cfg->mem;
 	pthread_mutex_init(&v->lock, NULL);
@@ -130,7 +130,7 @@ void vdev_free(struct vdev *v)
 {
 	if (!v)
 		return;
-	if (v->active)
+	if (v->active || v->begun)
 		vdev_reset_now(v);
 	v->ops->free(v);
 }
@@ -295,6 +295,7 @@ static int do_activate(struct vdev *v)
 	r = v->ops->activate(v);
 	if (r == LOOP_AGAIN)
 		return r;
+	v->begun = false;
 	if (r < 0) {
 		v->ops->reset(v);
 		stop_queues(v);
@@ -322,9 +323,9 @@ static void clear_registers_locked(struct vdev *v)
 
 void vdev_reset_now(struct vdev *v)
 {
-	if (v->active)
+	if (v->active || v->begun)
 		v->ops->reset(v);
-	v->active = false;
+	v->active = v->begun = false;
 	stop_queues(v);
 	if (v->irq && v->irq->reset)
 		v->irq->reset(v->irq_ctx);
@@ -339,7 +340,7 @@ void vdev_reset_now(struct vdev *v)
 
 static int do_reset(struct vdev *v)
 {
-	if (v->active && v->ops->settle && !v->ops->settle(v))
+	if ((v->active || v->begun) && v->ops->settle && !v->ops->settle(v))
 		return LOOP_AGAIN;
 	vdev_reset_now(v);
 	return 0;
@@ -533,18 +534,30 @@ void vdev_queue_flush(struct vdev *v, unsigned q)
 		v->irq->queue(v->irq_ctx, q);
 }
 
-void vdev_fault(struct vdev *v, int q, const char *why)
+/* Whether the driver has to be told: one that runs, and does not know yet (s2.1.2). */
+static bool want_reset(struct vdev *v, unsigned faults)
 {
 	bool tell;
 
 	pthread_mutex_lock(&v->lock);
-	v->faults++;
-	/* s2.1.2: a driver that is told is one that runs; told once it knows. */
+	v->faults += faults;
 	tell = (v->status & VIRTIO_CONFIG_S_DRIVER_OK) && !(v->status & VIRTIO_CONFIG_S_NEEDS_RESET);
 	if (v->status)
 		v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	pthread_mutex_unlock(&v->lock);
 	say_changed(v);
+	return tell;
+}
+
+void vdev_lost(struct vdev *v)
+{
+	if (want_reset(v, 0))
+		raise_config(v);
+}
+
+void vdev_fault(struct vdev *v, int q, const char *why)
+{
+	bool tell = want_reset(v, 1);
 
 	if (q >= 0)
 		v->queues[q].ring.broken = true;

@@ -55,7 +55,8 @@ struct vdev_ops {
 	void (*queue_name)(unsigned q, unsigned nr_queues, char *buf, size_t cap);
 	/*
 	 * Loop. DRIVER_OK was set; queues with regs.ready are checked and started (vq_start). <0: NEEDS_RESET.
-	 * LOOP_AGAIN: it is too early, nothing was done, and the driver waits in its write.
+	 * LOOP_AGAIN: it is too early, and the driver waits in its write. Nothing was done, or `begun` is set: then a
+	 * reset that comes in between settles and resets the device as if it were active.
 	 */
 	int (*activate)(struct vdev *v);
 	/*
@@ -110,6 +111,7 @@ struct vdev {
 	uint32_t config_gen;
 	bool resetting;          /* 0 was written and the loop has not done it yet */
 	bool active;             /* activate() succeeded and no reset since; written on the loop */
+	bool begun;              /* activate() sets it where it said LOOP_AGAIN and is under way; the loop's */
 	uint64_t vhost_queues;   /* activate() sets bit q: kicks of queue q go to the kernel, not to us */
 	struct vdev_queue *queues; /* nr_queues */
 
@@ -126,7 +128,8 @@ struct vdev_cfg {
 	uint16_t queue_size;     /* max, power of two */
 	unsigned config_len;
 	bool back_end;           /* activate() may call vdev_irq.call_fd */
-	uint64_t offered;        /* device bits; the vdev adds VERSION_1, INDIRECT_DESC, EVENT_IDX itself */
+	uint64_t offered;        /* device bits; the vdev adds VERSION_1, INDIRECT_DESC, EVENT_IDX itself, */
+	uint64_t lacks;          /* but for those of the latter two that a back end does not know */
 	struct loop *loop;
 	struct gmem *mem;
 };
@@ -202,6 +205,11 @@ bool vdev_has(const struct vdev *v, unsigned feature_bit); /* acked */
 void vdev_queue_flush(struct vdev *v, unsigned q);
 /* A guest fault in queue @q (or -1): queue broken, NEEDS_RESET, config interrupt, count, limited log. Loop. */
 void vdev_fault(struct vdev *v, int q, const char *why);
+/*
+ * The back end has ended, and the device with it, by no fault of the guest's: NEEDS_RESET, and a config interrupt where a
+ * driver runs. The caller logs. Loop.
+ */
+void vdev_lost(struct vdev *v);
 /*
  * Config space changed (its fields are written under v->lock, which is not held here): bumps
  * the generation, interrupts if DRIVER_OK. Loop.
