@@ -125,6 +125,13 @@ static int ring_addr(const struct gmem *mem, const struct vh_ring *r, struct vho
 	return 0;
 }
 
+int vh_ring_check(const struct gmem *mem, const struct vh_ring *r)
+{
+	struct vhost_vring_addr a;
+
+	return ring_addr(mem, r, &a);
+}
+
 static int set_file(const struct vh_dev *d, unsigned long req, unsigned ring, int fd)
 {
 	struct vhost_vring_file f = { .index = ring, .fd = fd };

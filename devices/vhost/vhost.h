@@ -34,6 +34,11 @@ struct vh_ring {
 	gpa_t desc, avail, used;
 };
 
+/*
+ * Is that a ring that may be handed to somebody else? -EINVAL: size or alignment; -EFAULT: an area is not inside one
+ * region of @mem. virtio 1.2 s2.7.
+ */
+int vh_ring_check(const struct gmem *mem, const struct vh_ring *r);
 /* Opens @path ("/dev/vhost-net"). -ENOENT, -EACCES, -ENODEV and whatever else open(2) says. */
 int vh_open(const char *path, int *ret_fd);
 /*

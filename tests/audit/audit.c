@@ -61,7 +61,7 @@ static void note_everything(void)
 {
 	static const enum fd_kind kinds[] = {
 		FD_OUTFILE, FD_OUT_SOCKET, FD_IN_SOCKET, FD_TERMINAL, FD_TAP, FD_VHOST, FD_VFIO_CONTAINER, FD_VFIO_GROUP,
-		FD_VFIO_DEVICE,
+		FD_VFIO_DEVICE, FD_BACKEND,
 	};
 
 	note_smallest();

@@ -23,6 +23,7 @@
 
 #include "devices/vfio/hostdev.h"
 #include "devices/vhost/tap.h"
+#include "devices/vhost/user.h"
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/rng.h"
 #include "vmm/app/outfile.h"
@@ -54,14 +55,14 @@ static const struct right process_rights[] = {
 	{ RIGHT_LOOP, SYS_mprotect, RIGHT_NO_MEMORY, 0, 0, "malloc() has its first page of books already, and one is enough" },
 	{ RIGHT_LOOP, SYS_mremap, RIGHT_NO_MEMORY, 0, 0, "realloc() copies instead" },
 	{ RIGHT_LOOP, SYS_madvise, RIGHT_NO_MEMORY, 0, 0, "free() does without" },
-	{ RIGHT_LOOP, SYS_close, RIGHT_FD, FD_EVENT | FD_TIMER | FD_TAP | FD_VHOST | FD_VFIO_DEVICE | FD_DISK | FD_PEER | FD_OUTFILE, 0,
+	{ RIGHT_LOOP, SYS_close, RIGHT_FD, FD_EVENT | FD_TIMER | FD_TAP | FD_VHOST | FD_VFIO_DEVICE | FD_DISK | FD_PEER | FD_BACKEND | FD_OUTFILE, 0,
 	  "devices that are let go at the end; a vhost that failed" },
 	{ 0 },
 };
 
 static const struct right *const lists[] = {
 	process_rights, log_rights, vcpu_rights, hyp_rights, loop_rights, stream_rights, signals_rights,
-	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, hostdev_rights, gmem_rights, NULL,
+	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, vu_rights, hostdev_rights, gmem_rights, NULL,
 };
 
 /* Without pointers, which each start would have to relocate. */

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "devices/vhost/user_msg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static_assert(offsetof(struct vu_msg, body) == VU_HEAD_SIZE, "the wire's header");
+static_assert(sizeof(struct vu_addr) == 40 && sizeof(struct vu_region) == 32, "the wire's bodies");
+
+void vu_fill(struct vu_out *o, enum vu_request request, uint32_t size)
+{
+	memset(o, 0, sizeof(*o));
+	o->msg.request = request;
+	o->msg.flags = VU_VERSION;
+	o->msg.size = size;
+}
+
+void vu_fill_u64(struct vu_out *o, enum vu_request request, uint64_t value)
+{
+	vu_fill(o, request, sizeof(o->msg.body.u64));
+	o->msg.body.u64 = value;
+}
+
+void vu_fill_state(struct vu_out *o, enum vu_request request, uint32_t index, uint32_t num)
+{
+	vu_fill(o, request, sizeof(o->msg.body.state));
+	o->msg.body.state = (struct vu_state){ .index = index, .num = num };
+}
+
+void vu_fill_fd(struct vu_out *o, enum vu_request request, uint32_t index, int fd)
+{
+	vu_fill_u64(o, request, index);
+	o->fds[o->nr_fds++] = fd;
+}
+
+int vu_answer_size(const struct vu_msg *m)
+{
+	switch (m->request) {
+	case VU_GET_FEATURES:
+	case VU_GET_PROTOCOL_FEATURES:
+	case VU_GET_QUEUE_NUM:
+		return sizeof(m->body.u64);
+	case VU_GET_VRING_BASE:
+		return sizeof(m->body.state);
+	case VU_GET_CONFIG:
+		return (int)m->size;
+	default:
+		return m->flags & VU_NEED_REPLY ? (int)sizeof(m->body.u64) : -1;
+	}
+}
+
+/* The header is whole: is it the answer's? */
+static int check_head(const struct vu_msg *m, const struct vu_msg *got)
+{
+	if (got->request != m->request || (got->flags & VU_VERSION_MASK) != VU_VERSION || !(got->flags & VU_REPLY))
+		return -EPROTO;
+	if (m->request == VU_GET_CONFIG && !got->size)
+		return -EREMOTEIO;
+	return got->size == (uint32_t)vu_answer_size(m) ? 0 : -EPROTO;
+}
+
+/* Of what names a part, an answer about another part is none. */
+static int check_body(const struct vu_msg *m, const struct vu_msg *got)
+{
+	if (m->request == VU_GET_VRING_BASE && got->body.state.index != m->body.state.index)
+		return -EPROTO;
+	if (m->request == VU_GET_CONFIG &&
+	    (got->body.config.offset != m->body.config.offset || got->body.config.size != m->body.config.size))
+		return -EPROTO;
+	return 1;
+}
+
+/* Up to @end bytes of the answer. 1: they are there. */
+static int read_to(int fd, struct vu_in *in, size_t end)
+{
+	while (in->have < end) {
+		ssize_t n = recv(fd, (char *)&in->msg + in->have, end - in->have, MSG_DONTWAIT);
+
+		if (n == 0)
+			return -ECONNRESET;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		in->have += (size_t)n;
+	}
+	return 1;
+}
+
+int vu_take(int fd, const struct vu_msg *m, struct vu_in *in)
+{
+	int r;
+
+	if (vu_answer_size(m) < 0 || vu_answer_size(m) > (int)sizeof(in->msg.body))
+		return -EPROTO;
+	r = read_to(fd, in, VU_HEAD_SIZE);
+	if (r <= 0)
+		return r;
+	r = check_head(m, &in->msg);
+	if (r)
+		return r;
+	r = read_to(fd, in, VU_HEAD_SIZE + in->msg.size);
+	return r <= 0 ? r : check_body(m, &in->msg);
+}

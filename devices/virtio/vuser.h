@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vuser - virtio devices whose queues another process serves, by vhost-user
+ *
+ * What:   a block device (device id 2) and a file system (26): features and configuration as the back end has them, queues
+ *         that are its own, interrupts and kicks by eventfds between it and KVM.
+ * Not:    what is in a request: the back end's business (qemu-storage-daemon, virtiofsd, ...). Another connection where the
+ *         first one ended: the device is dead then, with NEEDS_RESET, and everything else goes on.
+ * Trust:  as vdev.h for the guest, as devices/vhost/user.h for the back end. Its configuration space is read once, and what
+ *         the guest reads of it is that copy.
+ * Thread: as vdev.h.
+ * Source: virtio 1.2 s5.2, s5.11; QEMU docs/interop/vhost-user.rst.
+ */
+#ifndef DEVICES_VIRTIO_VUSER_H
+#define DEVICES_VIRTIO_VUSER_H
+
+#include "devices/virtio/vdev.h"
+#include "vmm/base/err.h"
+
+enum vuser_kind { VUSER_BLK, VUSER_FS };
+
+#define VUSER_TAG_MAX 36 /* bytes of a file system's name; one of all these has no NUL */
+
+struct vuser_cfg {
+	const char *name;
+	enum vuser_kind kind;
+	struct loop *loop;
+	struct gmem *mem;   /* shared */
+	int fd;             /* connected (vu_connect()); taken over, also on failure */
+	const char *tag;    /* FS: 1 to VUSER_TAG_MAX bytes */
+	unsigned queues;    /* BLK: at most so many */
+};
+
+/* Before the loop's seal. Waits for the back end, some seconds at most. Errors, with a sentence: those of vu_greet(), vu_get_config(), vdev_init(). */
+int vuser_new(const struct vuser_cfg *cfg, struct vdev **ret_v, struct err *err);
+
+#endif
