@@ -323,10 +323,46 @@ START_TEST(test_options_balloon_alone_or_with_keys)
 }
 END_TEST
 
+START_TEST(test_options_devices_of_other_processes)
+{
+	const struct dev_config *d = o.config.devices;
+
+	GOOD("--vhost-user", "blk,socket=/run/a", "--fs", "folder,socket=/run/b,transport=mmio", "--vhost-user=fs,fd=7,tag=t,id=x",
+	     "--fs=tag=u,fd=8");
+	ck_assert(d[2].kind == DEV_VHOST_USER && d[2].vuser.kind == VUSER_KIND_BLK && !d[2].vuser.fd && !d[2].vuser.tag);
+	ck_assert_str_eq(d[2].vuser.socket, "/run/a");
+	ck_assert_str_eq(d[2].id, "vhost-user0");
+	ck_assert(d[3].kind == DEV_FS && d[3].vuser.kind == VUSER_KIND_FS && d[3].transport == TRANSPORT_MMIO);
+	ck_assert_str_eq(d[3].vuser.tag, "folder");
+	ck_assert_str_eq(d[3].id, "fs0");
+	ck_assert(d[4].kind == DEV_VHOST_USER && d[4].vuser.kind == VUSER_KIND_FS && d[4].vuser.fd == 7 && !d[4].vuser.socket);
+	ck_assert_str_eq(d[4].id, "x");
+	ck_assert_str_eq(d[5].id, "fs1");
+	BAD("--vhost-user: kind= is not given", "--kernel", "I", "--vhost-user", "socket=/s");
+	BAD("--vhost-user: kind: 'scsi' is none of blk, fs", "--kernel", "I", "--vhost-user", "scsi,socket=/s");
+	BAD("--vhost-user: kind: this version does not have 'net'", "--kernel", "I", "--vhost-user", "net,socket=/s");
+	BAD("--vhost-user: neither socket= nor fd= is given", "--kernel", "I", "--vhost-user", "blk");
+	BAD("--vhost-user: socket= and fd= exclude each other", "--kernel", "I", "--vhost-user", "blk,socket=/s,fd=5");
+	BAD("--vhost-user: tag= is not given", "--kernel", "I", "--vhost-user", "fs,socket=/s");
+	BAD("--vhost-user: tag= is for fs", "--kernel", "I", "--vhost-user", "blk,socket=/s,tag=t");
+	BAD("--vhost-user: socket= is given twice", "--kernel", "I", "--vhost-user", "blk,socket=/s,socket=/t");
+	BAD("--vhost-user: socket: the file name is empty", "--kernel", "I", "--vhost-user", "blk,socket=");
+	BAD("--vhost-user: socket needs a value", "--kernel", "I", "--vhost-user", "blk,socket");
+	BAD("--vhost-user: fd: '2' is not a number from 3", "--kernel", "I", "--vhost-user", "blk,fd=2");
+	BAD("--vhost-user: unknown key 'queues'", "--kernel", "I", "--vhost-user", "blk,socket=/s,queues=2");
+	BAD("--fs: tag= is not given", "--kernel", "I", "--fs", "socket=/s");
+	BAD("--fs: tag: a tag is 1 to 36 bytes", "--kernel", "I", "--fs", "1234567890123456789012345678901234567,fd=3");
+	BAD("--fs: tag: a tag is 1 to 36 bytes", "--kernel", "I", "--fs", "tag=,fd=3");
+	GOOD("--fs", "123456789012345678901234567890123456,fd=3");
+	BAD("--fs: unknown key 'kind'", "--kernel", "I", "--fs", "t,socket=/s,kind=fs");
+	BAD("--fs: id=a is taken", "--kernel", "I", "--fs", "t,fd=3,id=a", "--fs", "u,fd=4,id=a");
+}
+END_TEST
+
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
 	static const char *const later[] = {
-		"fs", "vhost-user", "pmem",
+		"pmem",
 	};
 	char arg[40], text[80];
 	size_t n, absent = 0;
@@ -729,6 +765,7 @@ int main(void)
 	tcase_add_test(t, test_options_irqchip_and_routing_by_name);
 	tcase_add_test(t, test_options_sandbox_by_name);
 	tcase_add_test(t, test_options_balloon_alone_or_with_keys);
+	tcase_add_test(t, test_options_devices_of_other_processes);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);
 	tcase_add_test(t, test_options_sizes_and_durations_have_units);

@@ -470,6 +470,97 @@ const struct devopt_kind devopt_balloon = {
 	.option = "balloon", .first_key = "size", .kind = DEV_BALLOON, .keys = balloon_keys,
 };
 
+/* vhost-user, fs */
+
+static int set_kind(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	static const struct choice kinds[] = { { "blk", VUSER_KIND_BLK }, { "fs", VUSER_KIND_FS }, { NULL, 0 } };
+	int v, ret;
+
+	if (!strcmp(value, "net"))
+		return err_set(err, -EOPNOTSUPP, "%s: this version does not have 'net' (it has blk and fs; cards: --net)", what);
+	ret = value_choice(what, value, kinds, &v, err);
+	if (!ret)
+		d->vuser.kind = (__typeof__(d->vuser.kind))v;
+	return ret;
+}
+
+static int set_socket(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	if (!*value)
+		return err_set(err, -EINVAL, "%s: the file name is empty", what);
+	d->vuser.socket = value;
+	return 0;
+}
+
+static int set_vuser_fd(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	uint64_t fd;
+	int ret = value_number(what, value, 3, INT_MAX, &fd, err);
+
+	if (!ret)
+		d->vuser.fd = (int)fd;
+	return ret;
+}
+
+static int set_tag(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	size_t len = strlen(value);
+
+	if (!len || len > 36) /* virtio 1.2 s5.11.4 */
+		return err_set(err, -EINVAL, "%s: a tag is 1 to 36 bytes", what);
+	d->vuser.tag = value;
+	return 0;
+}
+
+static int check_vuser(struct dev_config *d, const char *what, struct err *err)
+{
+	const struct vuser_options *o = &d->vuser;
+
+	if (o->kind == VUSER_KIND_NONE)
+		return err_set(err, -EINVAL, "%s: kind= is not given", what);
+	if (!o->socket && !o->fd)
+		return err_set(err, -EINVAL, "%s: neither socket= nor fd= is given (where its back end listens)", what);
+	if (o->socket && o->fd)
+		return err_set(err, -EINVAL, "%s: socket= and fd= exclude each other", what);
+	if (o->kind == VUSER_KIND_FS && !o->tag)
+		return err_set(err, -EINVAL, "%s: tag= is not given (the file system's name in the guest)", what);
+	if (o->kind != VUSER_KIND_FS && o->tag)
+		return err_set(err, -EINVAL, "%s: tag= is for fs", what);
+	return 0;
+}
+
+static int check_fs(struct dev_config *d, const char *what, struct err *err)
+{
+	d->vuser.kind = VUSER_KIND_FS;
+	return check_vuser(d, what, err);
+}
+
+#define VUSER_KEYS                                                                 \
+	{ "socket", "PATH", "where the back end listens", .set = set_socket },     \
+	{ "fd", "N", "an inherited descriptor, connected to it", .set = set_vuser_fd }
+
+static const struct devopt_key vhost_user_keys[] = {
+	{ "kind", "blk|fs", "what it is", .set = set_kind },
+	VUSER_KEYS,
+	{ "tag", "NAME", "fs: the file system's name in the guest", .set = set_tag },
+	{ .name = NULL },
+};
+
+static const struct devopt_key fs_keys[] = {
+	{ "tag", "NAME", "its name in the guest, 1 to 36 bytes", .set = set_tag },
+	VUSER_KEYS,
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_vhost_user = {
+	.option = "vhost-user", .first_key = "kind", .kind = DEV_VHOST_USER, .keys = vhost_user_keys, .check = check_vuser,
+};
+
+const struct devopt_kind devopt_fs = {
+	.option = "fs", .first_key = "tag", .kind = DEV_FS, .keys = fs_keys, .check = check_fs,
+};
+
 /* All devices */
 
 int devopts_split(const struct devopt_kind *kind, char *text, struct devopt *opts, unsigned cap,

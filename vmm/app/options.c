@@ -357,6 +357,9 @@ static const struct option table[] = {
 	{ "disk", "FILE[,KEY=VALUE...]", "disk in a file or on a block device; repeatable", OPTION_REPEAT, NULL, &devopt_disk },
 	{ "net", "TAP|user[,KEY=VALUE...]", "network card on a tap, or by passt; repeatable", OPTION_REPEAT, NULL, &devopt_net },
 	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
+	{ "fs", "TAG[,KEY=VALUE...]", "a folder of the host's, served by virtiofsd or its like; repeatable", OPTION_REPEAT, NULL, &devopt_fs },
+	{ "vhost-user", "KIND[,KEY=VALUE...]", "a device that another process serves: blk or fs; repeatable", OPTION_REPEAT,
+	  NULL, &devopt_vhost_user },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
 	{ "balloon", "[SIZE][,KEY=VALUE...]", "memory that the guest does not need goes back to the host", OPTION_ALONE, NULL,
@@ -395,8 +398,6 @@ static const struct option table[] = {
 	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
 	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
 
-	{ "fs", NULL, NULL, OPTION_ABSENT, NULL, NULL },
-	{ "vhost-user", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
@@ -525,8 +526,10 @@ static bool id_taken(const struct config *c, const char *id, unsigned except)
 /* What devices of a kind are called; NULL: they have their name already. */
 static const char *stem_of(enum dev_kind kind)
 {
-	static const char *const stems[] = { [DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock",
-		[DEV_BALLOON] = "balloon" };
+	static const char *const stems[] = {
+		[DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock",
+		[DEV_VHOST_USER] = "vhost-user", [DEV_FS] = "fs", [DEV_BALLOON] = "balloon",
+	};
 
 	return kind < ARRAY_LEN(stems) ? stems[kind] : NULL;
 }

@@ -52,6 +52,8 @@ static const char *mover(const char *backend)
 		return "";
 	if (!strcmp(backend, "passt"))
 		return "packets by passt: ";
+	if (!strcmp(backend, "vhost-user"))
+		return "served by another process: ";
 	return strcmp(backend, "vhost") ? "packets by this process: " : "packets by vhost-net: ";
 }
 

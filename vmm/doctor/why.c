@@ -51,7 +51,7 @@ void why_transport(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 		because(ret_w, name, "asked for by --transport");
 	else if (p->pci)
 		because(ret_w, name, "a vector for each queue");
-	else if (p->cfg->kind != DEV_NET && p->cfg->kind != DEV_DISK && p->cfg->kind != DEV_VSOCK)
+	else if (!plan_is_busy(p->cfg->kind))
 		because(ret_w, name, "quiet, and found with fewer exits");
 	else
 		because(ret_w, name, "--irqchip gicv2 takes no messages, which PCI needs");
@@ -62,6 +62,10 @@ bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 	const struct dev_config *d = &f->config->devices[i];
 	const struct node_facts *n = &f->host.vhost_net;
 
+	if (d->kind == DEV_VHOST_USER || d->kind == DEV_FS) {
+		because(ret_w, "vhost-user", "all of the guest's memory is shared with that process");
+		return true;
+	}
 	if (d->kind != DEV_NET)
 		return false;
 	if (d->net.user)
@@ -101,7 +105,7 @@ const char *why_kind(enum dev_kind kind)
 {
 	static const char *const names[] = {
 		[DEV_CONSOLE] = "console", [DEV_RNG] = "rng", [DEV_NET] = "net", [DEV_VFIO] = "vfio",
-		[DEV_DISK] = "disk", [DEV_VSOCK] = "vsock", [DEV_STATUS] = "status",
+		[DEV_DISK] = "disk", [DEV_VSOCK] = "vsock", [DEV_VHOST_USER] = "vhost-user", [DEV_FS] = "fs", [DEV_STATUS] = "status",
 		[DEV_BALLOON] = "balloon" };
 
 	return (size_t)kind < ARRAY_LEN(names) ? names[kind] : "other";

@@ -133,7 +133,7 @@ static int make_memory(struct machine *m, struct err *err)
 	int r = gmem_new(&m->mem);
 
 	if (!r)
-		r = gmem_add(m->mem, m->plan.ram, size, false);
+		r = gmem_add(m->mem, m->plan.ram, size, vuser_wanted(m->cfg));
 	if (!r) {
 		ram = gmem_region(m->mem, 0);
 		r = hyp_set_memory(m->hyp, SLOT_RAM, ram->gpa, ram->size, ram->hva, false);

@@ -19,7 +19,9 @@
 #define CONFIG_MAX_CPUS 512
 #define CONFIG_MAX_INITRDS 8
 
-enum dev_kind { DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_STATUS, DEV_BALLOON, DEV_KINDS };
+enum dev_kind {
+	DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_VHOST_USER, DEV_FS, DEV_STATUS, DEV_BALLOON, DEV_KINDS,
+};
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
@@ -53,6 +55,14 @@ struct vsock_options {
 	unsigned max_conns;   /* with uds; 0: not given */
 };
 
+/* A back end by vhost-user: another process, which shares the guest's memory. */
+struct vuser_options {
+	enum { VUSER_KIND_NONE, VUSER_KIND_BLK, VUSER_KIND_FS } kind;
+	const char *socket;   /* path, or NULL and */
+	int fd;               /* an inherited descriptor; 0: not given */
+	const char *tag;      /* fs: its name in the guest */
+};
+
 struct disk_options {
 	const char *path;     /* or NULL and */
 	int fd;               /* an inherited descriptor, -1: not given */
@@ -80,6 +90,7 @@ struct dev_config {
 	struct disk_options disk; /* DEV_DISK */
 	struct vsock_options vsock; /* DEV_VSOCK */
 	struct balloon_options balloon; /* DEV_BALLOON: at most one, and none beside DEV_VFIO */
+	struct vuser_options vuser; /* DEV_VHOST_USER, DEV_FS */
 };
 
 struct config {

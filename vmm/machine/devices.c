@@ -239,6 +239,8 @@ static const struct {
 	[DEV_VFIO] = { vfio_open, vfio_make, true },
 	[DEV_DISK] = { disk_open_it, disk_make, false },
 	[DEV_VSOCK] = { vsock_open_it, vsock_make, false },
+	[DEV_VHOST_USER] = { vuser_open, vuser_make, false },
+	[DEV_FS] = { vuser_open, vuser_make, false },
 	[DEV_STATUS] = { NULL, status_make, false },
 	[DEV_BALLOON] = { NULL, balloon_make, false },
 };
@@ -303,7 +305,9 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 
 void mdev_init(struct mdev *d)
 {
-	*d = (struct mdev){ .disk = { .fd = -1 }, .passt = { .fd = -1, .said = -1 }, .uds = { .listen_fd = -1, .broker_fd = -1 } };
+	*d = (struct mdev){
+		.disk = { .fd = -1 }, .vuser_fd = -1, .passt = { .fd = -1, .said = -1 }, .uds = { .listen_fd = -1, .broker_fd = -1 },
+	};
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		d->vhost_fds[k] = -1;
 }
@@ -321,6 +325,7 @@ void mdev_free(struct mdev *d)
 	passt_close(&d->passt);
 	uds_close(&d->uds);
 	disk_close(&d->disk);
+	close_fd(&d->vuser_fd);
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		close_fd(&d->vhost_fds[k]);
 }

@@ -44,6 +44,7 @@ struct mdev {
 	struct passt passt;      /* until its socket is the card's */
 	struct uds uds;          /* until its descriptors are the socket device's */
 	struct disk disk;
+	int vuser_fd;            /* until it is the device's */
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */
 	int vhost_fds[NET_MAX_PAIRS]; /* a vsock has one, too */
@@ -122,6 +123,12 @@ bool mdev_outlives_us(const struct machine *m, unsigned i);
 /* vmm/machine/vfio.c: the same for a device of the host's. */
 int vfio_open(struct machine *m, unsigned i, struct err *err);
 int vfio_make(struct machine *m, unsigned i, struct err *err);
+
+/* vmm/machine/vuser.c: the same for a device of another process's. */
+int vuser_open(struct machine *m, unsigned i, struct err *err);
+int vuser_make(struct machine *m, unsigned i, struct err *err);
+/* Does the guest's memory have to be shared with other processes? */
+bool vuser_wanted(const struct config *c);
 
 /* vmm/machine/power.c. Before the loop's seal: pl061_new()'s and loop_timer_init()'s errors. Takes half of it, too. */
 int power_new(struct machine *m);

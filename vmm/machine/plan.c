@@ -184,6 +184,11 @@ static unsigned disk_queues(const struct config *c)
 	return c->cpus < MAX_DISK_QUEUES ? c->cpus : MAX_DISK_QUEUES;
 }
 
+static bool has_disk_queues(const struct dev_config *d)
+{
+	return d->kind == DEV_DISK || (d->kind == DEV_VHOST_USER && d->vuser.kind == VUSER_KIND_BLK);
+}
+
 /* How many vectors a device on PCI may use. */
 static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 {
@@ -199,7 +204,7 @@ static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 		return 5;
 	if (d->kind == DEV_BALLOON) /* five queues and the configuration */
 		return 6;
-	return d->kind == DEV_DISK ? disk_queues(c) + 1 : 4;
+	return has_disk_queues(d) ? disk_queues(c) + 1 : 4;
 }
 
 /* Devices that find the frame used up make do with fewer vectors, or with none. */
@@ -221,12 +226,17 @@ static void plan_v2m(const struct config *c, struct plan *p)
 }
 
 /*
- * Network cards, disks and sockets have queues enough to be worth vectors of their own; console and rng are quiet,
- * and over MMIO the guest probes them with fewer exits.
+ * Network cards, disks, file systems and sockets have queues enough to be worth vectors of their own; console and rng are
+ * quiet, and over MMIO the guest probes them with fewer exits.
  */
+bool plan_is_busy(enum dev_kind kind)
+{
+	return kind == DEV_NET || kind == DEV_DISK || kind == DEV_VSOCK || kind == DEV_VHOST_USER || kind == DEV_FS;
+}
+
 static enum transport auto_transport(enum dev_kind kind, bool msis)
 {
-	return (kind == DEV_NET || kind == DEV_DISK || kind == DEV_VSOCK) && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
+	return plan_is_busy(kind) && msis ? TRANSPORT_PCI : TRANSPORT_MMIO;
 }
 
 static int choose_transport(const struct config *c, const struct dev_config *d, bool msis, enum transport *ret_t,
@@ -272,7 +282,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 		if (rc)
 			return rc;
 		d->cfg = &c->devices[i];
-		d->queues = d->cfg->kind == DEV_DISK ? disk_queues(c) : 0;
+		d->queues = has_disk_queues(d->cfg) ? disk_queues(c) : 0;
 		d->pci = t == TRANSPORT_PCI;
 		if (d->pci) {
 			d->rid = nth_rid(nr_pci++);

@@ -52,6 +52,8 @@ struct plan {
 /* All the steal time records of a VM: one 64-byte record a CPU, in one page of the largest size that guests have. */
 #define PLAN_STEAL_SIZE (64 * KIB)
 
+/* Is a device of this kind worth vectors of its own? Then it is on PCI by default. */
+bool plan_is_busy(enum dev_kind kind);
 /* "GICv3 with an ITS": what the plan chose, for people. */
 const char *plan_irqchip_name(const struct plan *p);
 
