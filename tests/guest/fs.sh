@@ -1,0 +1,39 @@
+#!/bin/sh
+# fs.sh TAG: the host's folder of that name. Its tree is what the host's list of sums says; a tree of the guest's is
+# written into it, for the host to look at; many small files come and go.
+. /t/tap.sh
+
+same_tree()
+{
+	(cd /tmp/mnt/from-host && md5sum -c ../sums >/dev/null)
+}
+
+small_files()
+{
+	mkdir /tmp/mnt/small || return
+	for i in $(seq 1 100); do
+		echo "file $i" >"/tmp/mnt/small/$i" || return
+	done
+	[ "$(ls /tmp/mnt/small | wc -l)" = 100 ] && [ "$(cat /tmp/mnt/small/*  | sort -u | wc -l)" = 100 ] && rm -r /tmp/mnt/small
+}
+
+write_tree()
+{
+	mkdir /tmp/mnt/from-guest && cp -r /bin /t /tmp/mnt/from-guest/ || return
+	dd if=/dev/urandom of=/tmp/mnt/from-guest/large bs=64k count=128 2>/dev/null || return
+	(cd /tmp/mnt/from-guest && find . -type f -exec md5sum {} + >../sums-of-guest) && sync
+}
+
+mkdir -p /tmp/mnt
+check "the folder $1 is mounted" mount -t virtiofs "$1" /tmp/mnt
+check "no folder of another name" sh -c '! mount -t virtiofs another /tmp/mnt 2>/dev/null'
+check "the host's tree is whole" same_tree
+check "a tree for the host" write_tree
+check "100 small files" small_files
+umount /tmp/mnt
+check "it can be mounted again" mount -t virtiofs "$1" /tmp/mnt
+check "and has what was written" cmp /bin/busybox /tmp/mnt/from-guest/bin/busybox
+umount /tmp/mnt
+grep virtio /proc/interrupts | sed 's/^/# /'
+test_clean
+done_testing

@@ -1,0 +1,156 @@
+# shellcheck shell=sh
+# Devices that other processes serve, by vhost-user: Debian's qemu-storage-daemon and virtiofsd.
+
+# storage FILE SOCKET [QUEUES]: serves a file as a disk; $back_end
+storage()
+{
+	command -v qemu-storage-daemon >/dev/null || skip "no qemu-storage-daemon here"
+	qemu-storage-daemon --blockdev "driver=file,filename=$1,node-name=d" \
+		--export "type=vhost-user-blk,id=e,node-name=d,writable=on,num-queues=${3:-1},addr.type=unix,addr.path=$2" >work/storage.log 2>&1 &
+	back_end=$!
+	wait_for_socket "$2"
+}
+
+# folder DIR SOCKET: serves a folder; $back_end
+folder()
+{
+	command -v virtiofsd >/dev/null || skip "no virtiofsd here"
+	virtiofsd --socket-path="$2" -o source="$PWD/$1" -o sandbox=chroot >work/fs.log 2>&1 &
+	back_end=$!
+	wait_for_socket "$2"
+}
+
+wait_for_socket()
+{
+	i=0
+	until [ -S "$1" ]; do
+		i=$((i + 1))
+		[ $i -lt 600 ] || fail "no socket $1: $(cat work/*.log)"
+		usleep 100000
+	done
+}
+
+end_back_end()
+{
+	kill -9 $back_end 2>/dev/null
+	wait $back_end 2>/dev/null || true
+}
+
+# vuser_blk TRANSPORT CPUS QUEUES: the same as of a disk of ours, by another process
+vuser_blk()
+{
+	make_disk a 64
+	storage work/a work/s "$3"
+	( disk_guest rw --cpus "$2" --vhost-user "blk,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	cat work/storage.log
+	[ $status = 0 ] || fail "status $status"
+	[ "$(head -c 8 work/a)" = microvm ] || fail "the host does not find the mark"
+}
+
+# vuser_rebind TRANSPORT N: rings start and stop N times, under load
+vuser_rebind()
+{
+	make_disk a 16
+	storage work/a work/s
+	( BOOT="./boot-test --timeout $((60 + 10 * $2))s"
+	  disk_guest "rebind,$2" --cpus 2 --vhost-user "blk,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	return $status
+}
+
+# vuser_fs TRANSPORT KERNEL: a folder of ours is the guest's, and what it writes there is here
+vuser_fs()
+{
+	mkdir -p work/share/from-host
+	cp -r ./*.sh Image work/share/from-host/
+	(cd work/share/from-host && find . -type f -exec md5sum {} + >../sums)
+	folder work/share work/s
+	( $BOOT --expect 'guest: fs status 0' --until-exit --verbose --fail-on 'guest: fs status [1-9]|nobody cared|Kernel panic' -- \
+		--kernel "$(kernel "$2")" --initrd "$(initrd "$2")" --memory 384 --cpus 2 --cmdline "quiet t=fs,our-folder" \
+		--fs "our-folder,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	cat work/fs.log
+	[ $status = 0 ] || fail "status $status"
+	(cd work/share/from-guest && md5sum -c ../sums-of-guest) >work/compared || fail "$(grep -v OK work/compared)"
+	[ "$(wc -l <work/compared)" -gt 10 ] || fail "only $(wc -l <work/compared) files"
+}
+
+# vuser_killed TRANSPORT: the disk is dead, with one line; everything else goes on, and the loop does not spin
+vuser_killed()
+{
+	make_disk a 16
+	make_disk b 16
+	storage work/a work/s
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=dead" --timeout 300 \
+		--vhost-user "blk,socket=work/s,transport=$1" --disk "work/b,transport=$1" <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( wait_for out 'guest: reading'
+	  end_back_end
+	  wait_for err 'vhost-user0: its back end by vhost-user has closed the connection; the device is dead, and the guest runs on'
+	  t0=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
+	  sleep 2
+	  t1=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
+	  [ $((t1 - t0)) -lt 100 ] || fail "the loop used $((t1 - t0)) of 200 ticks" )
+	status=$?
+	end_back_end
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: dead status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
+}
+
+# vuser_stopped: a back end that does not answer holds up the driver that wants it to, for some seconds, and nobody else
+vuser_stopped()
+{
+	make_disk a 16
+	storage work/a work/s
+	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=sleep:3" --vhost-user blk,socket=work/s >out 2>err &
+	pid=$!
+	wait_for out 'init: up'
+	kill -STOP $back_end
+	wait $pid
+	got=$?
+	kill -CONT $back_end
+	end_back_end
+	cat out err
+	[ $got = 0 ] || fail "status $got"
+}
+
+vuser_bad()
+{
+	mkdir -p work
+	expect_error 125 "vhost-user0: socket 'work/none': No such file or directory \\(start the back end first\\)" \
+		$M --kernel null.Image --vhost-user blk,socket=work/none
+	: >work/file
+	expect_error 125 "vhost-user0: 'work/file' is no socket" $M --kernel null.Image --vhost-user blk,socket=work/file
+	expect_error 125 'fd=9: not an open socket' $M --kernel null.Image --fs t,fd=9
+	expect_error 125 "this version does not have 'net'" $M --kernel null.Image --vhost-user net,socket=work/none
+	socat UNIX-LISTEN:work/s,fork EXEC:'echo no such protocol here for you' 2>/dev/null &
+	back_end=$!
+	wait_for_socket work/s
+	expect_error 125 "fs0: the back end('s answer is not vhost-user's| has closed the connection)" $M --kernel null.Image --fs t,socket=work/s
+	end_back_end
+	expect_error 125 "fs0: socket 'work/s': Connection refused \\(nobody listens any more" $M --kernel null.Image --fs t,socket=work/s
+	rm -f work/s
+	socat UNIX-LISTEN:work/s EXEC:'sleep 30' 2>/dev/null &
+	back_end=$!
+	wait_for_socket work/s
+	expect_error 125 "fs0: the back end does not answer" $M --kernel null.Image --fs t,socket=work/s
+	end_back_end
+	rm -f work/s
+	make_disk a 1
+	storage work/a work/s
+	expect_error 125 'fs0: the back end has one queue' $M --kernel null.Image --fs t,socket=work/s
+	timeout 20 $M --kernel null.Image --vhost-user blk,socket=work/s || fail "status $?"
+	timeout 20 $M --kernel null.Image --vhost-user blk,socket=work/s --dry-run || fail "status $? of a dry run"
+	end_back_end
+}
