@@ -265,6 +265,24 @@ START_TEST(test_plan_transport_auto_follows_the_irqchip)
 }
 END_TEST
 
+/* A disk of another process's has as many queues as one of ours. */
+START_TEST(test_plan_devices_of_other_processes)
+{
+	struct config c = base_config();
+	unsigned at = c.nr_devices;
+	struct plan p;
+
+	c.cpus = 3;
+	add(&c, DEV_VHOST_USER, TRANSPORT_AUTO)->vuser.kind = VUSER_KIND_BLK;
+	add(&c, DEV_VHOST_USER, TRANSPORT_AUTO)->vuser.kind = VUSER_KIND_FS;
+	add(&c, DEV_FS, TRANSPORT_MMIO)->vuser.kind = VUSER_KIND_FS;
+	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);
+	ck_assert(p.devs[at].pci && p.devs[at].queues == 3);
+	ck_assert(p.devs[at + 1].pci && !p.devs[at + 1].queues);
+	ck_assert(!p.devs[at + 2].pci);
+}
+END_TEST
+
 START_TEST(test_plan_irq_direct_over_pci_refused)
 {
 	struct config c = base_config();
@@ -476,6 +494,7 @@ int main(void)
 	tcase_add_test(tc, test_plan_gicv2_has_eight_cpus);
 	tcase_add_test(tc, test_plan_v2m_frame_for_pci_without_its);
 	tcase_add_test(tc, test_plan_transport_auto_follows_the_irqchip);
+	tcase_add_test(tc, test_plan_devices_of_other_processes);
 	tcase_add_test(tc, test_plan_irq_direct_over_pci_refused);
 	tcase_add_test(tc, test_plan_devices_too_many_refused);
 	tcase_add_test(tc, test_plan_device_added_last_moves_no_other);
