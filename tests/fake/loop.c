@@ -16,12 +16,11 @@ struct source {
 	const struct iovec *iov;
 	unsigned n;
 	struct loop_io *io;
-	int fd; /* of messages */
 	int sent;
 	struct fake_io_place place;
 	struct loop_later *later;
 	bool asked;
-	int fd;
+	int fd; /* of messages, and what late ones are aimed at */
 	struct msghdr *msg;
 	bool has_cancel_res;
 	int cancel_res;

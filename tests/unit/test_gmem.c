@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -296,7 +297,7 @@ END_TEST
 
 START_TEST(test_gmem_give_back_of_what_is_no_memory_refused)
 {
-	struct gmem *m = one_region(BASE, MIB, false), *shared = one_region(BASE, MIB, true);
+	struct gmem *m = one_region(BASE, MIB, false);
 	char *hva = gmem_region(m, 0)->hva, own[16] = "mine";
 	uint64_t n = 7;
 
@@ -306,11 +307,30 @@ START_TEST(test_gmem_give_back_of_what_is_no_memory_refused)
 	ck_assert_int_eq(gmem_give_back(m, hva, MIB + 1, &n), -EFAULT);
 	ck_assert_int_eq(gmem_give_back(m, hva, UINT64_MAX, &n), -EFAULT);
 	ck_assert_int_eq(gmem_give_back(m, NULL, 0, &n), -EFAULT);
-	ck_assert_int_eq(gmem_give_back(shared, gmem_region(shared, 0)->hva, MIB, &n), -EOPNOTSUPP);
 	ck_assert_int_eq(syscall(SYS_mlock, hva, 4096), 0); /* past the sanitizer, which does not lock */
 	ck_assert_int_eq(gmem_give_back(m, hva, 8192, &n), -EINVAL);
 	ck_assert_uint_eq(n, 7);
-	gmem_free(shared);
+	gmem_free(m);
+}
+END_TEST
+
+/* What is given back of shared memory is gone for those who share it, too, and its file is that much smaller. */
+START_TEST(test_gmem_shared_is_given_back_for_all)
+{
+	struct gmem *m = one_region(BASE, MIB, true);
+	char *other = mmap(NULL, MIB, PROT_READ, MAP_SHARED, gmem_region(m, 0)->fd, 0);
+	uint64_t n, page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct stat before, after;
+
+	ck_assert(other != MAP_FAILED);
+	memset(gmem_region(m, 0)->hva, 1, MIB);
+	ck_assert(!fstat(gmem_region(m, 0)->fd, &before) && other[page] == 1);
+	ck_assert_int_eq(gmem_give_back(m, (char *)gmem_region(m, 0)->hva + page, MIB - page, &n), 0);
+	ck_assert_uint_eq(n, MIB - page);
+	ck_assert(!fstat(gmem_region(m, 0)->fd, &after));
+	ck_assert_int_eq(after.st_blocks, before.st_blocks - (blkcnt_t)(n / 512));
+	ck_assert(other[0] == 1 && !other[page] && !other[MIB - 1]);
+	munmap(other, MIB);
 	gmem_free(m);
 }
 END_TEST
@@ -344,6 +364,7 @@ int main(void)
 	tcase_add_test(t, test_gmem_give_back_leaves_parts_of_pages);
 	tcase_add_test(t, test_gmem_give_back_takes_whole_pages_of_a_large_page_host);
 	tcase_add_test(t, test_gmem_give_back_of_what_is_no_memory_refused);
+	tcase_add_test(t, test_gmem_shared_is_given_back_for_all);
 	tcase_add_test(t, test_gmem_free_null_is_fine);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);

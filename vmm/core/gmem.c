@@ -235,15 +235,14 @@ int gmem_give_back(const struct gmem *m, const void *at, uint64_t len, uint64_t 
 
 	if (!r)
 		return -EFAULT;
-	if (r->fd >= 0)
-		return -EOPNOTSUPP;
 	start = align_up((uintptr_t)at, page);
 	end = align_down((uintptr_t)at + len, page);
 	if (start >= end) {
 		*ret_len = 0;
 		return 0;
 	}
-	if (madvise((char *)r->hva + (start - (uintptr_t)r->hva), (size_t)(end - start), MADV_DONTNEED))
+	/* to a memfd's pages, dropping our view of them would do nothing */
+	if (madvise((char *)r->hva + (start - (uintptr_t)r->hva), (size_t)(end - start), r->fd < 0 ? MADV_DONTNEED : MADV_REMOVE))
 		return -errno;
 	*ret_len = end - start;
 	return 0;
@@ -251,5 +250,6 @@ int gmem_give_back(const struct gmem *m, const void *at, uint64_t len, uint64_t 
 
 const struct right gmem_rights[] = {
 	{ RIGHT_LOOP, SYS_madvise, RIGHT_ADVICE, FD_BALLOON, MADV_DONTNEED, "memory that the guest gives back" },
+	{ RIGHT_LOOP, SYS_madvise, RIGHT_ADVICE, FD_BALLOON, MADV_REMOVE, "the same, of what other processes share" },
 	{ 0 },
 };

@@ -61,8 +61,8 @@ void gmem_keep_small(const struct gmem *m, gpa_t gpa, uint64_t len);
  * Gives the host's pages that lie wholly inside the @len bytes at @at, a pointer of gmem_ptr()'s or inside one, back to the
  * host: they read as zeros from then on, and cost memory again when they are next written. What is less than a page at
  * either end stays as it is. *@ret_len: bytes given back, 0 where no page is whole. Any thread that has the right.
- * -EFAULT: not wholly inside one region; -EOPNOTSUPP: a shared one, whose memory others have too; madvise(2)'s errors
- * (-EINVAL: the memory is locked).
+ * Of a shared region they are gone from all who share it. -EFAULT: not wholly inside one region; madvise(2)'s errors (-EINVAL:
+ * the memory is locked).
  */
 int gmem_give_back(const struct gmem *m, const void *at, uint64_t len, uint64_t *ret_len);
 
