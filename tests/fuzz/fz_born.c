@@ -2,7 +2,7 @@
 /*
  * born: devices that are made, put on a transport and started while something is not to be had.
  *
- * Covers: the beginnings of net.c (our loop and vhost), rng.c, console.c, virtio_mmio.c, virtio_pci.c, msix.c,
+ * Covers: the beginnings of net.c (our loop and vhost), rng.c, console.c, blk.c, vsock_uds.c, balloon.c, virtio_mmio.c, virtio_pci.c, msix.c,
  *         vdev.c: sources of the loop, descriptors, requests to vhost and the tap, doorbells, irqfds and tables
  *         of routes, any of which may be refused once, when the device is made or when a driver starts it.
  * Oracle: what cannot be made leaves nothing; what cannot be started says NEEDS_RESET, and counts a fault; a request
@@ -13,16 +13,20 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/irq_check.h"
 
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
 #include "devices/pci/host.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/blk.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/virtio_mmio.h"
 #include "devices/virtio/virtio_pci.h"
+#include "devices/virtio/vsock_uds.h"
 #include "tests/fake/driver.h"
 #include "tests/fake/vhost.h"
 
@@ -37,7 +41,7 @@
 #define MAX_PAIRS 2
 #define RING 16
 
-enum kind { NET_LOOP, NET_VHOST, RNG, CONSOLE };
+enum kind { NET_LOOP, NET_VHOST, RNG, CONSOLE, BLK, SOCKETS, BALLOON };
 
 static struct rig rig;
 static struct loop *loop;
@@ -80,14 +84,67 @@ static int make_net(struct err *err)
 	return net_new(&cfg, &v, err);
 }
 
+/* Descriptors that the device takes over, made before the famine. */
+static int given_fds[2];
+
+static void give_fds(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(given_fds); i++)
+		given_fds[i] = (kind == BLK && !i) || kind == SOCKETS ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+}
+
+/* Closed by whoever took it. */
+static int given_fd(unsigned i)
+{
+	int fd = given_fds[i];
+
+	given_fds[i] = -1;
+	return fd;
+}
+
+static int make_blk(void)
+{
+	const struct blk_cfg cfg = {
+		.name = "disk0", .loop = loop, .mem = mem, .queues = pairs, .discard = true, .iops = mtu,
+		.disk = { .fd = given_fd(0), .sectors = 64, .block = 512, .best = 4096 },
+	};
+
+	return blk_new(&cfg, &v);
+}
+
+static int make_sockets(struct err *err)
+{
+	const struct vsock_uds_cfg cfg = {
+		.name = "vsock0", .loop = loop, .mem = mem, .cid = 42, .max_conns = 1 + 4 * pairs, .listen_fd = given_fd(0),
+		.broker_fd = given_fd(1),
+	};
+
+	return vsock_uds_new(&cfg, &v, err);
+}
+
+static int make_balloon(void)
+{
+	const struct balloon_cfg cfg = {
+		.name = "balloon0", .loop = loop, .mem = mem, .size = 4096 * pairs, .oom = true, .reporting = true,
+		.stats_ns = mtu * UINT64_C(1000000),
+	};
+
+	return balloon_new(&cfg, &v);
+}
+
 static int make_device(struct err *err)
 {
 	static const struct console_sink sink = { .write = sink_write, .input_room = sink_event, .closed = sink_event };
 	const struct console_cfg cc = { .name = "console0", .loop = loop, .mem = mem, .sink = &sink };
 
-	if (is_net())
-		return make_net(err);
-	return kind == RNG ? rng_new("rng0", loop, mem, &v) : console_new(&cc, &v);
+	switch (kind) {
+	case NET_LOOP: case NET_VHOST: return make_net(err);
+	case RNG: return rng_new("rng0", loop, mem, &v);
+	case CONSOLE: return console_new(&cc, &v);
+	case BLK: return make_blk();
+	case SOCKETS: return make_sockets(err);
+	default: return make_balloon();
+	}
 }
 
 static int make_transport(uint8_t how)
@@ -153,6 +210,9 @@ static int make(uint8_t how, struct err *err)
 
 static void check_config(void)
 {
+	must(kind != BLK || vdev_config_read(v, 0, 8) == 64);
+	must(kind != SOCKETS || vdev_config_read(v, 0, 8) == 42);
+	must(kind != BALLOON || vdev_config_read(v, 0, 8) == pairs);
 	if (!is_net())
 		return;
 	must(vdev_config_read(v, 0, 4) == 0x05040302 && vdev_config_read(v, 4, 2) == 0x0706);
@@ -257,7 +317,7 @@ static void set_up(struct fuzz_in *in)
 	uint8_t what = fuzz_u8(in);
 
 	fake_vhost_reset();
-	kind = (enum kind)(what & 3);
+	kind = what >> 6 ? (enum kind)(CONSOLE + (what >> 6)) : (enum kind)(what & 3);
 	pairs = 1 + (what >> 2) % MAX_PAIRS;
 	mtu = mtus[what >> 4 & 3];
 	rig = rig_new();
@@ -265,6 +325,7 @@ static void set_up(struct fuzz_in *in)
 		fake_tap_make(pairs);
 	must(loop_new(&loop) == 0 && gmem_new(&mem) == 0 && gmem_add(mem, RAM, RAM_SIZE, false) == 0);
 	must(bus_new(&bus) == 0 && pci_host_new(bus, &hc, &host) == 0);
+	give_fds();
 	v = NULL;
 	mmio = NULL;
 	pci = NULL;
