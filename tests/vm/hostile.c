@@ -2,12 +2,13 @@
 /*
  * hostile - boots the payload of tests/guest/hostile under a monitor, and looks at the monitor after each case
  *
- * usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...
+ * usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] [--disk FILE]... --words WORDS -- COMMAND...
  *
  * The argument "@" of COMMAND stands for the payload's command line: WORDS and what we add (the payload's main.c says
  * what there is). The payload says "@ ready" and sleeps; the monitor must then be as it was before the first case:
  * quick, idle, with its memory, descriptors, threads, irqfds and routes, a log that hardly grew, files that are not
- * its own untouched, and nothing in the host kernel's log. Where a case ends the monitor, the next boot goes on behind
+ * its own untouched, those of its disks as long as they were, and nothing in the host kernel's log. "@ idle" asks for a look at the
+ * time that the monitor takes, amid a case. Where a case ends the monitor, the next boot goes on behind
  * it; cases that are to end it get a boot of their own. --slab: the host kernel's own memory has not grown either, where
  * nothing else runs. --peer: another monitor, of which only is seen whether it lives, is idle, and what the guest says.
  *
@@ -42,6 +43,9 @@
 #define HANG_MS 40000
 #define MAX_ALONE 64
 #define CANARY "canary"
+#define MAX_DISKS 4
+#define KERNELS_WORKER "iou-wrk-" /* of io_uring, which come and go: up to a limit that the monitor sets */
+#define MOST_WORKERS 10
 
 /* Of the monitor, between two cases. */
 struct state {
@@ -54,6 +58,9 @@ struct state {
 static struct {
 	bool peer, slab, verbose;
 	const char *log, *words;
+	const char *disk[MAX_DISKS];
+	off_t disk_size[MAX_DISKS];
+	unsigned nr_disks;
 	long ram;             /* KiB */
 	char **command;
 	double factor;        /* how much slower this machine is */
@@ -148,6 +155,30 @@ static unsigned entries(const char *what)
 		n++;
 	closedir(d);
 	return n - 2;
+}
+
+/* Of the threads, what the kernel made in the monitor's name. */
+static unsigned workers(void)
+{
+	char path[300], name[32];
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, e->d_name);
+		f = e->d_name[0] != '.' ? fopen(path, "r") : NULL;
+		if (!f)
+			continue;
+		n += fgets(name, sizeof(name), f) && !strncmp(name, KERNELS_WORKER, strlen(KERNELS_WORKER));
+		fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return n;
 }
 
 static long rss_kib(void)
@@ -367,17 +398,30 @@ static bool canary_stands(void)
 	return good;
 }
 
+static bool disks_are_as_long(char *why, size_t cap)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < opt.nr_disks; i++)
+		if (stat(opt.disk[i], &st) || st.st_size != opt.disk_size[i])
+			return snprintf(why, cap, "%s has %ld bytes, not %ld", opt.disk[i], (long)st.st_size, (long)opt.disk_size[i]), false;
+	return true;
+}
+
 /* Looks at all of it, and says in a sentence what was seen; false: what is wrong. */
 static bool look(char *why, size_t cap)
 {
 	struct state s = { 0 };
 	off_t grown = log_size() - log_seen;
 	double took = -1, share = 0;
+	unsigned kernels;
 
 	if (klog_alarm(why, cap))
 		return false;
 	if (!canary_stands())
 		return snprintf(why, cap, "the canary file is not as it was"), false;
+	if (!disks_are_as_long(why, cap))
+		return false;
 	if (!is_idle(&share))
 		return snprintf(why, cap, "idle, it takes %.1f %% of a CPU", share * 100), false;
 	if (opt.peer)
@@ -395,7 +439,10 @@ static bool look(char *why, size_t cap)
 		return snprintf(why, cap, "its dump took %.0f ms (%.0f allowed)", took, ANSWER_MS * opt.factor), false;
 	s.rss = rss_kib();
 	s.fds = entries("fd");
-	s.threads = entries("task");
+	kernels = workers();
+	s.threads = entries("task") - kernels;
+	if (kernels > MOST_WORKERS)
+		return snprintf(why, cap, "%u workers of io_uring", kernels), false;
 	s.slab = opt.slab ? slab_kib() : 0;
 	if (!have_base) {
 		base = s;
@@ -489,6 +536,16 @@ static void at_ready(void)
 		return;
 }
 
+static void at_idle(void)
+{
+	double share = 0;
+
+	if (!is_idle(&share) && !guest_why[0])
+		snprintf(guest_why, sizeof(guest_why), "meanwhile it takes %.1f %% of a CPU", share * 100);
+	if (write(in_fd, "n", 1) != 1)
+		return;
+}
+
 /* True: the payload is through. */
 static bool take_line(char *line)
 {
@@ -514,6 +571,8 @@ static bool take_line(char *line)
 		skipped++;
 	} else if (!strcmp(line, "ready")) {
 		at_ready();
+	} else if (!strcmp(line, "idle")) {
+		at_idle();
 	} else if (nr_alone < MAX_ALONE && sscanf(line, "alone %127s %d", alone[nr_alone].name, &status) == 2) {
 		alone[nr_alone++].status = status;
 	}
@@ -647,9 +706,11 @@ static void parse(int argc, char **argv)
 			opt.ram = atol(argv[++i]) * 1024;
 		else if (!strcmp(argv[i], "--words"))
 			opt.words = argv[++i];
+		else if (!strcmp(argv[i], "--disk") && opt.nr_disks < MAX_DISKS)
+			opt.disk[opt.nr_disks++] = argv[++i];
 	}
 	if (i + 1 >= argc || !opt.words || (!opt.log && !opt.peer)) {
-		fprintf(stderr, "usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] --words WORDS -- COMMAND...\n");
+		fprintf(stderr, "usage: hostile [--peer] [--slab] [--verbose] [--log FILE] [--ram MIB] [--disk FILE]... --words WORDS -- COMMAND...\n");
 		exit(2);
 	}
 	opt.command = argv + i + 1;
@@ -658,6 +719,7 @@ static void parse(int argc, char **argv)
 static void set_up(void)
 {
 	FILE *f = fopen(CANARY, "w");
+	struct stat st;
 	int fd;
 
 	if (!f || fputs(CANARY, f) < 0 || fclose(f))
@@ -667,6 +729,11 @@ static void set_up(void)
 		if (fd < 0)
 			die(opt.log);
 		close(fd);
+	}
+	for (unsigned i = 0; i < opt.nr_disks; i++) {
+		if (stat(opt.disk[i], &st))
+			die(opt.disk[i]);
+		opt.disk_size[i] = st.st_size;
 	}
 	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg_fd >= 0)

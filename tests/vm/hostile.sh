@@ -7,13 +7,37 @@ hostile()
 {
 	hostile_words "$@"
 	transport=$2 by=$3
-	timeout 3600 ./hostile $HOSTILE_OPTIONS --ram 64 --log log --words "$words" -- \
+	hostile_files "$by"
+	timeout 3600 ./hostile $HOSTILE_OPTIONS --ram 64 --log log --disk work/a --disk work/b --words "$words" -- \
 		$M --kernel hostile.Image --cpus 3 --memory 64M --transport "$transport" --log log --log-level info \
-		--net "tap0,vhost=$by" --cmdline @ >out 2>err
+		--net "tap0,vhost=$by" --disk work/a,discard --disk work/b,ro $sockets --balloon 8M,stats=500ms --cmdline @ >out 2>err
 	status=$?
+	[ -z "$peer" ] || kill $peer
 	cat out err
 	[ $status = 0 ] || fail "status $status"
 	echo "figure: hostile $1 $transport vhost=$by: $(tail -n 1 out)"
+}
+
+# hostile_files VHOST: two disks; sockets as packets are moved, and who gives back at port 7 what it is sent, $peer
+hostile_files()
+{
+	rm -rf work
+	mkdir work
+	head -c 8388608 /dev/zero >work/a
+	head -c 1048576 /dev/zero >work/b
+	peer='' sockets="--vsock 33,uds=work/v,max-conns=64"
+	case $1 in
+	off*) ./vsock-peer listen-unix work/v_7 >work/peer & peer=$! ;;
+	*)
+		if [ -e /dev/vhost-vsock ]; then
+			sockets='--vsock 33'
+			./vsock-peer listen 7 >work/peer & peer=$!
+		else
+			sockets=
+		fi
+		;;
+	esac
+	[ -z "$peer" ] || wait_for work/peer listening
 }
 
 # hostile_words ARGS of hostile: $words, and a tap that does for them

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * vsock-peer listen PORT: takes connections one after the other, and gives back whatever comes on each, until it is ended.
+ * vsock-peer listen PORT: takes connections, many at a time, and gives back whatever comes on each, until it is ended.
  * vsock-peer connect CID PORT N BYTES: N connections, one after the other, each with BYTES there and back, compared; half of
  * each is closed when its bytes are sent, and then the other end's is awaited.
+ * vsock-peer hold CID PORT N, hold-unix PATH PORT N: N connections at a time, with a few bytes in each; status 0 when all were ended
+ * by the other end.
  * vsock-peer listen-unix PATH, vsock-peer connect-unix PATH PORT N BYTES: the same by Unix sockets, the latter with a line first.
  *
  * Runs in the host and, from an archive behind the initramfs, in the guest.
@@ -13,6 +15,7 @@
 #include <linux/vm_sockets.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,17 +41,38 @@ static int new_socket(void)
 	return fd;
 }
 
-static void echo(int fd)
+/* One that is served: what it sent and has not got back yet. */
+struct client {
+	char *buf; /* CHUNK */
+	size_t at, len;
+	bool ended; /* it sends no more */
+};
+
+#define MAX_CLIENTS 1100
+
+/* False: it is over. */
+static bool echo(struct client *c, struct pollfd *p)
 {
-	static char buf[CHUNK];
 	ssize_t n;
 
-	while ((n = read(fd, buf, sizeof(buf))) > 0)
-		for (ssize_t at = 0, w; at < n; at += w) {
-			w = write(fd, buf + at, (size_t)(n - at));
-			if (w <= 0)
-				return;
-		}
+	if (p->revents & (POLLERR | POLLNVAL))
+		return false;
+	if (c->len) {
+		n = send(p->fd, c->buf + c->at, c->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			return false;
+		c->at += n > 0 ? (size_t)n : 0;
+		c->len -= n > 0 ? (size_t)n : 0;
+	} else if (p->revents & (POLLIN | POLLHUP)) {
+		n = recv(p->fd, c->buf, CHUNK, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN)
+			return false;
+		c->ended = !n;
+		c->at = 0;
+		c->len = n > 0 ? (size_t)n : 0;
+	}
+	p->events = c->len ? POLLOUT : POLLIN;
+	return c->len || !c->ended;
 }
 
 static int new_unix(const char *path, struct sockaddr_un *ret_a)
@@ -84,17 +108,39 @@ static int bound_unix(const char *path)
 
 static void serve(int fd)
 {
-	if (listen(fd, 8))
+	static struct pollfd p[1 + MAX_CLIENTS];
+	static struct client c[1 + MAX_CLIENTS];
+	unsigned n = 1;
+
+	if (listen(fd, 128))
 		die("listen");
 	puts("listening");
 	fflush(stdout);
+	p[0].fd = fd;
 	for (;;) {
-		int c = accept(fd, NULL, NULL);
+		p[0].events = n <= MAX_CLIENTS ? POLLIN : 0;
+		if (poll(p, n, -1) < 0)
+			die("poll");
+		for (unsigned i = 1; i < n; i++) {
+			struct client last;
 
-		if (c < 0)
+			if (!p[i].revents || echo(&c[i], &p[i]))
+				continue;
+			close(p[i].fd);
+			last = c[i];
+			p[i] = p[--n];
+			c[i] = c[n];
+			c[n] = (struct client){ .buf = last.buf };
+			i--;
+		}
+		if (!(p[0].revents & POLLIN))
+			continue;
+		if (!c[n].buf)
+			c[n].buf = malloc(CHUNK);
+		p[n] = (struct pollfd){ .fd = accept(fd, NULL, NULL), .events = POLLIN };
+		if (p[n].fd < 0 || !c[n].buf)
 			die("accept");
-		echo(c);
-		close(c);
+		n++;
 	}
 }
 
@@ -189,6 +235,26 @@ static void connect_to(const char *path, unsigned cid, unsigned port, unsigned n
 	printf("vsock-peer: %u connections, %llu bytes each way in each, %.0f ms\n", n, (unsigned long long)bytes, ms);
 }
 
+static void hold(const char *path, unsigned cid, unsigned port, unsigned n)
+{
+	char buf[512];
+
+	for (unsigned i = 0; i < n; i++) {
+		int fd = path ? connected_unix(path, port) : connected(cid, port);
+
+		if (write(fd, "held", 4) != 4 || dup2(fd, 100 + (int)i) < 0)
+			die("write");
+		close(fd);
+	}
+	puts("holding");
+	fflush(stdout);
+	/* an error is an end as well */
+	for (unsigned i = 0; i < n; i++)
+		while (read(100 + (int)i, buf, sizeof(buf)) > 0)
+			;
+	puts("all were ended");
+}
+
 int main(int argc, char *argv[])
 {
 	signal(SIGPIPE, SIG_IGN); /* one that leaves is no reason to leave the others */
@@ -199,6 +265,8 @@ int main(int argc, char *argv[])
 	else if (argc == 6 && (!strcmp(argv[1], "connect") || !strcmp(argv[1], "connect-unix")))
 		connect_to(argv[1][7] ? argv[2] : NULL, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]),
 			   strtoull(argv[5], NULL, 10));
+	else if (argc == 5 && (!strcmp(argv[1], "hold") || !strcmp(argv[1], "hold-unix")))
+		hold(argv[1][4] ? argv[2] : NULL, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]));
 	else
 		return 2;
 	return 0;

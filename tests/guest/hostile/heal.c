@@ -8,16 +8,18 @@
 #define CANARY_BYTES 4096
 #define NET_F_CTRL_VQ 17
 #define NET_F_MQ 22
+#define SPARE 65536 /* the largest page of a host's */
 #define PV_TIME_ST 0xc5000021
 
-struct vdev *rng, *con, *net;
+struct vdev *rng, *con, *net, *blk, *vsock, *balloon;
 bool vhost;
 uint64_t ram_start, ram_end;
 uint8_t *buf, *buf2;
 struct vq_desc *table;
+uint8_t *spare_page;
 volatile bool stop_helpers;
 
-static uint8_t *guards[4];
+static uint8_t *guards[5];
 static bool healed[VDEV_MAX]; /* since anybody touched it */
 static uint64_t bars[PCI_MAX_FUNCTIONS][6];
 
@@ -65,9 +67,14 @@ void heal_init(void)
 	guards[2] = guard();
 	table = bare_alloc(BUF_SIZE, 4096);
 	guards[3] = guard();
+	spare_page = bare_alloc(SPARE, SPARE);
+	guards[4] = guard();
 	rng = find(VIRTIO_RNG);
 	con = find(VIRTIO_CONSOLE);
 	net = find(VIRTIO_NET);
+	blk = find(VIRTIO_BLK);
+	vsock = find(VIRTIO_VSOCK);
+	balloon = find(VIRTIO_BALLOON);
 	if (!rng || !con)
 		fatal("no rng or no console on this transport");
 	for (unsigned i = 0; i < pci_count; i++)
@@ -80,7 +87,9 @@ void heal_init(void)
 
 unsigned queues_of(const struct vdev *d)
 {
-	return d == rng ? 1 : 2;
+	if (d == rng || d == blk)
+		return 1;
+	return d == vsock ? 3 : d == balloon ? 5 : 2;
 }
 
 bool begin(struct vdev *d, uint64_t features)
@@ -106,7 +115,7 @@ bool uses(struct vq *vq)
 
 struct vq *request_queue(struct vdev *d)
 {
-	return &d->vq[d == rng ? 0 : 1];
+	return &d->vq[d == rng || d == blk ? 0 : 1];
 }
 
 uint16_t request_flags(const struct vdev *d)
@@ -114,11 +123,73 @@ uint16_t request_flags(const struct vdev *d)
 	return d == rng ? DESC_WRITE : 0;
 }
 
+void vq_part(struct vq *vq, unsigned slot, const volatile void *at, uint32_t len, bool device_writes)
+{
+	vq->desc[slot] = (struct vq_desc){ (uint64_t)at, len, device_writes ? DESC_WRITE : 0, 0 };
+}
+
+void vq_chain(struct vq *vq, unsigned slot, unsigned n)
+{
+	for (unsigned i = slot; i + 1 < slot + n; i++) {
+		vq->desc[i].flags |= DESC_NEXT;
+		vq->desc[i].next = (uint16_t)(i + 1);
+	}
+	vq->avail->ring[vq->next % vq->size] = (uint16_t)slot;
+	DMB();
+	vq->avail->idx = ++vq->next;
+	vq_kick(vq);
+}
+
+struct packet packet_to(uint32_t port, uint16_t op)
+{
+	return (struct packet){ .src_cid = rd32(vsock->config), .dst_cid = HOST_CID, .src_port = 1024, .dst_port = port,
+				.type = VS_STREAM, .op = op, .buf_alloc = BUF_SIZE };
+}
+
+/* The first sector. */
+static void send_blk(struct vq *vq)
+{
+	memset(buf, 0, 16);
+	vq_part(vq, 0, buf, 16, false);
+	vq_part(vq, 1, buf + 512, 512, true);
+	vq_part(vq, 2, buf + 1024, 1, true);
+	vq_chain(vq, 0, 3);
+}
+
+static void send_vsock(struct vdev *d)
+{
+	struct packet p = packet_to(QUIET_PORT, VS_REQUEST);
+
+	vq_post(&d->vq[VS_RX], 0, buf2, 4096, true);
+	vq_kick(&d->vq[VS_RX]);
+	memcpy(buf, &p, sizeof(p));
+	vq_post(&d->vq[VS_TX], 0, buf, sizeof(p), false);
+}
+
+/* It goes, and is taken back. */
+static void send_balloon(struct vdev *d)
+{
+	uint32_t pfn = (uint32_t)((uint64_t)spare_page >> 12);
+
+	memcpy(buf, &pfn, sizeof(pfn));
+	vq_post(&d->vq[0], 0, buf, sizeof(pfn), false);
+	vq_kick(&d->vq[0]);
+	vq_post(&d->vq[1], 0, buf, sizeof(pfn), false);
+}
+
 void send_request(struct vdev *d)
 {
 	struct vq *vq = request_queue(d);
 
-	if (d == net) {
+	if (d == blk) {
+		send_blk(vq);
+		return;
+	}
+	if (d == vsock) {
+		send_vsock(d);
+	} else if (d == balloon) {
+		send_balloon(d);
+	} else if (d == net) {
 		vq_post(&d->vq[NET_RX], 0, buf2, 2048, true);
 		vq_kick(&d->vq[NET_RX]);
 		net_arp(d, buf);
@@ -133,7 +204,7 @@ void send_request(struct vdev *d)
 bool trip(struct vdev *d)
 {
 	send_request(d);
-	return uses(request_queue(d)) && (d != net || uses(&d->vq[NET_RX]));
+	return uses(request_queue(d)) && ((d != net && d != vsock && d != balloon) || uses(&d->vq[0]));
 }
 
 static void heal_pci(struct vdev *d)
@@ -183,6 +254,12 @@ const char *heal_all(void)
 		w = heal_one(con, "the console is wedged");
 	if (!w)
 		w = heal_one(net, "the net is wedged");
+	if (!w)
+		w = heal_one(blk, "the disk is wedged");
+	if (!w)
+		w = heal_one(vsock, "the socket device is wedged");
+	if (!w)
+		w = heal_one(balloon, "the balloon is wedged");
 	return w || guards_stand() ? w : "a canary is gone";
 }
 

@@ -10,15 +10,15 @@
  *   resets=N                   how often state-resets-* does it
  *
  * Lines begin with "@ ": "case N NAME", then "ok", "skip NAME" or "FAIL NAME: why", then "ready". After ready the CPU sleeps
- * until a byte comes in by the UART.
+ * until a byte comes in by the UART. "idle", amid a case, is the same; then it looks at nothing but whether the monitor is.
  */
 #include "dt.h"
 #include "hostile.h"
 
 static const struct { const char *name; const struct family *tables; } families[] = {
 	{ "vq", vq_tables }, { "mmio", mmio_tables }, { "pci", pci_tables }, { "msix", msix_tables },
-	{ "state", state_tables }, { "net", net_tables }, { "console", console_tables }, { "width", width_tables },
-	{ "cpu", cpu_tables }, { "gic", gic_tables }, { "flood", flood_tables },
+	{ "state", state_tables }, { "net", net_tables }, { "console", console_tables }, { "blk", blk_tables },
+	{ "vsock", vsock_tables }, { "balloon", balloon_tables }, { "width", width_tables }, { "cpu", cpu_tables }, { "gic", gic_tables }, { "flood", flood_tables },
 };
 
 static char patterns[128];
@@ -84,7 +84,8 @@ static bool possible(unsigned needs)
 {
 	return !((needs & ON_MMIO && rng->pci) || (needs & ON_PCI && !rng->pci) || (needs & ON_NET && !net) ||
 		 (needs & ON_ITS && gic.msi != MSI_ITS) || (needs & ON_CPUS && cpu_count() < 3) ||
-		 (needs & ON_USER && vhost) || (needs & ON_CTRL && !(net && vdev_features(net) & BIT(17))));
+		 (needs & (ON_USER | ON_UDS) && vhost) || (needs & ON_BLK && !blk) ||
+		 (needs & (ON_VSOCK | ON_UDS) && !vsock) || (needs & ON_BALLOON && !balloon) || (needs & ON_CTRL && !(net && vdev_features(net) & BIT(17))));
 }
 
 /* The harness's turn. */
@@ -122,10 +123,10 @@ void hear_again(void)
 	wr32(uart + 0x38, 0x50); /* IMSC: receive, receive timeout */
 }
 
-static void ready(void)
+static void tell(const char *word)
 {
 	told = false;
-	say("@ ready\n> ");
+	say("@ %s\n> ", word);
 	irqs_off();
 	while (!told) {
 		sleep_once();
@@ -134,6 +135,16 @@ static void ready(void)
 		irqs_off();
 	}
 	irqs_on();
+}
+
+static void ready(void)
+{
+	tell("ready");
+}
+
+void look_idle(void)
+{
+	tell("idle");
 }
 
 static void close_case(void)
