@@ -7,7 +7,7 @@
  * Makes the filters of a VM that has one of everything (with a balloon there are no devices of the host's, so this is
  * asked apart), prints each row of the lists (threads, call, what the
  * arguments are held against, reason), then asks both programs, instruction by instruction, for every number from
- * 0 to 1023 and prints what is ever allowed, and the counts. The output is compared with a reviewed file
+ * 0 to 1023 and prints what is ever allowed, and the counts; and the same of the process that connects for sockets. The output is compared with a reviewed file
  * (tests/audit/expected). With --filters: nothing but the two programs of the smallest VM, to a file, for the
  * bench's yardstick. An arm64 program: the numbers are arm64's.
  */
@@ -20,6 +20,10 @@
 
 #include "tests/fake/bpf.h"
 #include "vmm/app/seccomp.h"
+#include "vmm/machine/broker_child.h"
+
+#define BROKER_MOST_CALLS 13
+#define MOST_VALUE 16 /* that a row of the broker's asks for is less */
 
 static const struct {
 	enum right_threads thread;
@@ -208,6 +212,72 @@ static unsigned print_calls(unsigned class, const char *where)
 	return n > classes[class].most_calls;
 }
 
+/* The process that connects for sockets: one class of its own, whose list stands beside its code. */
+
+static void print_broker_rows(void)
+{
+	for (const struct broker_right *r = broker_rights; r->why[0]; r++) {
+		printf("broker | %s | ", call_name(r->call));
+		if (r->arg < 0)
+			printf("-");
+		else
+			printf("argument %d is %u", r->arg, r->value);
+		printf(" | %s\n", r->why);
+	}
+}
+
+static uint32_t ask_broker(int nr, unsigned arg, uint64_t value)
+{
+	static struct sock_filter prog[BROKER_FILTER_MAX];
+	static unsigned len;
+	uint64_t args[6];
+
+	if (!len)
+		len = broker_child_filter(prog);
+	for (unsigned i = 0; i < ARRAY_LEN(args); i++)
+		args[i] = i == arg ? value : 0x7fffffff;
+	return bpf_ask(prog, len, nr, args);
+}
+
+/* Is @nr let through for any small value of any one argument, the others being none of a row's? */
+static bool broker_allows(int nr)
+{
+	for (unsigned arg = 0; arg < 6; arg++)
+		for (uint64_t value = 0; value < MOST_VALUE; value++)
+			if (ask_broker(nr, arg, value) == SECCOMP_RET_ALLOW)
+				return true;
+	return false;
+}
+
+/* A row's argument and no other, and no more of the call than that; all else ends the process. */
+static unsigned broker_wrong(void)
+{
+	unsigned bad = 0;
+
+	for (const struct broker_right *r = broker_rights; r->why[0]; r++)
+		for (unsigned arg = 0; arg < 6; arg++)
+			for (uint64_t value = 0; value < MOST_VALUE; value++) {
+				bool right = r->arg < 0 || (r->arg == (int)arg && r->value == value);
+
+				bad += ask_broker(r->call, arg, value) != (right ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS);
+			}
+	return bad;
+}
+
+static unsigned audit_broker(void)
+{
+	unsigned n = 0, bad = broker_wrong();
+
+	printf("\nbroker may make:");
+	for (int nr = 0; nr < 1024; nr++)
+		if (broker_allows(nr)) {
+			printf(" %s", call_name(nr));
+			n++;
+		}
+	printf("\nbroker: %u system calls, %u answers that no row gives\n", n, bad);
+	return bad + (n > BROKER_MOST_CALLS);
+}
+
 /* The same VM with a balloon, and without what excludes it. */
 static unsigned audit_balloon(void)
 {
@@ -234,11 +304,13 @@ static int audit(void)
 	printf("thread | system call | arguments | why\n");
 	for (unsigned c = 0; c < ARRAY_LEN(classes); c++)
 		print_rows(classes[c].thread, classes[c].name);
+	print_broker_rows();
 	for (unsigned c = 0; c < ARRAY_LEN(classes); c++) {
 		bad += print_calls(c, "");
 		printf(", %u ioctl requests\n", count_requests(classes[c].thread));
 	}
 	bad += audit_balloon();
+	bad += audit_broker();
 	count_pins(&rows, &pinned);
 	printf("rows about descriptors: %u, pinned to their numbers: %u\n", rows, pinned);
 	return bad || pinned != rows;

@@ -9,6 +9,7 @@
  */
 #include "vmm/machine/broker_child.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -138,36 +139,60 @@ static void serve(const struct broker_child_cfg *cfg)
 
 /* ---- what it gives up ----------------------------------------------------------------------- */
 
+#define ANY (-1)
+
+const struct broker_right broker_rights[] = {
+	{ SYS_recvfrom, 0, SOCKET, "a question" },
+	{ SYS_sendmsg, 0, SOCKET, "its answer, with a descriptor" },
+	{ SYS_socket, 0, AF_UNIX, "one end of a connection" },
+	{ SYS_connect, ANY, 0, "to a name in its folder" },
+	{ SYS_close, ANY, 0, "the end that was handed over" },
+	{ SYS_fcntl, 1, F_SETFL, "the end waits, as the asker wants it" },
+	{ SYS_fchdir, ANY, 0, "into the folder, where there are several" },
+	{ SYS_shutdown, 0, LISTENER, "at the end: no more clients" },
+	{ SYS_newfstatat, ANY, 0, "at the end: is the name still ours?" },
+	{ SYS_unlinkat, ANY, 0, "at the end: the name goes" },
+	{ SYS_rt_sigreturn, ANY, 0, "the end of a signal handler" },
+	{ SYS_restart_syscall, ANY, 0, "a wait goes on after SIGSTOP and SIGCONT" },
+	{ SYS_exit_group, ANY, 0, "the end" },
+	{ .why = "" },
+};
+
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 #define DENY BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-/* The call, with anything; the call, if the lower half of an argument is as said. The number is loaded before each. */
-#define CALL(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), ALLOW
-#define CALL_IF(name, n, value)                                        \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 4), LOAD(args[n]), \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1), ALLOW, DENY
+#define LOAD(at) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(at))
+#define IF(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), yes, no)
+
+static unsigned add(struct sock_filter *to, const struct sock_filter *from, unsigned n)
+{
+	memcpy(to, from, n * sizeof(*from));
+	return n;
+}
+
+/* An argument is held against the lower half of it, which is all that an int is. The number is loaded before each row. */
+unsigned broker_child_filter(struct sock_filter prog[BROKER_FILTER_MAX])
+{
+	const struct sock_filter head[] = { LOAD(offsetof(struct seccomp_data, arch)), IF(OUR_ARCH, 1, 0), DENY, LOAD(offsetof(struct seccomp_data, nr)) };
+	const struct sock_filter tail = DENY;
+	unsigned n = add(prog, head, ARRAY_LEN(head));
+
+	static_assert(ARRAY_LEN(head) + 5 * (ARRAY_LEN(broker_rights) - 1) + 1 <= BROKER_FILTER_MAX, "room for all");
+	for (const struct broker_right *r = broker_rights; r->why[0]; r++) {
+		const struct sock_filter always[] = { IF(r->call, 0, 1), ALLOW };
+		const struct sock_filter with[] = {
+			IF(r->call, 0, 4), LOAD(offsetof(struct seccomp_data, args) + sizeof(uint64_t) * (unsigned)(r->arg < 0 ? 0 : r->arg)),
+			IF(r->value, 0, 1), ALLOW, DENY,
+		};
+
+		n += r->arg == ANY ? add(prog + n, always, ARRAY_LEN(always)) : add(prog + n, with, ARRAY_LEN(with));
+	}
+	return n + add(prog + n, &tail, 1);
+}
 
 static bool arm(void)
 {
-	static const struct sock_filter prog[] = {
-		LOAD(arch), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCH, 1, 0), DENY,
-		LOAD(nr),
-		CALL_IF(recvfrom, 0, SOCKET),
-		CALL_IF(sendmsg, 0, SOCKET),
-		CALL_IF(socket, 0, AF_UNIX),
-		CALL(connect),
-		CALL(close),
-		CALL_IF(fcntl, 1, F_SETFL),
-		CALL(fchdir),
-		CALL_IF(shutdown, 0, LISTENER),
-		CALL(newfstatat),
-		CALL(unlinkat),
-		CALL(rt_sigreturn),
-		CALL(restart_syscall),
-		CALL(exit_group),
-		DENY,
-	};
-	const struct sock_fprog p = { .len = ARRAY_LEN(prog), .filter = (struct sock_filter *)(uintptr_t)prog };
+	struct sock_filter prog[BROKER_FILTER_MAX];
+	const struct sock_fprog p = { .len = (unsigned short)broker_child_filter(prog), .filter = prog };
 
 	return !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
 }

@@ -17,6 +17,7 @@
 #ifndef VMM_MACHINE_BROKER_CHILD_H
 #define VMM_MACHINE_BROKER_CHILD_H
 
+#include <linux/filter.h>
 #include <sys/stat.h>
 
 #include "vmm/base/err.h"
@@ -45,5 +46,18 @@ struct broker_child_cfg {
  * -ENAMETOOLONG.
  */
 int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err);
+
+/* A system call that the process may make. */
+struct broker_right {
+	int call;
+	int arg;           /* the argument, 0 to 5, that is held against @value; -1: none is */
+	uint32_t value;
+	char why[44];      /* "": the list ends */
+};
+
+/* For the audit: all of them, and the filter that is made of them; its length in instructions. */
+extern const struct broker_right broker_rights[];
+#define BROKER_FILTER_MAX 80
+unsigned broker_child_filter(struct sock_filter prog[BROKER_FILTER_MAX]);
 
 #endif
