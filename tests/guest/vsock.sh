@@ -1,7 +1,60 @@
 #!/bin/sh
 # vsock.sh N BYTES: N connections to the host's port 7, each with BYTES there and back; then the host may do the same with
-# port 8 here, until it says on port 7 that it is through. The program is /vsock-peer, which the host adds.
+# port 8 here, until it says that it is through. The program is /vsock-peer, which the host adds.
+# vsock.sh hold N: N connections to port 7 that stay, until the same.
+# vsock.sh rebind N: N times the driver is unbound with connections open and bound again, and a new one works.
 . /t/tap.sh
+
+driver=$(echo /sys/bus/virtio/drivers/*vsock*)
+for d in "$driver"/virtio*; do
+	device=${d##*/}
+done
+
+holding() # N
+{
+	rm -f /tmp/held
+	/vsock-peer hold 2 7 "$1" >/tmp/held 2>&1 &
+	holder=$!
+	until [ -s /tmp/held ]; do
+		sleep 0.05
+	done
+	grep -q holding /tmp/held
+}
+
+rebind()
+{
+	holding 5 || return
+	echo "$device" >"$driver/unbind" && echo "$device" >"$driver/bind" || return
+	kill $holder 2>/dev/null
+	wait $holder 2>/dev/null
+	/vsock-peer connect 2 7 1 1000 >/tmp/back
+}
+
+case $1 in
+rebind)
+	rebind || echo "# the first: $(cat /tmp/held /tmp/back)"
+	echo "vsock: ready"
+	sleep 2
+	i=0
+	while [ $i -lt "$2" ] && rebind; do
+		i=$((i + 1))
+	done
+	check "$i of $2 rebinds" [ $i = "$2" ]
+	echo "vsock: $i rebinds"
+	read -r _
+	test_clean
+	done_testing
+	exit
+	;;
+hold)
+	/vsock-peer listen 8 >/tmp/listening &
+	check "$2 connections are held" holding "$2"
+	echo "guest: listening"
+	read -r _
+	done_testing
+	exit
+	;;
+esac
 
 check "$1 connections to the host, $2 bytes there and back in each" /vsock-peer connect 2 7 "$1" "$2"
 /vsock-peer listen 8 >/tmp/listening &

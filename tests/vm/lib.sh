@@ -138,6 +138,31 @@ end_guest()
 	[ $got = 143 ] || fail "status $got, not 143: $(cat "${1:-err}")"
 }
 
+fds_of() # PID
+{
+	ls "/proc/$1/fd" | wc -l
+}
+
+# rebinds NAME N: of a running guest, $pid, that says "NAME: ready" and "NAME: N rebinds": the monitor has the same descriptors, a moment
+# after
+rebinds()
+{
+	wait_for out "$1: ready"
+	before=$(fds_of $pid)
+	i=0
+	until grep -q "$1: $2 rebinds" out; do
+		i=$((i + 1))
+		[ $i -lt $((1200 + 50 * $2)) ] || fail "not all rebinds: $(tail -n 3 out)"
+		usleep 100000
+	done
+	i=0
+	until after=$(fds_of $pid) && [ "$before" = "$after" ]; do
+		i=$((i + 1))
+		[ $i -lt 50 ] || fail "$before descriptors before, $after after"
+		usleep 100000
+	done
+}
+
 # dump PID LOG: asks a running monitor for its table and waits for it
 dump()
 {

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2086 # commands of several words
 # Sockets between guest and host.
 
 # An initramfs with the other end in it; the kernel unpacks one archive behind the other.
@@ -65,16 +66,20 @@ vsock_stale()
 	[ -S "$1" ] || fail "no $1"
 }
 
-# vsock_uds_boot TRANSPORT N BYTES: a guest that connects so often and then listens; $pid
+# vsock_uds_boot TRANSPORT N BYTES [COMMAND...]: a guest that connects so often and then listens; $pid. For N BYTES another mode of
+# tests/guest/vsock.sh and its N will do; COMMAND: instead of $M
 vsock_uds_boot()
 {
+	transport=$1 n=$2 bytes=$3
+	shift 3
 	vsock_initrd
 	mkfifo work/in
-	vsock_stale work/v
-	./vsock-peer listen-unix work/v_7 >work/host &
+	[ $# != 0 ] || vsock_stale work/v
+	${1:+$SOMEBODY} ./vsock-peer listen-unix work/v_7 >work/host &
 	host=$!
-	$M --kernel Image --initrd work/initrd --cpus 2 --vsock "33,uds=work/v,transport=$1" \
-		--cmdline "quiet t=vsock,$2,$3" --timeout 400 <work/in >out 2>err &
+	[ $# != 0 ] || set -- $M
+	"$@" --kernel Image --initrd work/initrd --cpus 2 --vsock "33,uds=work/v,transport=$transport" \
+		--cmdline "quiet t=vsock,$n,$bytes" --timeout ${limit:-400} <work/in >out 2>err &
 	pid=$!
 	exec 8>work/in
 }
@@ -128,6 +133,88 @@ vsock_uds_trouble()
 	status=$?
 	rm -f work/v # its broker would have
 	vsock_uds_over $status
+}
+
+# vsock_uds_rebind TRANSPORT N: the guest's driver goes with connections open, and comes back
+vsock_uds_rebind()
+{
+	limit=$((400 + 10 * $2))
+	vsock_uds_boot "$1" rebind "$2"
+	( rebinds vsock "$2"
+	  dump $pid err
+	  grep -q 'vsock0: connections 0 of' err || fail "left: $(grep 'vsock0: connections' err)" )
+	vsock_uds_over $?
+}
+
+# vsock_rebind TRANSPORT N: the same by vhost
+vsock_rebind()
+{
+	[ -e /dev/vhost-vsock ] || skip "no /dev/vhost-vsock here"
+	vsock_initrd
+	mkfifo work/in
+	./vsock-peer listen 7 >work/host &
+	host=$!
+	$M --kernel Image --initrd work/initrd --cpus 2 --vsock "33,transport=$1" --cmdline "quiet t=vsock,rebind,$2" \
+		--timeout $((400 + 10 * $2)) <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( rebinds vsock "$2" )
+	status=$?
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	kill $host
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: vsock status 0' out || fail "status $got"
+}
+
+# The VM is killed with connections of either side's open: both ends hear of it, nothing is left, and the name is free.
+vsock_uds_killed()
+{
+	vsock_uds_boot pci hold 20
+	( wait_for out 'guest: listening'
+	  ./vsock-peer hold-unix work/v 8 10 >work/back &
+	  held=$!
+	  wait_for work/back holding
+	  dump $pid err
+	  grep -q 'vsock0: connections 30 of' err || fail "not all: $(grep 'vsock0: connections' err)"
+	  kill -9 $pid
+	  wait_for work/back 'all were ended'
+	  wait $held || fail "a client: $(cat work/back)"
+	  vsock_uds_gone )
+	status=$?
+	kill -9 $pid 2>/dev/null
+	exec 8>&-
+	wait $pid
+	./vsock-peer connect-unix work/v 8 1 1 2>/dev/null && fail 'somebody is still there'
+	i=0
+	while [ "$(fds_of $host)" -gt 4 ]; do
+		i=$((i + 1))
+		[ $i -lt 50 ] || fail "$(fds_of $host) descriptors are left to who listens"
+		usleep 100000
+	done
+	kill $host
+	[ $status = 0 ] || exit 1
+	$M --kernel null.Image --vsock 33,uds=work/v || fail 'the name is not free'
+	vsock_uds_gone
+}
+
+# All of it without root: the monitor, its broker, and who listens.
+vsock_uds_as_user()
+{
+	only_in_the_emulated_host
+	mkdir work
+	chmod 777 work
+	chmod 666 /dev/kvm
+	( vsock_uds_boot pci 10 10000 $SOMEBODY ./microvm --irq-check --grace 0
+	  ( wait_for out 'guest: listening'
+	    grep -q '^Uid:	65533' "/proc/$pid/status" || fail 'it is root'
+	    $SOMEBODY ./vsock-peer connect-unix work/v 8 10 10000 >work/back || fail "from the host: $(cat work/back)" )
+	  vsock_uds_over $? )
+	status=$?
+	chmod 600 /dev/kvm
+	return $status
 }
 
 vsock_uds_bad()

@@ -1,0 +1,29 @@
+#!/bin/sh
+# rng.sh N: the entropy device's driver is unbound and bound N times, with a read of it each time, and one under way when it goes.
+. /t/tap.sh
+
+driver=/sys/bus/virtio/drivers/virtio_rng
+for d in $driver/virtio*; do
+	device=${d##*/}
+done
+
+rebind()
+{
+	dd if=/dev/hwrng of=/dev/null bs=4096 count=64 2>/dev/null &
+	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
+	wait $!
+	[ "$(dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c)" = 64 ]
+}
+
+rebind || echo "# the first"
+echo "rng: ready"
+sleep 2
+i=0
+while [ $i -lt "$1" ] && rebind; do
+	i=$((i + 1))
+done
+check "$i of $1 rebinds, each with a read" [ $i = "$1" ]
+echo "rng: $i rebinds"
+read -r _
+test_clean
+done_testing
