@@ -14,14 +14,17 @@ faults()
 	[ $status = 0 ] || fail "status $status"
 }
 
-# fault_start [OPTION...]: with all that a start takes from outside; one of the outputs is new, so there is a keeper
+# fault_start [OPTION...]: with all that a start takes from outside; one of the outputs is new, so there is a keeper, and sockets have
+# a process that connects for them
 fault_start()
 {
 	mkdir work
+	head -c 65536 /dev/zero >work/disk
 	ip tuntap add tap0 mode tap vnet_hdr multi_queue && ip link set tap0 up || fail "no tap"
 	./tap-state tap0 10
 	faults start start "$@" --tap tap0 --there work/result --there work/dtb --absent work/console -- \
 		./microvm --kernel null.Image --initrd initrd.tiny --cpus 2 --net tap0,queues=2 --timeout 60s \
+		--disk work/disk --vsock 33,uds=work/v --balloon 8M,stats=1s \
 		--result work/result --dump-dtb work/dtb --console file=work/console
 }
 
@@ -48,7 +51,10 @@ fault_run()
 	shift 2
 	make_tap tap0
 	mkdir work
+	head -c 65536 /dev/zero >work/disk
+	sockets=33
+	[ "$by" = on ] && [ -e /dev/vhost-vsock ] || sockets=33,uds=work/v
 	faults "a guest's devices, $transport vhost=$by" run "$@" --tap tap0 --there work/result --says work/result -- \
-		./microvm --kernel bare.Image --transport $transport --net tap0,vhost=$by --cmdline "case=start host=$HOST_IP" \
+		./microvm --kernel bare.Image --transport $transport --net tap0,vhost=$by --disk work/disk --vsock $sockets --balloon 8M --cmdline "case=start host=$HOST_IP" \
 		--console none --result work/result
 }
