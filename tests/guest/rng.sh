@@ -9,7 +9,7 @@ done
 
 rebind()
 {
-	dd if=/dev/hwrng of=/dev/null bs=4096 count=64 2>/dev/null &
+	dd if=/dev/hwrng of=/dev/null bs=4096 count=16 2>/dev/null &
 	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
 	wait $!
 	[ "$(dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c)" = 64 ]
