@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "vmm/base/clock.h"
@@ -341,6 +342,50 @@ START_TEST(test_loop_poll_hangup_with_data_goes_on)
 	run_for(150);
 	/* three bytes, and the end */
 	ck_assert_uint_eq(s.runs, 4);
+}
+END_TEST
+
+/* A stop and what follows it, as a shell's user sees it: the modes change to and fro, and then a key is pressed. */
+static struct {
+	struct loop_timer timer;
+	int master, slave;
+	unsigned steps;
+} tty;
+
+static void tty_step(void *ctx)
+{
+	struct termios t;
+
+	(void)ctx;
+	if (tty.steps++ == 6) {
+		ck_assert_int_eq(write(tty.master, "x\n", 2), 2);
+		return;
+	}
+	ck_assert_int_eq(tcgetattr(tty.slave, &t), 0);
+	t.c_lflag ^= ICANON;
+	ck_assert_int_eq(tcsetattr(tty.slave, TCSANOW, &t), 0);
+	loop_timer_set(&tty.timer, 5 * MS);
+}
+
+START_TEST(test_loop_poll_of_a_terminal_outlives_its_modes)
+{
+	struct src s = { .reads = true, .stop_at = 1 };
+
+	tty.steps = 0;
+	tty.master = posix_openpt(O_RDWR | O_NOCTTY);
+	ck_assert(tty.master >= 0 && !grantpt(tty.master) && !unlockpt(tty.master));
+	tty.slave = open(ptsname(tty.master), O_RDWR | O_NOCTTY | O_NONBLOCK);
+	ck_assert_int_ge(tty.slave, 0);
+	src_init(&s, tty.slave);
+	ck_assert_int_eq(loop_timer_init(loop, &tty.timer, tty_step, NULL), 0);
+	loop_poll_arm(&s.p, POLLIN);
+	loop_timer_set(&tty.timer, 5 * MS);
+	run_for(2000);
+	ck_assert_uint_eq(s.runs, 1);
+	ck_assert_uint_eq(s.events & (POLLNVAL | POLLIN), POLLIN);
+	loop_timer_fini(&tty.timer);
+	close(tty.slave);
+	close(tty.master);
 }
 END_TEST
 
@@ -1789,6 +1834,7 @@ static void add_polls(TCase *t)
 	tcase_add_test(t, test_loop_poll_hangup_told_once_without_spin);
 	tcase_add_test(t, test_loop_poll_broken_pipe_told_once);
 	tcase_add_test(t, test_loop_poll_hangup_with_data_goes_on);
+	tcase_add_test(t, test_loop_poll_of_a_terminal_outlives_its_modes);
 	tcase_add_loop_test(t, test_loop_poll_file_is_always_ready, 0, 2);
 	tcase_add_loop_test(t, test_loop_poll_more_sources_than_queues, 0, 2);
 	tcase_add_test(t, test_loop_poll_completion_overflow_recovers);

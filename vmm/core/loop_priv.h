@@ -51,6 +51,7 @@ struct slot {
 	bool listed[NR_LISTS];
 	uint8_t kind;            /* enum slot_kind */
 	uint8_t op;              /* transfer: IORING_OP_* */
+	uint8_t errors;          /* poll: since it last brought news */
 	bool of_disk;            /* others share its file */
 	bool in_kernel;          /* a request of this generation is submitted */
 	bool cancel;             /* the request of cancel_gen must be cancelled */

@@ -174,6 +174,9 @@ void lring_give_up(struct loop *l, unsigned i)
 
 /* ---- completions --------------------------------------------------------------------------- */
 
+/* In a row, of one poll, after which its descriptor counts as invalid */
+#define MAX_POLL_ERRORS 64
+
 static void take_in_poll(struct loop *l, unsigned i, int res, bool more)
 {
 	struct slot *s = slot(l, i);
@@ -186,6 +189,12 @@ static void take_in_poll(struct loop *l, unsigned i, int res, bool more)
 	/* The kernel ended it by itself, without news: it is put in again. */
 	if (res == -ECANCELED || res == 0)
 		return;
+	/* Nor is an error any: newer kernels end a terminal's poll with EINVAL when its modes change. */
+	if (res < 0 && res != -EBADF && s->errors < MAX_POLL_ERRORS) {
+		s->errors++;
+		return;
+	}
+	s->errors = 0;
 	s->events |= res > 0 ? (uint32_t)res : POLLNVAL;
 	lring_put_on(l, LIST_READY, i);
 }
