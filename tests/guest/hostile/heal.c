@@ -51,6 +51,7 @@ static struct vdev *find(uint32_t id)
 
 void heal_init(void)
 {
+	struct vdev *more;
 	uint64_t size;
 	long records;
 
@@ -83,6 +84,9 @@ void heal_init(void)
 	/* Each vector once, so that there are no more messages later than at the start. */
 	if (net && vdev_features(net) & BIT(NET_F_CTRL_VQ) && vdev_reset(net))
 		vdev_start(net, VERSION_1 | BIT(NET_F_CTRL_VQ) | BIT(NET_F_MQ), 5);
+	more = blk ? vdev_find(VIRTIO_BLK, blk->pci ? BUS_PCI : BUS_MMIO, 1) : NULL;
+	if (more && vdev_reset(more) && vdev_start(more, VERSION_1, 1))
+		vdev_reset(more);
 }
 
 unsigned queues_of(const struct vdev *d)
