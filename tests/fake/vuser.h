@@ -170,10 +170,8 @@ static inline struct fake_back_ring *fake_back_ring_of(struct fake_back *b, uint
 	return &none;
 }
 
-static inline void fake_back_take_fd(struct fake_back *b, int *slot, int *fd)
+static inline void fake_back_take_fd(int *slot, int *fd)
 {
-	if (*slot >= 0)
-		fake_back_complain(b, "an eventfd for a ring that has one");
 	fake_back_close_fd(slot);
 	*slot = *fd;
 	*fd = -1;
@@ -187,11 +185,13 @@ static inline void fake_back_ring_message(struct fake_back *b, const struct vu_m
 	case VU_SET_VRING_NUM: r->num = m->body.state.num; break;
 	case VU_SET_VRING_BASE: r->base = m->body.state.num; break;
 	case VU_SET_VRING_ADDR: r->addr = m->body.addr; break;
-	case VU_SET_VRING_CALL: fake_back_take_fd(b, &r->call, &fds[0]); break;
+	case VU_SET_VRING_CALL: fake_back_take_fd(&r->call, &fds[0]); break; /* at any time; the last counts */
 	case VU_SET_VRING_KICK:
 		if (r->call < 0 || !r->num || !b->nr_regions)
 			fake_back_complain(b, "a kick before what it needs");
-		fake_back_take_fd(b, &r->kick, &fds[0]);
+		if (r->kick >= 0)
+			fake_back_complain(b, "a kick for a ring that runs");
+		fake_back_take_fd(&r->kick, &fds[0]);
 		break;
 	case VU_SET_VRING_ENABLE: r->enabled = m->body.state.num; break;
 	case VU_GET_VRING_BASE:
