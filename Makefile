@@ -189,7 +189,7 @@ $(call archive,unit-$(1),libfake,$(FAKES))
 $(call archive,unit-$(1),libfake-nonloop,$(filter-out tests/fake/loop.c,$(FAKES)))
 $(UNIT:%=$(B)/unit-$(1)/test_%): $(B)/unit-$(1)/test_%: $(B)/unit-$(1)/tests/unit/test_%.o \
 		$(B)/unit-$(1)/libfake.a $(B)/unit-$(1)/libfake-nonloop.a $(B)/unit-$(1)/libmicrovm.a
-	@$(unit_cc_$(1)) $(unit_ld_$(1)) -Wl,--wrap=_mark_point -o $$@ $$< -Wl,--start-group \
+	@$(unit_cc_$(1)) $(unit_ld_$(1)) -Wl,--wrap=_mark_point,--wrap=fd_read -o $$@ $$< -Wl,--start-group \
 		$$(if $$(filter $$*,$(UNIT_REAL_LOOP)),$(B)/unit-$(1)/libfake-nonloop.a,$(B)/unit-$(1)/libfake.a) \
 		$(B)/unit-$(1)/libmicrovm.a -Wl,--end-group $(UNIT_LIBS)
 .PHONY: unit-$(1)

@@ -240,10 +240,9 @@ static void requested(void *ctx, uint32_t events)
 {
 	struct pass *p = ctx;
 	char text[160];
-	uint64_t n;
 
 	(void)events;
-	if (read(p->request.fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+	if (!fd_drain(p->request.fd))
 		return;
 	snprintf(text, sizeof(text), "%s: the host takes the device back (it was unbound from vfio-pci, or unplugged)",
 		 p->name);
@@ -254,10 +253,9 @@ static void broke(void *ctx, uint32_t events)
 {
 	struct pass *p = ctx;
 	char text[160];
-	uint64_t n;
 
 	(void)events;
-	if (read(p->error.fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+	if (!fd_drain(p->error.fd))
 		return;
 	snprintf(text, sizeof(text), "%s: the device has reported an error that it does not recover from", p->name);
 	p->lost(p->ctx, text);

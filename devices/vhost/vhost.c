@@ -204,9 +204,7 @@ int vh_vsock_set_running(struct vh_dev *d, bool on)
 
 bool vh_take_error(struct vh_dev *d)
 {
-	uint64_t n;
-
-	return read(d->err_fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
+	return fd_drain(d->err_fd);
 }
 
 const struct right vh_rights[] = {

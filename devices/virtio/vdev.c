@@ -235,7 +235,10 @@ static bool kicks_are_ours(const struct vdev *v, unsigned q)
 	return v->queues[q].regs.ready && !(v->vhost_queues & BIT64(q));
 }
 
-/* Kicks that came before DRIVER_OK reached nobody: each ready queue is looked at once. */
+/*
+ * Kicks that came before DRIVER_OK reached nobody: each ready queue is looked at once. Another process finds them in the eventfd,
+ * where they have stayed.
+ */
 static void start_kicks(struct vdev *v)
 {
 	for (unsigned q = 0; q < v->nr_queues; q++)
@@ -243,6 +246,8 @@ static void start_kicks(struct vdev *v)
 			loop_poll_arm(&v->queues[q].kick_poll, POLLIN);
 	for (unsigned q = 0; q < v->nr_queues; q++) {
 		if (!v->queues[q].regs.ready)
+			continue;
+		if (v->ops->lends_kicks)
 			continue;
 		if (v->vhost_queues & BIT64(q))
 			signal_fd(v->queues[q].kick_fd);
@@ -279,11 +284,12 @@ static bool is_the_drivers(int r)
 
 static void fault_start(struct vdev *v, int r)
 {
-	char why[80];
-
-	snprintf(why, sizeof(why), "cannot be started%s%s", is_the_drivers(r) ? " as the driver set it up" : ": ",
-		 is_the_drivers(r) ? "" : strerror(-r));
-	vdev_fault(v, -1, why);
+	if (is_the_drivers(r)) {
+		vdev_fault(v, -1, "cannot be started as the driver set it up");
+		return;
+	}
+	vdev_lost(v);
+	log_limited(&v->log, "%s: cannot be started: %s; stopped until the guest resets the device", v->name, strerror(-r));
 }
 
 static int do_activate(struct vdev *v)

@@ -51,6 +51,11 @@ struct vdev_irq {
 
 struct vdev_ops {
 	const char *kind; /* "net" */
+	/*
+	 * Another process serves the queues. It shares the eventfds' flags and counters, so a write may wait: the loop makes none. A
+	 * vCPU that makes one waits outside all locks, until it is called out, and is its guest's affair.
+	 */
+	bool lends_kicks;
 	/* "rx0": what dumps call queue @q. Pure; may be NULL: then "q0", "q1", ... */
 	void (*queue_name)(unsigned q, unsigned nr_queues, char *buf, size_t cap);
 	/*

@@ -98,15 +98,14 @@ static void vuser_reset(struct vdev *v)
 	vu_let_go(&to_vuser(v)->vu);
 }
 
-/* One line: a start that is under way fails by itself, and is told of then. */
+/* Once. A start that is under way fails by itself, and the driver is told of that then. */
 static void lost(void *ctx, const char *why)
 {
 	struct vuser *s = ctx;
 
-	if (s->v.begun)
-		return;
 	log_warn("%s: its back end by vhost-user %s; the device is dead, and the guest runs on", s->v.name, why);
-	vdev_lost(&s->v);
+	if (!s->v.begun)
+		vdev_lost(&s->v);
 }
 
 static void vuser_config_read(struct vdev *v, unsigned off, void *buf, unsigned len)
@@ -132,6 +131,7 @@ static void fs_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap)
 
 static const struct vdev_ops blk_ops = {
 	.kind = "vhost-user-blk",
+	.lends_kicks = true,
 	.activate = vuser_activate,
 	.settle = vuser_settle,
 	.reset = vuser_reset,
@@ -141,6 +141,7 @@ static const struct vdev_ops blk_ops = {
 
 static const struct vdev_ops fs_ops = {
 	.kind = "vhost-user-fs",
+	.lends_kicks = true,
 	.queue_name = fs_queue_name,
 	.activate = vuser_activate,
 	.settle = vuser_settle,

@@ -78,7 +78,7 @@ static void attempt(enum right_threads thread, int own_fd, int nr, const uint64_
 static void near_misses(enum right_threads thread, int own_fd, struct count *c)
 {
 	const uint64_t misses[][7] = {
-		{ SYS_write, 1000 }, { SYS_write, (uint64_t)own_fd }, { SYS_read, 1000 }, { SYS_read, 1 },
+		{ SYS_write, 1000 }, { SYS_write, (uint64_t)own_fd }, { SYS_preadv2, 1000 }, { SYS_preadv2, 1 },
 		{ SYS_ioctl, (uint64_t)own_fd, KVM_GET_ONE_REG }, { SYS_ioctl, (uint64_t)own_fd + 1, KVM_RUN },
 		{ SYS_ioctl, 0, KVM_CREATE_VM }, { SYS_io_uring_enter, 1000 }, { SYS_io_uring_enter, 0 },
 		{ SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1 },
@@ -110,6 +110,8 @@ static bool is_listed(unsigned op)
 		return there_is(FD_DISK);
 	case IORING_OP_ACCEPT: case IORING_OP_RECVMSG: case IORING_OP_SHUTDOWN: case IORING_OP_CLOSE:
 		return there_is(FD_PEER);
+	case IORING_OP_SENDMSG:
+		return there_is(FD_BACKEND);
 	default:
 		return false;
 	}

@@ -181,7 +181,7 @@ static unsigned count_requests(enum right_threads thread)
 static void count_pins(unsigned *ret_rows, unsigned *ret_pinned)
 {
 	static const int takes_fd[] = {
-		SYS_read, SYS_write, SYS_close, SYS_ioctl, SYS_io_uring_enter, SYS_timerfd_settime, SYS_recvfrom, SYS_sendto,
+		SYS_preadv2, SYS_write, SYS_close, SYS_ioctl, SYS_io_uring_enter, SYS_timerfd_settime, SYS_recvfrom, SYS_sendto,
 		SYS_pread64, SYS_pwrite64, SYS_fcntl, SYS_ftruncate, SYS_lseek, SYS_fstat, SYS_writev, SYS_readv,
 	};
 	const struct right *const *lists = seccomp_lists();

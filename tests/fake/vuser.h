@@ -173,6 +173,7 @@ static inline struct fake_back_ring *fake_back_ring_of(struct fake_back *b, uint
 static inline void fake_back_take_fd(int *slot, int *fd)
 {
 	fake_back_close_fd(slot);
+	fcntl(*fd, F_SETFL, O_RDWR); /* which is ours to say as much as the front end's */
 	*slot = *fd;
 	*fd = -1;
 }

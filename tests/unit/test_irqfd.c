@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -44,6 +45,22 @@ START_TEST(test_irqfd_attached_signal_injects)
 	irq_check(&r);
 	irqfd_fini(&f);
 	ck_assert_int_eq(f.fd, -1);
+	rig_free(&r);
+}
+END_TEST
+
+/* Whoever was lent it has cleared O_NONBLOCK, and took the signal. */
+START_TEST(test_irqfd_that_waits_holds_nobody_up)
+{
+	struct rig r = rig_new();
+	struct irqfd f = make(&r);
+
+	ck_assert_int_eq(fcntl(f.fd, F_SETFL, O_RDWR), 0);
+	ck_assert(!irqfd_take(&f));
+	irqfd_raise(&f);
+	ck_assert(irqfd_take(&f));
+	ck_assert(!irqfd_take(&f));
+	irqfd_fini(&f);
 	rig_free(&r);
 }
 END_TEST
@@ -349,6 +366,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_irqfd_attached_signal_injects);
 	tcase_add_test(t, test_irqfd_detached_signal_waits);
+	tcase_add_test(t, test_irqfd_that_waits_holds_nobody_up);
 	tcase_add_test(t, test_irqfd_attach_with_count_injects_once);
 	tcase_add_test(t, test_irqfd_moves);
 	tcase_add_test(t, test_irqfd_two_on_one_gsi_and_one_on_two);

@@ -417,10 +417,9 @@ static size_t receive_plain(void *ctx, const uint8_t *buf, size_t len)
 static void woken(void *ctx, uint32_t events)
 {
 	struct console_mux *m = ctx;
-	uint64_t count;
 
 	(void)events;
-	if (read(m->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+	if (fd_drain(m->wake_fd))
 		give_typed(m);
 }
 

@@ -224,10 +224,9 @@ static void look_at_queue(struct panic_text *p)
 static void woken(void *ctx, uint32_t events)
 {
 	struct panic_text *p = ctx;
-	uint64_t count;
 
 	(void)events;
-	if (read(p->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+	if (fd_drain(p->wake_fd))
 		look_at_queue(p);
 }
 

@@ -92,7 +92,7 @@ static void ready(void *ctx, uint32_t events)
 	ssize_t n;
 
 	(void)events;
-	while ((n = read(s->fd, si, sizeof(si))) > 0)
+	while ((n = fd_read(s->fd, si, sizeof(si), false)) > 0)
 		for (size_t i = 0; i < (size_t)n / sizeof(si[0]); i++)
 			dispatch(s, (int)si[i].ssi_signo);
 }
@@ -121,7 +121,7 @@ int signals_open(struct signals *s, struct loop *l, const struct signals_ops *op
 }
 
 const struct right signals_rights[] = {
-	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_SIGNAL, 0, "which signal came" },
+	{ RIGHT_LOOP, SYS_preadv2, RIGHT_FD, FD_SIGNAL, 0, "which signal came" },
 	{ RIGHT_LOOP, SYS_tgkill, RIGHT_SELF, 0, SIGSTOP, "Ctrl-Z, after the terminal was put back" },
 	{ 0 },
 };

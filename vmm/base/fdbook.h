@@ -10,6 +10,8 @@
 #ifndef VMM_BASE_FDBOOK_H
 #define VMM_BASE_FDBOOK_H
 
+#include <sys/types.h>
+
 #include "vmm/base/types.h"
 
 #define FDBOOK_MAX 4096 /* descriptors from here on cannot be noted */
@@ -62,7 +64,22 @@ bool fd_run(int fd, uint32_t kinds, int *ret_first, int *ret_last);
 const char *fd_kind_name(enum fd_kind kind);
 /* An eventfd, O_NONBLOCK and O_CLOEXEC, noted; -EMFILE, -ENFILE, -ENOMEM. */
 int fd_event(void);
-/* One read takes all that the eventfd @fd holds. More may come at once, from as many CPUs as there are: no loop. Any thread. */
-void fd_drain(int fd);
+/*
+ * read(2), by the one call that reads once the guest runs. @now: -1 and EAGAIN where it would wait, O_NONBLOCK or not; eventfds alone
+ * know how (RWF_NOWAIT of preadv2(2), from Linux 5.8 on). Any thread.
+ */
+ssize_t fd_read(int fd, void *buf, size_t len, bool now);
+
+/*
+ * One read takes all that the eventfd @fd holds, and tells how many signals that were; 0: none. More may come at once, from as many
+ * CPUs as there are: no loop. It never waits: a process that was lent the eventfd shares its O_NONBLOCK, and may have cleared it.
+ * Any thread. (eventfd(2))
+ */
+static inline uint64_t fd_drain(int fd)
+{
+	uint64_t count;
+
+	return fd_read(fd, &count, sizeof(count), true) == (ssize_t)sizeof(count) ? count : 0;
+}
 
 #endif

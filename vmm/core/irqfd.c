@@ -45,11 +45,10 @@ int irqfd_init(struct irqfd *f, struct gsi_space *space)
 static void hop(void *ctx, uint32_t events)
 {
 	struct irqfd *f = ctx;
-	uint64_t count;
 
 	(void)events;
 	/* What cannot be delivered now never will: KVM's own irqfds do not keep it either. */
-	if (read(f->fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+	if (fd_drain(f->fd))
 		(void)msi_route_signal(f->hop);
 }
 
@@ -201,10 +200,8 @@ void irqfd_detach(struct irqfd *f)
 
 bool irqfd_take(struct irqfd *f)
 {
-	uint64_t count;
-
 	assert(!f->attached);
-	return read(f->fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+	return fd_drain(f->fd);
 }
 
 bool irqfd_pending(const struct irqfd *f)

@@ -309,11 +309,10 @@ static void wake_up(struct loop *l)
 static void woken(void *ctx, uint32_t events)
 {
 	struct loop *l = ctx;
-	uint64_t signals;
 
 	(void)events;
 	/* Read first: a call that comes after calls_run() took the list signals again. */
-	if (read(l->wake_fd, &signals, sizeof(signals)) == sizeof(signals))
+	if (fd_drain(l->wake_fd))
 		calls_run(&l->calls);
 }
 
@@ -524,8 +523,8 @@ void loop_stop(struct loop *l)
 const struct right loop_rights[] = {
 	{ RIGHT_LOOP, SYS_io_uring_enter, RIGHT_FD, FD_RING, 0, "waiting for what happens next, and transfers" },
 	{ RIGHT_ALL, SYS_write, RIGHT_FD, FD_EVENT, 0, "a call for the loop, a kick, an interrupt" },
-	{ RIGHT_ALL, SYS_read, RIGHT_FD, FD_EVENT, 0, "what was signalled; a masked signal that is void" },
-	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_TIMER, 0, "a timer that has expired" },
+	{ RIGHT_ALL, SYS_preadv2, RIGHT_FD, FD_EVENT, 0, "what was signalled; a masked signal that is void" },
+	{ RIGHT_LOOP, SYS_preadv2, RIGHT_FD, FD_TIMER, 0, "a timer that has expired" },
 	{ RIGHT_LOOP, SYS_timerfd_settime, RIGHT_FD, FD_TIMER, 0, "timers" },
 	{ 0 },
 };

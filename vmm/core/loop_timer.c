@@ -18,7 +18,7 @@ static void expired(void *ctx, uint32_t events)
 	uint64_t times;
 
 	(void)events;
-	if (read(t->fd, &times, sizeof(times)) == sizeof(times))
+	if (fd_read(t->fd, &times, sizeof(times), false) == sizeof(times))
 		t->fired(t->ctx);
 }
 

@@ -414,7 +414,7 @@ static void in_ready(void *ctx, uint32_t events)
 	if (s->in_socket)
 		n = recv(s->in_fd, s->input, sizeof(s->input), MSG_DONTWAIT);
 	else
-		n = read(s->in_fd, s->input, sizeof(s->input));
+		n = fd_read(s->in_fd, s->input, sizeof(s->input), false);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -445,10 +445,9 @@ void stream_resume_input(struct stream *s)
 static void kicked(void *ctx, uint32_t events)
 {
 	struct stream *s = ctx;
-	uint64_t signals;
 
 	(void)events;
-	if (read(s->kick_fd, &signals, sizeof(signals)) != sizeof(signals))
+	if (!fd_drain(s->kick_fd))
 		return;
 	if (s->how != OUT_NONE)
 		drain(s, false);
@@ -609,7 +608,7 @@ void stream_free(struct stream *s)
 }
 
 const struct right stream_rights[] = {
-	{ RIGHT_LOOP, SYS_read, RIGHT_FD, FD_IN, 0, "the console's input" },
+	{ RIGHT_LOOP, SYS_preadv2, RIGHT_FD, FD_IN, 0, "the console's input" },
 	{ RIGHT_LOOP, SYS_write, RIGHT_FD, FD_OUT, 0, "the console's output" },
 	{ RIGHT_LOOP, SYS_recvfrom, RIGHT_FD, FD_IN_SOCKET, 0, "the console's input, from a socket" },
 	{ RIGHT_LOOP, SYS_sendto, RIGHT_FD_NO_ADDRESS, FD_OUT_SOCKET, 0, "the console's output, to a socket" },
