@@ -85,6 +85,8 @@ struct uds_conn *uds_take(struct vsock_uds *d, enum uds_state state)
 		c->rx_at = c->rx_len = c->tx_at = c->tx_len = c->line_left = 0;
 		c->sent = c->got = c->fwd = c->told_fwd = c->guest_alloc = c->guest_fwd = 0;
 		d->in_use++;
+		c->is_client = state == UDS_LINE;
+		d->clients += c->is_client;
 		return c;
 	}
 	return NULL;
@@ -108,6 +110,7 @@ void uds_settle(struct uds_conn *c)
 	uds_forget(c);
 	c->state = UDS_FREE;
 	d->in_use--;
+	d->clients -= c->is_client;
 	uds_accept(d);
 }
 
@@ -440,7 +443,7 @@ static void tick(void *ctx)
 
 void uds_accept(struct vsock_uds *d)
 {
-	if (d->accept_io.busy || d->deaf || d->ending || d->accept_later || d->in_use >= d->max)
+	if (d->accept_io.busy || d->deaf || d->ending || d->accept_later || d->in_use >= d->max || d->clients >= d->max - d->max / 4)
 		return;
 	d->deaf = loop_accept(&d->accept_io) != 0;
 }

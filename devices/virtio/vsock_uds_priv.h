@@ -60,6 +60,7 @@ struct uds_conn {
 
 	/* to the guest */
 	uint32_t rx_at, rx_len;  /* what is in rx_buf and not delivered */
+	bool is_client;          /* it came by accept() */
 	bool host_ended;         /* it sends no more... */
 	bool told_end;           /* ...and the guest knows */
 	bool asked_credit;       /* and had no answer yet */
@@ -109,6 +110,7 @@ struct vsock_uds {
 	uint32_t next_port;
 
 	unsigned max, nr, in_use; /* connections: allowed, made (one more, for a client that is on its way), not free */
+	unsigned clients;         /* of those in use, the ones that came by accept(): a quarter of `max` is the guest's alone */
 	struct uds_conn *conns;
 	uint16_t *buckets; unsigned nr_buckets; /* by ports; a power of two */
 	uint8_t *buffers; size_t buffers_size;

@@ -135,6 +135,46 @@ START_TEST(test_uds_broker_connects)
 }
 END_TEST
 
+/* Descriptors on their way are counted for all programs of a user: with too many, a connection fails, and not the broker. */
+START_TEST(test_uds_broker_outlives_others_descriptors)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(250 * sizeof(int))] = { 0 };
+	char byte = 0;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int s[2], fd, l;
+	char text[80];
+
+	opens();
+	snprintf(text, sizeof(text), "%s_7", path);
+	l = listener(text);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(250 * sizeof(int));
+	memset(CMSG_DATA(c), 0, 250 * sizeof(int)); /* standard input, as often as that */
+	for (unsigned i = 0; i < 5; i++)
+		if (sendmsg(s[0], &m, MSG_DONTWAIT) != 1) {
+			printf("SKIP test_uds_broker_outlives_others_descriptors: so many descriptors need root\n");
+			goto end;
+		}
+	ck_assert_int_eq(ask(0, 7), -ETOOMANYREFS);
+	close(s[1]);
+	close(s[0]);
+	s[0] = s[1] = -1;
+	/* closed sockets are cleared away a little later */
+	for (unsigned i = 0; (fd = ask(0, 7)) == -ETOOMANYREFS && i < 100; i++)
+		poll(NULL, 0, 10);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+end:
+	close_fd(&s[0]);
+	close_fd(&s[1]);
+	close(l);
+}
+END_TEST
+
 START_TEST(test_uds_broker_ends_at_a_message_that_is_none)
 {
 	char byte;
@@ -222,6 +262,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_uds_name_comes_and_goes);
 	tcase_add_test(t, test_uds_broker_connects);
+	tcase_add_test(t, test_uds_broker_outlives_others_descriptors);
 	tcase_add_test(t, test_uds_broker_ends_at_a_message_that_is_none);
 	tcase_add_test(t, test_uds_stale_socket_gives_way);
 	tcase_add_test(t, test_uds_in_use_is_left_alone);

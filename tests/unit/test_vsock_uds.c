@@ -218,6 +218,45 @@ START_TEST(test_vsock_uds_from_guest)
 }
 END_TEST
 
+START_TEST(test_vsock_uds_a_quarter_is_the_guests)
+{
+	struct uds_conn *c[6];
+
+	start(8);
+	for (unsigned i = 0; i < 6; i++)
+		c[i] = open_from_host(CLIENT_FD + (int)i);
+	ck_assert(!r.d->accept_io.busy);
+	open_from_guest(1234, 900);
+	open_from_guest(1235, 901);
+	send_op(OP(SHUTDOWN), 52, c[0]->host_port, 3);
+	closed(c[0]);
+	give(1);
+	expect(OP(RST), 52, c[0]->host_port);
+	ck_assert(r.d->accept_io.busy);
+	fini();
+}
+END_TEST
+
+/* Each answer has a descriptor on its way, and the kernel allows a user so many. */
+START_TEST(test_vsock_uds_the_broker_is_asked_little_at_once)
+{
+	unsigned asked = 0;
+
+	start(8);
+	for (unsigned i = 0; i < 6; i++)
+		send_op(OP(REQUEST), 1234 + i, 7, 0);
+	for (; fake_loop_io(&r.d->broker.tx, NULL, NULL) == FAKE_IO_WRITEV; asked++)
+		ck_assert(fake_loop_complete(&r.d->broker.tx, sizeof(struct broker_request)));
+	ck_assert_uint_eq(asked, 2);
+	for (int i = 0; i < 6; i++)
+		broker_says(900 + i);
+	give(6);
+	for (unsigned i = 0; i < 6; i++)
+		expect(OP(RESPONSE), 1234 + i, 7);
+	fini();
+}
+END_TEST
+
 START_TEST(test_vsock_uds_refused)
 {
 	start(4);
@@ -798,6 +837,8 @@ int main(void)
 	tcase_add_test(t, test_vsock_uds_from_host);
 	tcase_add_test(t, test_vsock_uds_from_guest);
 	tcase_add_test(t, test_vsock_uds_refused);
+	tcase_add_test(t, test_vsock_uds_a_quarter_is_the_guests);
+	tcase_add_test(t, test_vsock_uds_the_broker_is_asked_little_at_once);
 	tcase_add_test(t, test_vsock_uds_reset_while_connecting);
 	tcase_add_loop_test(t, test_vsock_uds_bad_lines_are_cut, 0, (int)ARRAY_LEN(bad_lines));
 	tcase_add_test(t, test_vsock_uds_line_in_pieces_and_data_behind_it);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Questions wait in one list, in their order. The one at `unsent` is the next to be written; a write is under way for one
- * message at a time. The broker answers in the same order, so the answer that comes is the first one's, or none at all.
+ * message at a time, and few are unanswered at any time: each answer has a descriptor on its way, of which the kernel allows a user
+ * so many. The broker answers in the same order, so the answer that comes is the first one's, or none at all.
  */
 #include "vmm/core/broker.h"
 
@@ -11,6 +12,8 @@
 #include "vmm/base/cleanup.h"
 #include "vmm/base/log.h"
 
+#define MOST_ASKED 2
+
 static void end_first(struct broker *b, int res)
 {
 	struct broker_ask *a = b->first;
@@ -18,6 +21,8 @@ static void end_first(struct broker *b, int res)
 	b->first = a->next;
 	if (b->unsent == a)
 		b->unsent = a->next;
+	else
+		b->asked--;
 	a->busy = false;
 	a->done(a->ctx, res);
 }
@@ -37,7 +42,7 @@ static void send_next(struct broker *b)
 {
 	struct broker_ask *a = b->unsent;
 
-	if (!a || b->tx.busy || b->gone)
+	if (!a || b->tx.busy || b->gone || b->asked == MOST_ASKED)
 		return;
 	b->out = (struct broker_request){ .number = a->number, .path = a->path, .port = a->port };
 	b->out_iov = (struct iovec){ .iov_base = &b->out, .iov_len = sizeof(b->out) };
@@ -46,6 +51,7 @@ static void send_next(struct broker *b)
 		return;
 	}
 	b->unsent = a->next;
+	b->asked++;
 }
 
 static void sent(void *ctx, int res)
@@ -103,6 +109,7 @@ static void received(void *ctx, int res)
 	}
 	/* without one: this process has no room for more descriptors */
 	end_first(b, b->in.error ? b->in.error : fd >= 0 ? fd : -EMFILE);
+	send_next(b);
 	receive(b);
 }
 

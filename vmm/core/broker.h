@@ -43,6 +43,7 @@ struct broker {
 	bool gone;
 	struct loop_io tx, rx;
 	struct broker_ask *first, *last, *unsent; /* in their order; those before `unsent` are at the broker */
+	unsigned asked;          /* how many those are */
 	uint32_t next_number;
 	struct broker_request out;
 	struct broker_reply in;

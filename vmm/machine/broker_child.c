@@ -33,6 +33,8 @@
 
 enum { SOCKET, LISTENER, FOLDERS }; /* the child's descriptors */
 
+/* The kernel compares the limit of open files with the descriptors that this user has on their way in sockets, in all programs. */
+#define MOST_ON_THEIR_WAY 1024
 #define NR_FDS(cfg) (FOLDERS + (cfg)->nr_paths)
 
 #ifdef __aarch64__
@@ -76,9 +78,9 @@ static int connect_to(const struct broker_child_cfg *cfg, const struct broker_re
 	return fd;
 }
 
-static bool answer(const struct broker_child_cfg *cfg, const struct broker_request *q)
+/* @fd negative: an errno. 0, or what sendmsg(2) says. */
+static int reply_with(const struct broker_request *q, int fd)
 {
-	int fd = connect_to(cfg, q);
 	struct broker_reply reply = { .number = q->number, .error = fd < 0 ? fd : 0 };
 	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -98,9 +100,19 @@ static bool answer(const struct broker_child_cfg *cfg, const struct broker_reque
 	do {
 		n = sendmsg(SOCKET, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
+	return n == sizeof(reply) ? 0 : n < 0 ? -errno : -EIO;
+}
+
+/* Descriptors on their way are counted for all programs of a user: where there are too many, it is one connection that fails. */
+static bool answer(const struct broker_child_cfg *cfg, const struct broker_request *q)
+{
+	int fd = connect_to(cfg, q), r = reply_with(q, fd);
+
 	if (fd >= 0)
 		close(fd);
-	return n == sizeof(reply);
+	if (fd >= 0 && (r == -ETOOMANYREFS || r == -ENOMEM || r == -ENOBUFS))
+		r = reply_with(q, r);
+	return !r;
 }
 
 /* Only a name that still is the listener's. */
@@ -236,7 +248,7 @@ static bool narrow(const struct broker_child_cfg *cfg)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NPROC, 0);
 	limit(RLIMIT_FSIZE, 0);
-	limit(RLIMIT_NOFILE, NR_FDS(cfg) + 2);
+	limit(RLIMIT_NOFILE, MOST_ON_THEIR_WAY);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	/* last, since a change of rights takes it back */
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
