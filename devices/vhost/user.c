@@ -186,7 +186,7 @@ int vu_greet(struct vu_dev *d, const char *name, int fd, uint64_t need, struct e
 
 	d->name = name;
 	d->fd = fd;
-	d->deadline_ns = clock_now_ns() + VU_PATIENCE_NS;
+	d->deadline_ns = clock_now_ns() + VU_START_PATIENCE_NS;
 	r = learn(d);
 	if (r)
 		return explain(d, r, err);

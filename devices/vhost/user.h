@@ -19,11 +19,16 @@
 #include "devices/vhost/user_msg.h"
 #include "devices/vhost/vhost.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/log.h"
 #include "vmm/core/loop.h"
 
 #define VU_MAX_RINGS 8
-/* For a back end to do all that a start or a stop asks of it: only the guest's driver waits so long, not the loop. */
-#define VU_PATIENCE_NS (5 * NS_PER_SEC)
+/*
+ * For a back end to do all that a start or a stop asks of it: only the guest's driver waits so long, not the loop. A stop ends what
+ * is under way on the back end's disk, which may take its time; a guest that waits longer complains of its CPU.
+ */
+#define VU_START_PATIENCE_NS (5 * NS_PER_SEC)
+#define VU_STOP_PATIENCE_NS (15 * NS_PER_SEC)
 
 /* A ring that is to run: its place in guest memory, and the eventfds by which both sides call, borrowed until it has stopped. */
 struct vu_ring {
@@ -65,6 +70,7 @@ struct vu_dev {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
 	void (*lost)(void *ctx, const char *why);
 	void *ctx;
+	struct log_limit log;    /* of refusals, which a guest may ask for again and again */
 };
 
 /*
@@ -104,6 +110,7 @@ void vu_fini(struct vu_dev *d);
 int vu_start(struct vu_dev *d, uint64_t acked, const struct vu_ring *rings, unsigned n);
 /*
  * Of the start: LOOP_AGAIN while it is under way; 0; -EIO: the back end refused something, and what had begun has stopped;
+ * -ETOOMANYREFS: the kernel passed no descriptors on, which other programs of this user may be the cause of, and likewise;
  * -ENOTCONN, -ETIMEDOUT: the connection is over.
  */
 int vu_result(struct vu_dev *d);

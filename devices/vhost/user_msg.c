@@ -36,6 +36,18 @@ void vu_fill_fd(struct vu_out *o, enum vu_request request, uint32_t index, int f
 	o->fds[o->nr_fds++] = fd;
 }
 
+const char *vu_request_name(unsigned request)
+{
+	static const char *const names[] = {
+		[VU_SET_FEATURES] = "SET_FEATURES", [VU_SET_MEM_TABLE] = "SET_MEM_TABLE", [VU_SET_VRING_NUM] = "SET_VRING_NUM",
+		[VU_SET_VRING_ADDR] = "SET_VRING_ADDR", [VU_SET_VRING_BASE] = "SET_VRING_BASE",
+		[VU_SET_VRING_KICK] = "SET_VRING_KICK", [VU_SET_VRING_CALL] = "SET_VRING_CALL",
+		[VU_SET_VRING_ENABLE] = "SET_VRING_ENABLE",
+	};
+
+	return request < ARRAY_LEN(names) && names[request] ? names[request] : "a message";
+}
+
 int vu_answer_size(const struct vu_msg *m)
 {
 	switch (m->request) {

@@ -102,6 +102,8 @@ void vu_fill_u64(struct vu_out *o, enum vu_request request, uint64_t value);
 void vu_fill_state(struct vu_out *o, enum vu_request request, uint32_t index, uint32_t num);
 /* KICK or CALL of vring @index, 0 to 255, by @fd. */
 void vu_fill_fd(struct vu_out *o, enum vu_request request, uint32_t index, int fd);
+/* "SET_MEM_TABLE", for messages; "a message" for what we never send while the guest runs. */
+const char *vu_request_name(unsigned request);
 /* Bytes of body that the answer to @m has to have; -1: none is due. */
 int vu_answer_size(const struct vu_msg *m);
 /*

@@ -143,7 +143,7 @@ static void begin(struct vu_dev *d, enum vu_phase phase)
 	d->phase = phase;
 	d->step = 0;
 	d->barrier = false;
-	d->deadline_ns = clock_now_ns() + VU_PATIENCE_NS;
+	d->deadline_ns = clock_now_ns() + (phase == VU_STARTING ? VU_START_PATIENCE_NS : VU_STOP_PATIENCE_NS);
 	go_on(d);
 }
 
@@ -195,7 +195,8 @@ static void sent(void *ctx, int res)
 /* The back end says no to a step of a start. */
 static void refused(struct vu_dev *d)
 {
-	log_warn("%s: the back end refuses vhost-user's message %u", d->name, d->out.msg.request);
+	log_limited(&d->log, "%s: the back end refuses vhost-user's %s (has it room for the memory and rings that it was shown?)", d->name,
+		    vu_request_name(d->out.msg.request));
 	d->result = -EIO;
 	begin(d, VU_STOPPING);
 }
@@ -286,6 +287,11 @@ static void look_after(struct vu_dev *d)
 {
 	if (d->phase == VU_QUIET)
 		return;
+	if (clock_now_ns() >= d->deadline_ns && d->phase == VU_STARTING && d->unsent && !d->send.busy) {
+		d->result = -ETOOMANYREFS;
+		begin(d, VU_STOPPING); /* which sends no descriptors */
+		return;
+	}
 	if (clock_now_ns() >= d->deadline_ns) {
 		if (d->phase == VU_STOPPING) /* of a start the caller says it */
 			log_warn("%s: the back end does not stop; it is given up", d->name);

@@ -19,6 +19,7 @@
 #include "tests/fake/loop.h"
 #include "tests/fake/vuser.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 
 #define RAM 0x40000000ull
 #define RAM_SIZE 0x40000ull
@@ -297,6 +298,30 @@ START_TEST(test_vuser_reset_in_the_middle_of_a_start)
 }
 END_TEST
 
+/* It shares them with us, and may have made them wait; it has emptied some, and filled others. */
+START_TEST(test_vuser_eventfds_that_wait_hold_nobody_up)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	int kept = -1;
+	struct rig r;
+
+	rig_init(&r, VUSER_BLK);
+	for (unsigned life = 0; life < 3; life++) {
+		ck_assert_int_eq(start(&r, 2), 0);
+		ck_assert_int_eq(fcntl(vdev_kick_fd(r.v, 0), F_GETFL) & O_NONBLOCK, 0);
+		fd_drain(r.b.ring[0].kick);
+		fd_drain(r.b.ring[1].kick);
+		if (life == 1) /* and one is still full at the next start */
+			kept = dup(r.b.ring[1].kick);
+		ck_assert_int_eq(reset(&r), 0);
+		if (life == 1)
+			ck_assert_int_eq(write(kept, &full, sizeof(full)), sizeof(full));
+	}
+	close(kept);
+	rig_fini(&r);
+}
+END_TEST
+
 static const unsigned start_requests[] = {
 	VU_SET_FEATURES, VU_SET_MEM_TABLE, VU_SET_VRING_NUM, VU_SET_VRING_BASE, VU_SET_VRING_ADDR, VU_SET_VRING_CALL,
 	VU_SET_VRING_KICK, VU_SET_VRING_ENABLE,
@@ -457,11 +482,37 @@ START_TEST(test_vu_back_end_that_is_mute_is_given_up)
 	turns(&r, 40);
 	ck_assert_int_eq(vu_result(&d), LOOP_AGAIN);
 	ck_assert(d.deadline_ns > clock_now_ns());
-	ck_assert(d.deadline_ns <= clock_now_ns() + VU_PATIENCE_NS);
+	ck_assert(d.deadline_ns <= clock_now_ns() + VU_START_PATIENCE_NS);
 	d.deadline_ns = 1;
 	ck_assert_int_eq(vu_result(&d), -ETIMEDOUT);
 	ck_assert(vu_settle(&d));
 	ck_assert_int_eq(vu_start(&d, ~0ull, &ring, 1), -ENOTCONN);
+	ck_assert_uint_eq(lost_calls, 0);
+	vu_fini(&d);
+	rig_fini(&r);
+}
+END_TEST
+
+/* Others of this user may have too many descriptors on their way: that start fails, and the next one need not. */
+START_TEST(test_vu_start_without_room_for_descriptors_keeps_the_connection)
+{
+	struct vu_ring ring;
+	struct vu_dev d;
+	struct rig r;
+
+	engine_init(&r, &d, &ring);
+	fake_loop_refuse_messages(r.loop, -ETOOMANYREFS);
+	ck_assert_int_eq(vu_start(&d, ~0ull, &ring, 1), 0);
+	turns(&r, 40);
+	ck_assert_int_eq(vu_result(&d), LOOP_AGAIN);
+	turns(&r, 1);
+	d.deadline_ns = 1;
+	ck_assert_int_eq(vu_result(&d), -ETOOMANYREFS);
+	ck_assert(vu_settle(&d) && !d.gone);
+	fake_loop_refuse_messages(r.loop, 0);
+	ck_assert_int_eq(vu_start(&d, ~0ull, &ring, 1), 0);
+	turns(&r, 40);
+	ck_assert_int_eq(vu_result(&d), 0);
 	ck_assert_uint_eq(lost_calls, 0);
 	vu_fini(&d);
 	rig_fini(&r);
@@ -739,6 +790,8 @@ int main(void)
 	tcase_add_loop_test(t, test_vu_wrong_answers_end_the_connection, 0, 6);
 	tcase_add_test(t, test_vu_answer_in_pieces_with_a_descriptor);
 	tcase_add_test(t, test_vu_memory_must_be_shared);
+	tcase_add_test(t, test_vuser_eventfds_that_wait_hold_nobody_up);
+	tcase_add_test(t, test_vu_start_without_room_for_descriptors_keeps_the_connection);
 	tcase_add_test(t, test_vuser_greetings_that_fail);
 	tcase_add_test(t, test_vuser_without_room_in_the_loop_gives_all_back);
 	tcase_add_test(t, test_vu_connect_names_what_is_wrong);

@@ -68,6 +68,7 @@ end_leftovers()
 {
 	for p in /proc/[0-9]*; do
 		[ "$(readlink "$p/exe")" = "$PWD/microvm" ] && kill -9 "${p#/proc/}" && echo "left running: ${p#/proc/}" >>case.log
+		case $(cat "$p/comm" 2>/dev/null) in qemu-storage-da | virtiofsd | socat | boot-test) kill -9 "${p#/proc/}" ;; esac
 	done
 }
 

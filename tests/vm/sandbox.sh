@@ -179,6 +179,11 @@ sandbox_attempts()
 	tries
 	tries --disk work/a,discard
 	tries --disk work/a --vsock 33,uds=work/v --balloon 8M
+	command -v qemu-storage-daemon >/dev/null || return 0
+	make_disk b 1
+	storage work/b work/s
+	tries --vhost-user blk,socket=work/s
+	end_back_end
 }
 
 tries()

@@ -108,21 +108,29 @@ vuser_killed()
 	[ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
 }
 
-# vuser_stopped: a back end that does not answer holds up the driver that wants it to, for some seconds, and nobody else
+# vuser_stopped: a back end that does not answer holds up the driver that wants it to, for its time, and nobody else: the other CPU
+# reads a disk of ours meanwhile. With one line it is given up.
 vuser_stopped()
 {
 	make_disk a 16
+	make_disk b 16
 	storage work/a work/s
-	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=sleep:3" --vhost-user blk,socket=work/s >out 2>err &
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=stopped" --timeout 300 \
+		--vhost-user blk,socket=work/s --disk work/b <work/in >out 2>err &
 	pid=$!
-	wait_for out 'init: up'
+	exec 8>work/in
+	wait_for out 'guest: ready'
 	kill -STOP $back_end
+	echo >&8
+	exec 8>&-
 	wait $pid
 	got=$?
 	kill -CONT $back_end
 	end_back_end
 	cat out err
-	[ $got = 0 ] || fail "status $got"
+	[ $got = 0 ] && grep -q 'guest: stopped status 0' out || fail "status $got"
+	grep -q 'vhost-user0: the back end does not stop; it is given up' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
 }
 
 vuser_bad()

@@ -34,8 +34,10 @@ void gmem_free(struct gmem *m); /* unmaps; NULL is fine */
 /*
  * Maps @size bytes (multiple of the page) of zeroed memory at @gpa: private, MAP_NORESERVE,
  * advised for transparent huge pages where it is large enough to pay, with a PROT_NONE
- * guard page on each side; @shared: backed by a memfd, for other processes, whose size is sealed.
- * -EINVAL: overlap, alignment, wrap; -ENOSPC: too many regions; -ENOMEM.
+ * guard page on each side; @shared: backed by a memfd, for other processes, whose size is sealed (huge pages are then the
+ * host's choice: /sys/kernel/mm/transparent_hugepage/shmem_enabled).
+ * -EINVAL: overlap, alignment, wrap; -ENOSPC: too many regions; -ENOMEM; and of a shared one memfd_create(2)'s and
+ * ftruncate(2)'s: -EMFILE, -ENFILE, -EFBIG (above the limit of a file's size).
  */
 int gmem_add(struct gmem *m, gpa_t gpa, uint64_t size, bool shared);
 

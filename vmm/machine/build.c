@@ -138,7 +138,8 @@ static int make_memory(struct machine *m, struct err *err)
 		ram = gmem_region(m->mem, 0);
 		r = hyp_set_memory(m->hyp, SLOT_RAM, ram->gpa, ram->size, ram->hva, false);
 	}
-	return r ? err_set(err, r, "memory: %llu MiB: %s", (unsigned long long)(size / MIB), strerror(-r)) : 0;
+	return r ? err_set(err, r, "memory: %llu MiB: %s%s", (unsigned long long)(size / MIB), strerror(-r),
+			   r == -EFBIG ? " (vhost-user shares it as a file: see ulimit -f)" : "") : 0;
 }
 
 static const enum gsi_mode gsi_modes[] = {
