@@ -315,7 +315,7 @@ static bool is_left_out(pid_t tid)
 		return true;
 	case SYS_io_uring_enter:
 		return opt.run;
-	case SYS_read:
+	case SYS_preadv2:
 	case SYS_write:
 		return opt.run && is_eventfd(tid);
 	default:
