@@ -102,12 +102,19 @@ MUSL_END    := -Wl,--start-group $(MUSL)/libc.a $(wildcard $(SYSROOT)/usr/lib/gc
 	       -Wl,--end-group $(MUSL)/crtn.o
 UNIT_CC     ?= gcc
 
+# Objects are kept outside the tree, as all that takes long. Asked for at the first use, when it has been installed.
+CCACHE       = $(eval CCACHE := $(shell command -v ccache))$(CCACHE)
+export CCACHE_DIR ?= $(or $(MICROVM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microvm)/objects
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+export CCACHE_MAXSIZE := 1G
+
 # $(call tree,NAME,CC,FLAGS,SOURCES): objects of SOURCES under $(B)/NAME
 define tree
 $(patsubst %.c,$(B)/$(1)/%.o,$(4)): $(B)/$(1)/%.o: %.c $(TOOLCHAIN)
 	@mkdir -p $$(@D)
 	@echo "  CC      $(1) $$<"
-	@$(2) $(3) $$(CPPFLAGS) -MMD -MP -c -o $$@ $$<
+	@$$(CCACHE) $(2) $(3) $$(CPPFLAGS) -MMD -MP -c -o $$@ $$<
 -include $(patsubst %.c,$(B)/$(1)/%.d,$(4))
 $(B)/$(1)/vmm/app/seccomp.o: | $(GEN)/syscall_names.h
 endef
@@ -366,7 +373,7 @@ mutant: $(B)/$(COMPILER)/microvm
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<
 test: | $(TOOLCHAIN)
-	@tests/all build-clang build-bench unit-asan unit-tsan unit-arm64 coverage audit fuzz test-vm
+	@tests/all build-clang build-bench unit-asan unit-tsan unit-arm64 coverage 'audit fuzz' test-vm
 test-long: | $(TOOLCHAIN)
 	@tests/all test unit-storm test-mutants test-vm-long test-hosts
 

@@ -1,4 +1,4 @@
 # what: doorbells stay where BAR 0 was
 # file: devices/virtio/virtio_pci.c
 # fuzz: pci
-/^static void place_doorbells/,/^}/s/if (at == atomic_load(&t->bells_at))/if (at \&\& atomic_load(\&t->bells_at))/
+/^static void place_doorbells/,/^}/s/if (at != old)/if (at != old \&\& (!at || !old))/
