@@ -245,9 +245,7 @@ static void start_kicks(struct vdev *v)
 		if (kicks_are_ours(v, q))
 			loop_poll_arm(&v->queues[q].kick_poll, POLLIN);
 	for (unsigned q = 0; q < v->nr_queues; q++) {
-		if (!v->queues[q].regs.ready)
-			continue;
-		if (v->ops->lends_kicks)
+		if (!v->queues[q].regs.ready || v->ops->lends_kicks)
 			continue;
 		if (v->vhost_queues & BIT64(q))
 			signal_fd(v->queues[q].kick_fd);

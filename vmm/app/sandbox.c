@@ -41,8 +41,6 @@
 #define NOBODYS_UIDS 0x70000000u
 #define NOBODYS_COUNT 0x0fff0000u
 #define STANDARD_FDS 3
-/* The kernel compares the limit of open files with the descriptors that this user has on their way in sockets, in all programs. */
-#define MOST_ON_THEIR_WAY 1024
 #define CGROUP_TASKS 8 /* beside the vCPUs and vhost's workers: the loop, io_uring's workers */
 
 /* What could not be given up. Want of memory or descriptors is no lack of rights: then the start fails. */
@@ -307,7 +305,7 @@ const char *sandbox_missing(void)
 /* poll(2) takes no more descriptors than this allows, and is given one. Connections come behind what is there, or in its holes. */
 static rlim_t most_fds(const struct sandbox_cfg *cfg)
 {
-	rlim_t least = cfg->lends_fds ? MOST_ON_THEIR_WAY : STANDARD_FDS;
+	rlim_t least = cfg->lends_fds ? FDS_ON_THEIR_WAY : STANDARD_FDS;
 	rlim_t conns = cfg->conns ? (rlim_t)fd_end() + cfg->conns : 0, want = conns > least ? conns : least;
 	struct rlimit now = { .rlim_max = RLIM_INFINITY };
 

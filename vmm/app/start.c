@@ -268,7 +268,8 @@ static struct sandbox_cfg sandbox_wants(const struct options *o)
 
 	return (struct sandbox_cfg){
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
-		.disks = count_kind(c, DEV_DISK), .conns = conns, .lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS), .pins_memory = count_kind(c, DEV_VFIO),
+		.disks = count_kind(c, DEV_DISK), .conns = conns, .lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
+		.pins_memory = count_kind(c, DEV_VFIO),
 	};
 }
 

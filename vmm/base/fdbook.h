@@ -15,6 +15,11 @@
 #include "vmm/base/types.h"
 
 #define FDBOOK_MAX 4096 /* descriptors from here on cannot be noted */
+/*
+ * RLIMIT_NOFILE of who sends descriptors: the kernel compares it with those that the user has on their way in sockets, in all
+ * programs, and refuses more with ETOOMANYREFS (unix(7)).
+ */
+#define FDS_ON_THEIR_WAY 1024
 
 /* What a descriptor is, one bit each: the standard ones may be several things. */
 enum fd_kind {

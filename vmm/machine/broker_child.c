@@ -29,12 +29,11 @@
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/core/broker.h"
 
 enum { SOCKET, LISTENER, FOLDERS }; /* the child's descriptors */
 
-/* The kernel compares the limit of open files with the descriptors that this user has on their way in sockets, in all programs. */
-#define MOST_ON_THEIR_WAY 1024
 #define NR_FDS(cfg) (FOLDERS + (cfg)->nr_paths)
 
 #ifdef __aarch64__
@@ -248,7 +247,7 @@ static bool narrow(const struct broker_child_cfg *cfg)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NPROC, 0);
 	limit(RLIMIT_FSIZE, 0);
-	limit(RLIMIT_NOFILE, MOST_ON_THEIR_WAY);
+	limit(RLIMIT_NOFILE, FDS_ON_THEIR_WAY);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	/* last, since a change of rights takes it back */
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
