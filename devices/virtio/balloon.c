@@ -36,7 +36,7 @@
 #define MOST_PAGES 4096      /* of a share: page numbers and chains */
 #define MOST_CALLS 256       /* to the host */
 #define MOST_BYTES (32 * MIB)
-#define MOST_NS (NS_PER_SEC / 50) /* shared memory's file has a lock, which others who have it may hold for long */
+#define MOST_NS (NS_PER_SEC / 50) /* where memory is shared: its file has a lock, which others who have it may hold for long */
 #define PIECE (4 * MIB)      /* of a buffer, at most, in one call */
 #define MOST_STATS 64        /* entries of an answer that are looked at */
 
@@ -92,7 +92,9 @@ static void give_back(struct balloon *b, const void *at, uint64_t len, struct sh
 	if (gmem_give_back(b->vdev.mem, at, len, &done))
 		b->counts.failed += len;
 	b->counts.given_back += done;
-	s->calls = s->calls && clock_now_ns() < s->until_ns ? s->calls - 1 : 0;
+	s->calls -= s->calls > 0;
+	if (s->until_ns != UINT64_MAX && clock_now_ns() >= s->until_ns)
+		s->calls = 0;
 	s->bytes -= len < s->bytes ? len : s->bytes;
 }
 
@@ -229,9 +231,18 @@ static int next(struct vq *ring, struct list *l)
 	return r;
 }
 
+static struct share new_share(const struct balloon *b)
+{
+	bool is_shared = gmem_region(b->vdev.mem, 0)->fd >= 0;
+
+	return (struct share){
+		.pages = MOST_PAGES, .calls = MOST_CALLS, .bytes = MOST_BYTES, .until_ns = is_shared ? clock_now_ns() + MOST_NS : UINT64_MAX,
+	};
+}
+
 static void work(struct balloon *b, unsigned q)
 {
-	struct share s = { .pages = MOST_PAGES, .calls = MOST_CALLS, .bytes = MOST_BYTES, .until_ns = clock_now_ns() + MOST_NS };
+	struct share s = new_share(b);
 	struct vq *ring = &b->vdev.queues[q].ring;
 	struct list *l = &b->lists[q];
 	bool more = true;
