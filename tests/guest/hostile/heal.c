@@ -18,6 +18,7 @@ uint8_t *buf, *buf2;
 struct vq_desc *table;
 uint8_t *spare_page;
 volatile bool stop_helpers;
+bool begun;
 
 static uint8_t *guards[5];
 static bool healed[VDEV_MAX]; /* since anybody touched it */
@@ -98,6 +99,7 @@ unsigned queues_of(const struct vdev *d)
 
 bool begin(struct vdev *d, uint64_t features)
 {
+	begun = true;
 	healed[d - vdevs] = false;
 	return want(vdev_reset(d), "no reset") && want(vdev_start(d, VERSION_1 | features, queues_of(d)), "no start");
 }

@@ -98,8 +98,9 @@ void send_request(struct vdev *d);
 bool trip(struct vdev *d);
 /* Reset, and a good round trip. False: wedged. */
 bool heals(struct vdev *d);
-/* Nobody knows what the next steps do to the devices: heal_all() has to look at each. begin() says so of one. */
+/* Nobody knows what the steps do to the devices: heal_all() has to look at each. begin() says so of one, and sets begun. */
 void soil(void);
+extern bool begun;
 /* All devices that were touched, and what was upset of PCI. NULL: all is well; else what is not. */
 const char *heal_all(void);
 void heal_init(void);
