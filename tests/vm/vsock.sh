@@ -56,6 +56,41 @@ vsock_uds_gone()
 	done
 }
 
+find_broker() # $broker
+{
+	broker=$(grep -ls microvm-broker /proc/[0-9]*/comm | head -n 1)
+	broker=${broker#/proc/} broker=${broker%/comm}
+	[ -n "$broker" ] || fail 'no broker'
+}
+
+# check_broker CAPABILITIES: the process that connects has these rights, and no others
+check_broker()
+{
+	find_broker
+	for c in CapPrm CapEff; do
+		is "$broker" $c "$1"
+	done
+	for c in CapInh CapAmb; do
+		is "$broker" $c 0000000000000000
+	done
+	is "$broker" NoNewPrivs 1
+	is "$broker" Seccomp 2
+	for n in mnt net ipc uts; do
+		[ "$(readlink "/proc/$broker/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ] || fail "the broker's namespace $n is ours"
+	done
+	[ "$(readlink "/proc/$broker/root")" = "$PWD/work" ] || fail "the broker's root: $(readlink "/proc/$broker/root")"
+	[ "$(ls "/proc/$broker/fd" | wc -l)" = 3 ] || fail "the broker's descriptors: $(ls -l "/proc/$broker/fd")"
+	grep -q 'Max processes *0 *0' "/proc/$broker/limits" || fail "the broker's limits: $(cat "/proc/$broker/limits")"
+}
+
+# By a program that is not ours: a line, its answer, and what is said comes back. The guest gives back what it is sent.
+vsock_uds_by_socat()
+{
+	(echo 'CONNECT 8'; echo hello; sleep 2) | socat -t 20 - UNIX:work/v >work/said
+	sed -n 1p work/said | grep -q '^OK [0-9][0-9]*$' || fail "socat's line has no answer: $(cat work/said)"
+	[ "$(sed -n 2p work/said)" = hello ] || fail "socat had back: $(cat work/said)"
+}
+
 # A socket that nobody listens on any more.
 vsock_stale()
 {
@@ -101,9 +136,11 @@ vsock_uds_both()
 {
 	vsock_uds_boot "$@"
 	( wait_for out 'guest: listening'
+	  check_broker 0000000000000002
 	  ./vsock-peer connect-unix work/v 8 "$2" "$3" >work/back || fail "from the host: $(cat work/back)"
+	  vsock_uds_by_socat
 	  dump $pid err
-	  grep -q "vsock0: connections .* from the host $2, from the guest $2, cut 0, refused 0" err || fail "no such count" )
+	  grep -q "vsock0: connections .* from the host $(($2 + 1)), from the guest $2, cut 0, refused 0" err || fail "no such count" )
 	vsock_uds_over $?
 	sed -n 's/^vsock-peer: /figure: host to guest by uds= over '"$1"': /p' work/back
 }
@@ -124,10 +161,8 @@ vsock_uds_trouble()
 	  kill $deaf
 	  ./vsock-peer connect-unix work/v 8 5 1000 >work/back || fail "after a client that does not read: $(cat work/back)"
 	  expect_error 125 'another program listens on it' $M --kernel null.Image --vsock 34,uds=work/v
-	  for c in /proc/[0-9]*/comm; do
-		grep -qs microvm-broker "$c" && broker=${c%/comm}
-	  done
-	  kill -9 "${broker#/proc/}" || fail 'no broker'
+	  find_broker
+	  kill -9 "$broker"
 	  wait_for err 'vsock0: the process that connects for it is gone'
 	  ./vsock-peer connect-unix work/v 8 5 1000 >work/back || fail "without a broker: $(cat work/back)" )
 	status=$?
@@ -209,6 +244,7 @@ vsock_uds_as_user()
 	chmod 666 /dev/kvm
 	( vsock_uds_boot pci 10 10000 $SOMEBODY ./microvm --irq-check --grace 0
 	  ( wait_for out 'guest: listening'
+	    check_broker 0000000000000000
 	    grep -q '^Uid:	65533' "/proc/$pid/status" || fail 'it is root'
 	    $SOMEBODY ./vsock-peer connect-unix work/v 8 10 10000 >work/back || fail "from the host: $(cat work/back)" )
 	  vsock_uds_over $? )

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * The child keeps few descriptors, under numbers of its own choice: SOCKET, LISTENER, and a folder for each path. What it cannot
- * give up for want of rights it goes on without: what is left is a process that does nothing but to answer.
+ * give up for want of rights it says, and goes on: what is left is a process that does nothing but to answer.
  *
  * It ends by the socket's end, or by SIGTERM, which the kernel sends when the monitor ends: the ring of a process that has ended
  * holds its files for a while longer, the other end of our socket among them. The listener is in that ring too, and would still
@@ -30,6 +30,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
+#include "vmm/base/log.h"
 #include "vmm/core/broker.h"
 
 enum { SOCKET, LISTENER, FOLDERS }; /* the child's descriptors */
@@ -152,6 +153,8 @@ static void serve(const struct broker_child_cfg *cfg)
 
 #define ANY (-1)
 
+enum missing { NO_NAMESPACES, NO_ROOT, NO_CAPABILITIES_GONE, NO_LIMITS };
+
 const struct broker_right broker_rights[] = {
 	{ SYS_recvfrom, 0, SOCKET, "a question" },
 	{ SYS_sendmsg, 0, SOCKET, "its answer, with a descriptor" },
@@ -208,50 +211,57 @@ static bool arm(void)
 	return !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
 }
 
-static void drop_capabilities(bool root)
+/* False: it keeps some. */
+static bool drop_capabilities(bool root)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { 0 } };
 
 	/* root's own way into folders and sockets of others, which the monitor had when it made its name there */
 	data[0].effective = data[0].permitted = root ? BIT32(CAP_DAC_OVERRIDE) : 0;
-	if (syscall(SYS_capset, &head, data) && root) {
-		data[0].effective = data[0].permitted = 0;
-		syscall(SYS_capset, &head, data);
-	}
+	if (!syscall(SYS_capset, &head, data))
+		return true;
+	data[0].effective = data[0].permitted = 0;
+	return root && !syscall(SYS_capset, &head, data);
 }
 
-static void limit(int what, rlim_t value)
+static bool limit(int what, rlim_t value)
 {
 	const struct rlimit l = { .rlim_cur = value, .rlim_max = value };
 
-	prlimit(0, what, &l, NULL);
+	return !prlimit(0, what, &l, NULL);
 }
 
-/* False: it would not be safe to go on. */
-static bool narrow(const struct broker_child_cfg *cfg)
+/* Names of sockets that are no files are the network's; a folder is a root of one's own in a user namespace as well. */
+static bool leave_namespaces(bool root)
 {
 	const int spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
+	return !unshare(root ? spaces : spaces | CLONE_NEWUSER) || (root && !unshare(spaces | CLONE_NEWUSER));
+}
+
+/* What it could not have, as bits of a byte, is told to the process that made it. False: it would not be safe to go on. */
+static bool narrow(const struct broker_child_cfg *cfg)
+{
 	bool root = !geteuid();
+	uint8_t missing = 0;
 
 	if (fchdir(FOLDERS))
 		return false;
-	/* names of sockets that are no files are the network's; a folder is a root of one's own in a user namespace as well */
-	if (unshare(root ? spaces : spaces | CLONE_NEWUSER) && root)
-		unshare(spaces | CLONE_NEWUSER);
-	if (cfg->nr_paths == 1 && !chroot(".") && chdir("/"))
-		return false;
+	if (!leave_namespaces(root))
+		missing |= (uint8_t)BIT32(NO_NAMESPACES);
+	if (cfg->nr_paths == 1 && (chroot(".") || chdir("/")))
+		missing |= (uint8_t)BIT32(NO_ROOT);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return false;
-	drop_capabilities(root);
-	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_NPROC, 0);
-	limit(RLIMIT_FSIZE, 0);
-	limit(RLIMIT_NOFILE, FDS_ON_THEIR_WAY);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!drop_capabilities(root))
+		missing |= (uint8_t)BIT32(NO_CAPABILITIES_GONE);
+	if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NPROC, 0) || !limit(RLIMIT_FSIZE, 0) || !limit(RLIMIT_NOFILE, FDS_ON_THEIR_WAY))
+		missing |= (uint8_t)BIT32(NO_LIMITS);
 	/* last, since a change of rights takes it back */
-	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-	return arm();
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
+		return false;
+	return send(SOCKET, &missing, sizeof(missing), MSG_NOSIGNAL) == sizeof(missing) && arm();
 }
 
 static void take_signals(void)
@@ -296,11 +306,29 @@ static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 	_exit(0);
 }
 
+/* Waits for what narrow() tells, which a process that ends instead does not. */
+static int hear(const char *id, int fd, struct err *err)
+{
+	uint8_t missing;
+	ssize_t n;
+
+	do
+		n = recv(fd, &missing, sizeof(missing), 0);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(missing))
+		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended", id);
+	if (missing)
+		log_warn("%s: the process that connects for it could not have:%s%s%s%s", id,
+			 missing & BIT32(NO_NAMESPACES) ? " namespaces" : "", missing & BIT32(NO_ROOT) ? " a root of its own" : "",
+			 missing & BIT32(NO_CAPABILITIES_GONE) ? " no capabilities" : "", missing & BIT32(NO_LIMITS) ? " limits" : "");
+	return 0;
+}
+
 int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int ours = -1, its = -1;
 	char name[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int s[2], pid;
+	int s[2], pid, r;
 
 	for (unsigned i = 0; i < cfg->nr_paths; i++)
 		if (name_of(&cfg->paths[i], UINT32_MAX, name, sizeof(name)))
@@ -314,6 +342,10 @@ int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct e
 		return err_set(err, -errno, "%s: a process that connects for it: fork: %s", cfg->id, strerror(errno));
 	if (!pid)
 		child(cfg, its);
+	close_fd(&its);
+	r = hear(cfg->id, ours, err);
+	if (r)
+		return r;
 	*ret_fd = steal_fd(&ours);
 	return 0;
 }
