@@ -360,8 +360,7 @@ coverage: unit-cov
 	@tests/unit/coverage $(B)
 # The last are bugs that only a guest finds, and want real KVM.
 test-mutants: $(VM_FILES) | deps-unit deps-fuzz deps-host
-	@tests/mutants/run
-	@tests/mutants/hostile $(B)
+	@bad=0; tests/mutants/run || bad=1; tests/mutants/hostile $(B) || bad=1; exit $$bad
 # A program with the object of FILE in front of what the library has of that name.
 .PHONY: mutant
 mutant: $(B)/$(COMPILER)/microvm

@@ -194,3 +194,14 @@ irq_switch()
 	! grep -q 'net1 rx0 .*-> ITS' log || n=1
 	[ "$(commits log)" = $n ] || fail "commits: $(commits log), not $n"
 }
+
+# A monitor that lets masked entries send is ended by who looks on, with the rule that it broke.
+irq_check_mutant()
+{
+	make_tap tap0
+	timeout 120 ./mutants/v5-entry-mask --irq-check --kernel Image --initrd initrd.test --net tap0,transport=pci \
+		--cmdline "quiet ip4=$GUEST_IP/24 t=net,$HOST_IP,0" >out 2>err
+	got=$?
+	[ $got = 121 ] || fail "status $got, not 121: $(cat out err)"
+	grep -q 'irq-check: V5: ' err || fail "said: $(cat err)"
+}
