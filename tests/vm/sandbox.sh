@@ -186,6 +186,17 @@ sandbox_attempts()
 	end_back_end
 }
 
+# sandbox_denied cpu|loop WHO_(WITH_THESE_FOR_SPACES): a call that is denied ends the VM; it is named, and the terminal is as it was
+sandbox_denied()
+{
+	export ATTEMPT="$1"
+	on_terminal ./attempts --kernel null.Image --result work/result
+	left_as_it_was 121
+	said="seccomp: $(echo "$2" | tr _ ' ') thread was denied system call 198 (socket)"
+	grep -qF "$said" out || fail "it said: $(cat out)"
+	grep -qF "\"status\":121,\"error\":\"$said\"" work/result || fail "the result is $(cat work/result)"
+}
+
 tries()
 {
 	timeout 120 ./attempts --kernel null.Image --cpus 4 "$@" 2>work/err || fail "$*: status $?: $(cat work/err)"
