@@ -74,10 +74,11 @@ static void walk(struct vdev *d, const struct walk_row *r)
 
 static void run_walk(const void *row)
 {
-	walk(rng, row);
-	walk(con, row);
-	if (net)
-		walk(net, row);
+	struct vdev *const all[] = { rng, con, net, blk, vsock, balloon };
+
+	for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+		if (all[i])
+			walk(all[i], row);
 }
 
 /* s2.1: all values, from each of the stages. */
@@ -171,6 +172,21 @@ static void resets_console(void)
 static void resets_net(void)
 {
 	resets(net);
+}
+
+static void resets_blk(void)
+{
+	resets(blk);
+}
+
+static void resets_vsock(void)
+{
+	resets(vsock);
+}
+
+static void resets_balloon(void)
+{
+	resets(balloon);
 }
 
 /* Two CPUs: one sets up, one resets. */
@@ -279,6 +295,9 @@ static const struct fn_row fn_rows[] = {
 	{ { "resets-rng", 0 }, resets_rng },
 	{ { "resets-console", 0 }, resets_console },
 	{ { "resets-net", ON_NET }, resets_net },
+	{ { "resets-blk", ON_BLK }, resets_blk },
+	{ { "resets-vsock", ON_VSOCK }, resets_vsock },
+	{ { "resets-balloon", ON_BALLOON }, resets_balloon },
 	{ { "reset-race", ON_CPUS | OFTEN }, reset_race },
 	{ { "reset-race-net", ON_CPUS | ON_NET }, reset_race_net },
 	{ { "start-race", ON_CPUS }, start_race },
