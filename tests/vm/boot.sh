@@ -13,11 +13,21 @@ boot_nisv()
 	grep -q 'external abort' out || fail "said: $(cat out)"
 }
 
+# What of this host's CPUs a guest's must have, too
+features()
+{
+	for f in sve paca pacg; do
+		! grep -qw "$f" /proc/cpuinfo || printf ',%s' "$f"
+	done
+	[ ! -e /sys/bus/event_source/devices/armv8_pmuv3 ] || printf ',pmu'
+	[ ! -e /host/argv ] || printf ',steal'
+}
+
 # boot_smp N
 boot_smp()
 {
 	$BOOT --expect 'guest: smp status 0' --until-exit --verbose -- --kernel Image --initrd initrd.test \
-		--cpus "$1" --cmdline "quiet t=smp,$1" || exit 1
+		--cpus "$1" --cmdline "quiet t=smp,$1$(features)" || exit 1
 }
 
 boot_gz()

@@ -41,8 +41,15 @@ net_defaults()
 # The same on a host without GICv3: nothing else has to be said.
 net_defaults_gicv2()
 {
-	(net_defaults) >log || { cat log; exit 1; }
+	(net_defaults) >log &
+	net=$! by=
+	while kill -0 $net 2>/dev/null; do
+		! grep -qs '^vhost-' /proc/[0-9]*/task/[0-9]*/comm || by=vhost
+		sleep 1
+	done
+	wait $net || { cat log; exit 1; }
 	cat log
+	[ "$by" = vhost ] || fail 'not by vhost'
 	grep -q 'GICv2m-PCI-MSIX.*virtio2-input' log || fail 'no messages through a v2m frame'
 }
 
