@@ -68,23 +68,32 @@ wait_for_disk()
 	done
 }
 
+rebind()
+{
+	dd if=$disk of=/dev/null bs=64k iflag=direct 2>/dev/null &
+	dd if=/dev/zero of=$disk bs=4k count=2000 oflag=direct 2>/dev/null &
+	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
+	wait
+	# another name where the old one was still open
+	disk=/dev/$(ls "/sys/bus/virtio/devices/$device/block")
+	wait_for_disk
+	dd if="$disk" of=/dev/null bs=4096 count=4 iflag=direct 2>/tmp/err || { echo "# '$disk': $(tail -n 1 /tmp/err)"; return 1; }
+}
+
 test_rebind()
 {
 	driver=/sys/bus/virtio/drivers/virtio_blk
 	device=$(basename "$(readlink $sys/device)")
+	rebind || echo "# the first"
+	echo "disk: ready"
+	sleep 2
 	i=0
-	while [ $i -lt "$1" ]; do
-		dd if=$disk of=/dev/null bs=64k iflag=direct 2>/dev/null &
-		dd if=/dev/zero of=$disk bs=4k count=2000 oflag=direct 2>/dev/null &
-		echo "$device" >$driver/unbind && echo "$device" >$driver/bind || break
-		wait
-		# another name where the old one was still open
-		disk=/dev/$(ls "/sys/bus/virtio/devices/$device/block")
-		wait_for_disk
-		dd if="$disk" of=/dev/null bs=4096 count=4 iflag=direct 2>/tmp/err || { echo "# '$disk': $(tail -n 1 /tmp/err)"; break; }
+	while [ $i -lt "$1" ] && rebind; do
 		i=$((i + 1))
 	done
 	check "$i of $1 rebinds, each with a read" [ $i = "$1" ]
+	echo "disk: $i rebinds"
+	read -r _
 }
 
 test_sync()

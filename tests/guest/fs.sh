@@ -1,6 +1,7 @@
 #!/bin/sh
 # fs.sh TAG: the host's folder of that name. Its tree is what the host's list of sums says; a tree of the guest's is
 # written into it, for the host to look at; many small files come and go.
+# fs.sh TAG rebind N: its driver is unbound and bound N times, and each time a file is read.
 . /t/tap.sh
 
 same_tree()
@@ -24,7 +25,31 @@ write_tree()
 	(cd /tmp/mnt/from-guest && find . -type f -exec md5sum {} + >../sums-of-guest) && sync
 }
 
+driver=/sys/bus/virtio/drivers/virtiofs
+rebind()
+{
+	echo "$device" >$driver/unbind && echo "$device" >$driver/bind && mount -t virtiofs "$1" /tmp/mnt || return
+	cat /tmp/mnt/file >/tmp/file
+	umount /tmp/mnt && [ "$(cat /tmp/file)" = "of the host" ]
+}
+
 mkdir -p /tmp/mnt
+if [ "$2" = rebind ]; then
+	device=$(basename $driver/virtio*)
+	rebind "$1" || echo "# the first"
+	echo "fs: ready"
+	sleep 2
+	i=0
+	while [ $i -lt "$3" ] && rebind "$1"; do
+		i=$((i + 1))
+	done
+	check "$i of $3 rebinds, each with a read" [ $i = "$3" ]
+	echo "fs: $i rebinds"
+	read -r _
+	test_clean
+	done_testing
+	exit
+fi
 check "the folder $1 is mounted" mount -t virtiofs "$1" /tmp/mnt
 check "no folder of another name" sh -c '! mount -t virtiofs another /tmp/mnt 2>/dev/null'
 check "the host's tree is whole" same_tree

@@ -372,18 +372,5 @@ boot_test_cancelled()
 # rng_rebind TRANSPORT N: the driver of the entropy device goes amid a read, and comes back
 rng_rebind()
 {
-	mkdir work
-	mkfifo work/in
-	$M --kernel Image --initrd initrd.test --cpus 2 --transport "$1" --cmdline "quiet t=rng,$2" --timeout $((200 + 10 * $2)) \
-		<work/in >out 2>err &
-	pid=$!
-	exec 8>work/in
-	( rebinds rng "$2" )
-	status=$?
-	echo >&8
-	exec 8>&-
-	wait $pid
-	got=$?
-	cat out err
-	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: rng status 0' out || fail "status $got"
+	rebind_guest rng "$2" "$2" --transport "$1"
 }

@@ -64,8 +64,8 @@ disk_ro()
 disk_rebind()
 {
 	make_disk a 16
-	BOOT="./boot-test --timeout $((60 + 10 * $2))s" # nothing is printed before the last
-	disk_guest "rebind,$2" --cpus 2 --disk "work/a,transport=$1"
+	rebind_guest disk "rebind,$2" "$2" --disk "work/a,transport=$1"
+	! grep 'I/O error' out || fail 'a request failed'
 }
 
 # What the guest was told to be written is in the file after kill -9.
@@ -90,6 +90,66 @@ disk_killed()
 		said=$((said + n))
 	done
 	echo "figure: killed $1 times, after $said flushes in all: each is there"
+}
+
+# A guest with the first of two disks in trouble, as t=trouble[,WORD] says; $pid, and lines for it by descriptor 8.
+trouble_guest() # WORDS OPTIONS...
+{
+	words=$1
+	shift
+	make_disk b 16
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --cmdline "quiet t=$words" --timeout 200 "$@" --disk work/b <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+}
+
+trouble_over()
+{
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: trouble status 0' out || fail "status $got"
+	[ ! -s err ] || fail "something was said: $(cat err)"
+}
+
+# The host's file system is full, the file is cut off under the guest, and loses its name: requests fail, or do not, and no more.
+disk_trouble()
+{
+	only_in_the_emulated_host
+	mkdir -p work/d
+	mount -t tmpfs -o size=4M tmpfs work/d
+	truncate -s 16M work/d/a
+	trouble_guest trouble --disk work/d/a
+	( wait_for out 'guest: full'
+	  truncate -s 128K work/d/a
+	  echo >&8
+	  wait_for out 'guest: cut'
+	  rm work/d/a
+	  echo >&8
+	  trouble_over )
+	status=$?
+	exec 8>&-
+	kill -9 $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	umount work/d
+	return $status
+}
+
+# A device of the host's whose requests take ten seconds each: nobody else waits.
+disk_slow()
+{
+	only_in_the_emulated_host
+	[ -d /sys/module/null_blk ] || skip 'no null_blk'
+	grep -q configfs /proc/mounts || mount -t configfs configfs /sys/kernel/config
+	slow=/sys/kernel/config/nullb/slow
+	mkdir $slow && echo 16 >$slow/size && echo 2 >$slow/irqmode && echo 10000000000 >$slow/completion_nsec && echo 1 >$slow/power
+	( trouble_guest trouble,slow --disk "/dev/nullb$(cat $slow/index),ro"
+	  trouble_over )
+	status=$?
+	rmdir $slow
+	return $status
 }
 
 disk_bad()

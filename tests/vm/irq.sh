@@ -105,18 +105,18 @@ counts()
 	echo "$fds fds, $irqfds, $routes"
 }
 
-# irq_rebind N: the driver is unbound and bound N times under traffic; nothing is used up
+# irq_rebind N [TRANSPORT]: the driver is unbound and bound N times under traffic; nothing is used up
 irq_rebind()
 {
 	make_tap tap0
 	mkfifo console.in
 	exec 9<>console.in
 	console_in=console.in
-	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net tap0,transport=pci
+	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net "tap0,transport=${2:-pci}"
 	rm -f console.in
 	wait_for out 'tests are in /t'
 	dump $pid log
-	before=$(counts)
+	before=$(counts) memory=$(own_kib $pid)
 	echo "sh /t/rebind.sh $1 $HOST_IP; echo rebind-status \$?-" >&9
 	i=0
 	until grep -q 'rebind-status [0-9]*-' out; do
@@ -125,13 +125,14 @@ irq_rebind()
 		usleep 500000
 	done
 	dump $pid log
-	after=$(counts)
+	after=$(counts) memory=$(($(own_kib $pid) - memory))
 	exec 9>&-
 	end_guest
 	tail -n 12 out
 	grep -q 'rebind-status 0-' out || fail "the guest's test failed"
 	[ "$before" = "$after" ] || fail "before: $before; after: $after"
-	echo "figure: $1 unbinds and binds: $after, $(commits log) commits"
+	[ $memory -le 256 ] || fail "memory grew by $memory KiB"
+	echo "figure: $1 unbinds and binds${2:+ over $2}: $after, memory $memory KiB, $(commits log) commits"
 }
 
 # Two kernels, each started by the one before: the last one's network works, and nothing was used up.

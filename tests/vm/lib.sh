@@ -146,12 +146,18 @@ fds_of() # PID
 	ls "/proc/$1/fd" | wc -l
 }
 
+# own_kib PID: what a monitor has of memory, but its guest's, which is 128 MiB or more at a piece
+own_kib()
+{
+	awk '/^Size:/ { guest = $2 >= 131072 } /^Rss:/ && !guest { sum += $2 } END { print sum }' "/proc/$1/smaps"
+}
+
 # rebinds NAME N: of a running guest, $pid, that says "NAME: ready" and "NAME: N rebinds": the monitor has the same descriptors, a moment
-# after
+# after, and not more memory but for some pages that its first requests of a kind touch
 rebinds()
 {
 	wait_for out "$1: ready"
-	before=$(fds_of $pid)
+	before=$(fds_of $pid) memory=$(own_kib $pid)
 	i=0
 	until grep -q "$1: $2 rebinds" out; do
 		i=$((i + 1))
@@ -164,6 +170,29 @@ rebinds()
 		[ $i -lt 50 ] || fail "$before descriptors before, $after after"
 		usleep 100000
 	done
+	[ $(($(own_kib $pid) - memory)) -le 256 ] || fail "$memory KiB before, $(own_kib $pid) after"
+	echo "figure: $2 rebinds, $1: $before descriptors, memory $(($(own_kib $pid) - memory)) KiB"
+}
+
+# rebind_guest NAME WORDS N OPTIONS...: a guest that runs t=NAME,WORDS, as rebinds() wants it, and then waits for a line
+rebind_guest()
+{
+	name=$1 words=$2 n=$3
+	shift 3
+	mkdir -p work
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --cmdline "quiet t=$name,$words" --timeout $((200 + 10 * n)) "$@" \
+		<work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( rebinds "$name" "$n" )
+	status=$?
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q "guest: $name status 0" out || fail "status $got"
 }
 
 # dump PID LOG: asks a running monitor for its table and waits for it

@@ -54,8 +54,7 @@ vuser_rebind()
 {
 	make_disk a 16
 	storage work/a work/s
-	( BOOT="./boot-test --timeout $((60 + 10 * $2))s"
-	  disk_guest "rebind,$2" --cpus 2 --vhost-user "blk,socket=work/s,transport=$1" )
+	( rebind_guest disk "rebind,$2" "$2" --vhost-user "blk,socket=work/s,transport=$1" )
 	status=$?
 	end_back_end
 	return $status
@@ -77,6 +76,19 @@ vuser_fs()
 	[ $status = 0 ] || fail "status $status"
 	(cd work/share/from-guest && md5sum -c ../sums-of-guest) >work/compared || fail "$(grep -v OK work/compared)"
 	[ "$(wc -l <work/compared)" -gt 10 ] || fail "only $(wc -l <work/compared) files"
+}
+
+# vuser_fs_rebind TRANSPORT N: the folder goes and comes back N times
+vuser_fs_rebind()
+{
+	mkdir -p work/share
+	echo "of the host" >work/share/file
+	folder work/share work/s
+	( rebind_guest fs "our-folder,rebind,$2" "$2" --fs "our-folder,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	cat work/fs.log
+	return $status
 }
 
 # vuser_killed TRANSPORT: the disk is dead, with one line; everything else goes on, and the loop does not spin
