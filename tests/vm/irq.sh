@@ -113,8 +113,8 @@ irq_rebind()
 	exec 9<>console.in
 	console_in=console.in
 	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net "tap0,transport=${2:-pci}"
-	rm -f console.in
 	wait_for out 'tests are in /t'
+	rm -f console.in # open by now
 	dump $pid log
 	before=$(counts) memory=$(own_kib $pid)
 	echo "sh /t/rebind.sh $1 $HOST_IP; echo rebind-status \$?-" >&9

@@ -121,13 +121,47 @@ result()
 	sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$2"
 }
 
+# guest_log PID: the end of what its kernel has in its own log, of which a quiet one shows nothing; it lies in the first RAM
+guest_log()
+{
+	while read -r range _; do
+		start=$((0x${range%-*})) size=$((0x${range#*-} - start))
+		[ $size -lt 134217728 ] || break
+	done <"/proc/$1/maps"
+	[ $size -ge 134217728 ] || return
+	dd if="/proc/$1/mem" bs=1M skip=$((start / 1048576)) count=32 2>/dev/null | strings -n 8 |
+		awk '/^Linux version / && was ~ /Booting Linux on physical CPU 0x0/ { left = 220 } left-- > 0 { print } { was = $0 }'
+}
+
+# look_at PID: what a monitor and its guest are at, twice, for a case that waited in vain
+look_at()
+{
+	[ -d "/proc/$1/task" ] || return 0
+	[ -d /sys/kernel/debug/kvm ] || mount -t debugfs debugfs /sys/kernel/debug
+	for turn in 1 2; do
+		for t in /proc/$1/task/*; do
+			echo "$turn: $(cat "$t/comm"): ran $(cat "$t/schedstat"), $(sed -n 's/^State:\t//p' "$t/status"), call $(cat "$t/syscall"), $(tr '\n' ' ' <"$t/stack")"
+		done
+		grep -s . /sys/kernel/debug/kvm/"$1"-*/*exit* | sed 's/.*\///' | tr '\n' ' '
+		echo
+		sleep 2
+	done
+	kill -USR1 "$1"
+	echo "the guest's log:"
+	guest_log "$1"
+}
+
 # wait_for FILE PATTERN: up to 60 s
 wait_for()
 {
 	i=0
 	until grep -Eq "$2" "$1" 2>/dev/null; do
 		i=$((i + 1))
-		[ $i -lt 600 ] || fail "no '$2' in $1: $(tail -n 5 "$1")"
+		if [ $i -ge 600 ]; then
+			[ -z "$pid" ] || look_at "$pid"
+			cat err log 2>/dev/null
+			fail "no '$2' in $1: $(tail -n 5 "$1")"
+		fi
 		usleep 100000
 	done
 }
