@@ -1,6 +1,6 @@
 #!/bin/sh
 # trouble.sh: the host's file of the first disk has no room for all of it, is cut off, and loses its name; the host goes on when it
-# reads a line. trouble.sh slow: a read of the first disk takes ten seconds. The second disk is well meanwhile.
+# reads a line. trouble.sh slow: reads of the first disk take seconds each. The second disk is well meanwhile.
 . /t/tap.sh
 
 first=/dev/vda
@@ -31,13 +31,13 @@ now()
 
 if [ "$1" = slow ]; then
 	start=$(now)
-	( read_first 0
+	( read_first 0 && read_first 1 && read_first 2
 	  echo $? >/tmp/end ) &
 	check "the second disk is well" second_is_well
 	check "while the first takes its time" [ ! -e /tmp/end ]
 	wait
 	took=$(($(now) - start))
-	check "which is ten seconds or more ($took)" [ $took -ge 9 ]
+	check "which is long ($took s)" [ $took -ge 7 ]
 	check "and then has its answer" [ "$(cat /tmp/end)" = 0 ]
 else
 	check "what has room is written" write_first 0 8
