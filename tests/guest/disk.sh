@@ -1,7 +1,8 @@
 #!/bin/sh
 # disk.sh MODE [ARG]: the first disk. rw: what was written is read again, several writers at once, a file system; ro: it is
 # not written; rebind N: the driver is unbound and bound N times while it reads and writes; sync: writes numbered blocks
-# and says after each how many are on the medium, until it is ended; load ...: disk-load's figures.
+# and says after each how many are on the medium, until it is ended; image: a file system with files, for others;
+# load ...: disk-load's figures.
 . /t/tap.sh
 
 mode=${1:?}
@@ -96,6 +97,16 @@ test_rebind()
 	read -r _
 }
 
+test_image()
+{
+	check "a file system is made" mke2fs -q -b 4096 $disk
+	mkdir -p /tmp/mnt
+	check "and mounted" mount -t ext4 $disk /tmp/mnt
+	cp -r /bin /t /tmp/mnt/
+	(cd /tmp/mnt && find bin t -type f -exec md5sum {} + >sums)
+	check "and left whole" umount /tmp/mnt
+}
+
 test_sync()
 {
 	i=0
@@ -112,6 +123,7 @@ rw) test_rw ;;
 ro) test_ro ;;
 rebind) test_rebind "$2" ;;
 sync) test_sync ;;
+image) test_image ;;
 load) shift; disk-load $disk "$@" ;;
 esac
 test_clean

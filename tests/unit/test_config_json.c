@@ -128,7 +128,7 @@ START_TEST(test_config_json_bad_content_is_named)
 	BAD("{\"colour\": 1}", "unknown key 'colour'");
 	BAD("{\"config\": \"x\"}", "config: only on the command line");
 	BAD("{\"help\": true}", "help: only on the command line");
-	BAD("{\"pmem\": \"x\"}", "--pmem: this version does not have it");
+	BAD("{\"pmem\": \"x\"}", "--pmem: ro is not given");
 	BAD("{\"balloon\": \"x\"}", "--balloon: size");
 	BAD("{\"balloon\": 4}", "balloon: must be a string or an object");
 	BAD("{\"net\": true}", "net: must be a string or an object");

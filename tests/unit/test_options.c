@@ -228,7 +228,7 @@ START_TEST(test_options_repeats_are_refused)
 	const struct option *t = options_table(&n);
 
 	for (size_t i = 0; i < n; i++)
-		singles += !(t[i].flags & (OPTION_REPEAT | OPTION_ABSENT));
+		singles += !(t[i].flags & OPTION_REPEAT);
 	ck_assert_uint_eq(singles, ARRAY_LEN(once));
 	for (size_t i = 0; i < ARRAY_LEN(once); i++) {
 		char text[64];
@@ -361,24 +361,29 @@ END_TEST
 
 START_TEST(test_options_of_later_versions_are_refused_by_name)
 {
-	static const char *const later[] = {
-		"pmem",
-	};
-	char arg[40], text[80];
-	size_t n, absent = 0;
-	const struct option *t = options_table(&n);
-
-	for (size_t i = 0; i < n; i++)
-		absent += !!(t[i].flags & OPTION_ABSENT);
-	ck_assert_uint_eq(absent, ARRAY_LEN(later));
-	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-		snprintf(arg, sizeof(arg), "--%s=x", later[i]);
-		snprintf(text, sizeof(text), "--%s: this version does not have it", later[i]);
-		BAD(text, "--kernel", "Image", arg);
-		ck_assert_int_eq(parse("--kernel", "Image", arg, NULL), -EOPNOTSUPP);
-	}
-	BAD("does not have 'pty'", "--kernel", "I", "--console", "pty");
+	GOOD("--console", "pty");
+	ck_assert_int_eq(o.config.console, CONSOLE_PTY);
+	BAD("is none of", "--kernel", "I", "--console", "pty=/dev/pts/3");
 	BAD("does not have 'socket=/s'", "--kernel", "I", "--console", "socket=/s");
+}
+END_TEST
+
+START_TEST(test_options_pmem)
+{
+	const struct dev_config *d;
+
+	GOOD("--pmem", "root.img,ro", "--pmem", "path=b,ro=on,id=tools");
+	d = &o.config.devices[2];
+	ck_assert_int_eq(d->kind, DEV_PMEM);
+	ck_assert_str_eq(d->id, "pmem0");
+	ck_assert_str_eq(d->pmem.path, "root.img");
+	ck_assert(d->pmem.ro);
+	ck_assert_str_eq(d[1].id, "tools");
+	BAD("--pmem: ro is not given", "--kernel", "I", "--pmem", "a");
+	ck_assert_int_eq(parse("--kernel", "I", "--pmem", "a,ro=off", NULL), -EOPNOTSUPP);
+	BAD("--pmem: path= is not given", "--kernel", "I", "--pmem", "ro=on");
+	BAD("--pmem: path: the file name is empty", "--kernel", "I", "--pmem", "path=,ro");
+	BAD("--pmem: unknown key 'discard'", "--kernel", "I", "--pmem", "a,ro,discard");
 }
 END_TEST
 
@@ -399,7 +404,7 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--memory: '5K' is not a multiple of 4K", "--memory=5K");
 	BAD("--transport: 'isa' is none of auto, pci, mmio", "--transport=isa");
 	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3, gicv2m, gicv2", "--irqchip=pic");
-	BAD("--console: 'tty' is none of stdio, none, file=PATH", "--console=tty");
+	BAD("--console: 'tty' is none of stdio, none, pty, file=PATH", "--console=tty");
 	BAD("--log-level: 'all' is none of error, warn, info, debug", "--log-level=all");
 	BAD("--log-format: 'xml' is none of text, json", "--log-format=xml");
 	BAD("--timeout: 'soon' is not a duration", "--timeout=soon");
@@ -693,7 +698,7 @@ START_TEST(test_options_man_page_has_every_option)
 	read_page();
 	for (size_t i = 0; i < n; i++) {
 		heading(line, sizeof(line), &t[i]);
-		ck_assert_msg(!!strstr(page, line) == !(t[i].flags & OPTION_ABSENT), "man page: %s", line);
+		ck_assert_msg(strstr(page, line), "man page: %s", line);
 		if (t[i].device) {
 			check_keys(t[i].device->keys);
 			check_keys(devopt_common);
@@ -713,7 +718,7 @@ START_TEST(test_options_man_page_has_no_other_option)
 
 		sscanf(p + sizeof(start) - 1, "%39[a-z0-9-]", name);
 		opt = options_find(name);
-		ck_assert_msg(opt && !(opt->flags & OPTION_ABSENT), "the man page has --%s", name);
+		ck_assert_msg(opt, "the man page has --%s", name);
 	}
 }
 END_TEST
@@ -730,7 +735,7 @@ START_TEST(test_options_usage_names_every_option_in_short_lines)
 	fclose(f);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(word, sizeof(word), "\n  --%s ", t[i].name);
-		ck_assert_msg(!!strstr(text, word) == !(t[i].flags & OPTION_ABSENT), "usage: %s", t[i].name);
+		ck_assert_msg(strstr(text, word), "usage: %s", t[i].name);
 	}
 	for (char *p = text; *p; p = strchr(p, '\n') + 1)
 		ck_assert_int_le(strchr(p, '\n') - p, 120);
@@ -767,6 +772,7 @@ int main(void)
 	tcase_add_test(t, test_options_balloon_alone_or_with_keys);
 	tcase_add_test(t, test_options_devices_of_other_processes);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
+	tcase_add_test(t, test_options_pmem);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);
 	tcase_add_test(t, test_options_sizes_and_durations_have_units);
 	tcase_add_test(t, test_options_cmdline_adds_up_and_own_console_replaces_ours);

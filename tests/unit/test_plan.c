@@ -101,16 +101,16 @@ START_TEST(test_plan_ipa_bits_hold_ram_and_are_36_at_least)
 	unsigned bits;
 
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, 52, &bits, NULL), 0);
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, 0, 52, &bits, NULL), 0);
 		ck_assert_uint_eq(bits, t[i].bits < 36 ? 36 : t[i].bits);
 		/* A host of few bits gives what it has. */
-		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, t[i].bits, &bits, NULL), 0);
+		ck_assert_int_eq(plan_ipa_bits(t[i].memory, 0, 0, t[i].bits, &bits, NULL), 0);
 		ck_assert_uint_eq(bits, t[i].bits);
-		ck_assert_int_eq(plan_ipa_bits((UINT64_C(1) << t[i].bits) - 2 * GIB, 0, t[i].bits, &bits, NULL),
+		ck_assert_int_eq(plan_ipa_bits((UINT64_C(1) << t[i].bits) - 2 * GIB, 0, 0, t[i].bits, &bits, NULL),
 				 -EFBIG);
 	}
-	ck_assert_int_eq(plan_ipa_bits(UINT64_MAX, 0, 64, &bits, NULL), -EFBIG);
-	ck_assert_int_eq(plan_ipa_bits(4096, 0, 31, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(UINT64_MAX, 0, 0, 64, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(4096, 0, 0, 31, &bits, NULL), -EFBIG);
 }
 END_TEST
 
@@ -468,9 +468,49 @@ START_TEST(test_plan_window_for_64_bit_bars)
 	expect_error(&c, &h, -EFBIG, "BARs of 65536 MiB");
 	h.pci_mem64 = UINT64_MAX;
 	expect_error(&c, &h, -EFBIG, "BARs of");
-	ck_assert_int_eq(plan_ipa_bits(60 * GIB, 8 * GIB, 36, &bits, NULL), -EFBIG);
-	ck_assert_int_eq(plan_ipa_bits(50 * GIB, 8 * GIB, 36, &bits, NULL), 0);
+	ck_assert_int_eq(plan_ipa_bits(60 * GIB, 8 * GIB, 0, 36, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(50 * GIB, 8 * GIB, 0, 36, &bits, NULL), 0);
 	ck_assert_uint_eq(bits, 36);
+}
+END_TEST
+
+/* Each in a section of its own, behind RAM and the window of BARs, in the order of the line. */
+START_TEST(test_plan_images)
+{
+	struct config c = base_config();
+	struct host_facts h = big_host;
+	uint64_t sizes[4] = { 0, 2 * MIB, 0, 600 * MIB };
+	unsigned bits;
+	struct plan p;
+
+	add(&c, DEV_NET, TRANSPORT_PCI);
+	add(&c, DEV_PMEM, TRANSPORT_AUTO);
+	add(&c, DEV_RNG, TRANSPORT_AUTO);
+	add(&c, DEV_PMEM, TRANSPORT_PCI);
+	h.pmem = sizes;
+	ck_assert_int_eq(plan_make(&c, &h, &p, NULL), 0);
+	ck_assert_uint_eq(p.devs[1].mem, align_up(p.ram + p.ram_size, 512 * MIB));
+	ck_assert_uint_eq(p.devs[3].mem, p.devs[1].mem + 512 * MIB);
+	ck_assert_uint_eq(p.devs[0].mem | p.devs[2].mem, 0);
+	ck_assert(!p.devs[1].pci && p.devs[3].pci);
+	ck_assert_uint_eq(p.ipa_bits, 36);
+	h.pci_mem64 = 16 * GIB;
+	ck_assert_int_eq(plan_make(&c, &h, &p, NULL), 0);
+	ck_assert_uint_eq(p.devs[1].mem, p.pci_mem64 + p.pci_mem64_size);
+	h.pci_mem64 = 0;
+	sizes[3] = 100 * GIB;
+	ck_assert_int_eq(plan_make(&c, &h, &p, NULL), 0);
+	ck_assert_uint_eq(p.ipa_bits, 37);
+	ck_assert_uint_le(p.devs[3].mem + sizes[3], UINT64_C(1) << 37);
+	h.max_ipa_bits = 36;
+	expect_error(&c, &h, -EFBIG, "pmem: images of 102912 MiB");
+	h.max_ipa_bits = 52;
+	sizes[1] = sizes[3] = UINT64_MAX;
+	expect_error(&c, &h, -EFBIG, "pmem: images of");
+	ck_assert_uint_eq(plan_pmem(NULL, 4), 0);
+	ck_assert_uint_eq(plan_pmem(sizes, 1), 0);
+	ck_assert_int_eq(plan_ipa_bits(60 * GIB, 0, 2 * GIB, 36, &bits, NULL), -EFBIG);
+	ck_assert_int_eq(plan_ipa_bits(59 * GIB, 0, 2 * GIB, 36, &bits, NULL), 0);
 }
 END_TEST
 
@@ -486,6 +526,7 @@ int main(void)
 	tcase_add_test(tc, test_plan_cpus_up_to_the_limit_accepted);
 	tcase_add_test(tc, test_plan_memory_impossible_refused);
 	tcase_add_test(tc, test_plan_ipa_bits_hold_ram_and_are_36_at_least);
+	tcase_add_test(tc, test_plan_images);
 	tcase_add_test(tc, test_plan_vfio_has_a_function_and_a_line);
 	tcase_add_test(tc, test_plan_window_for_64_bit_bars);
 	tcase_add_test(tc, test_plan_steal_time_is_behind_the_guests_ram);

@@ -524,6 +524,124 @@ START_TEST(test_stream_stopped_terminal_blocks_nobody)
 }
 END_TEST
 
+/* ---- a pseudo-terminal of ours ---- */
+
+/* As pty_open() leaves it. */
+static int our_pty(char name[32])
+{
+	int slave, master = open_pty(&slave);
+
+	ck_assert_int_eq(fcntl(master, F_SETFL, O_NONBLOCK), 0);
+	snprintf(name, 32, "%s", ptsname(master));
+	close(slave);
+	return master;
+}
+
+static void new_pty_stream(int master)
+{
+	struct stream_cfg cfg = { .in_fd = master, .out_fd = master, .ring_size = 4096, .pty = true };
+
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), 0);
+}
+
+static size_t take_none(void *ctx, const uint8_t *buf, size_t len)
+{
+	(void)ctx, (void)buf, (void)len;
+	return 0;
+}
+
+/* Nobody is there: all vanishes, nobody waits, and it costs nothing to speak of; the last of it is remembered. */
+START_TEST(test_stream_pty_nobody_there)
+{
+	char name[32], tail[8];
+	int master = our_pty(name);
+	uint64_t cpu;
+
+	new_pty_stream(master);
+	stream_on_input(st, take_none, NULL);
+	for (unsigned i = 0; i < 100; i++)
+		ck_assert_uint_eq(stream_write(st, "0123456789", 10), 10);
+	cpu = cpu_ns();
+	run_for(1000);
+	ck_assert_uint_lt(cpu_ns() - cpu, 100 * MS);
+	ck_assert_uint_eq(stream_write(st, "the last", 8), 8);
+	ck_assert_uint_eq(stream_tail(st, tail, 8), 8);
+	ck_assert(!memcmp(tail, "the last", 8));
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	close(master);
+}
+END_TEST
+
+static struct visitor {
+	char name[32], said[64];
+	size_t len;
+	struct loop_timer timer;
+	int fd;
+	unsigned step;
+	char got[64];
+	size_t got_len;
+} visitor;
+
+static size_t take_typed(void *ctx, const uint8_t *buf, size_t len)
+{
+	(void)ctx;
+	ck_assert_uint_le(visitor.got_len + len, sizeof(visitor.got));
+	memcpy(visitor.got + visitor.got_len, buf, len);
+	visitor.got_len += len;
+	return len;
+}
+
+/* Comes, is spoken to, types, goes; and once more. */
+static void visit(void *ctx)
+{
+	ssize_t n;
+
+	(void)ctx;
+	switch (visitor.step++ % 4) {
+	case 0:
+		visitor.fd = open(visitor.name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+		ck_assert_int_ge(visitor.fd, 0);
+		break;
+	case 1:
+		ck_assert_uint_eq(stream_write(st, "hello", 5), 5);
+		ck_assert_int_eq(write(visitor.fd, "typed", 5), 5);
+		break;
+	case 2:
+		n = read(visitor.fd, visitor.said + visitor.len, sizeof(visitor.said) - visitor.len);
+		visitor.len += n > 0 ? (size_t)n : 0;
+		close(visitor.fd);
+		break;
+	case 3:
+		ck_assert_uint_eq(stream_write(st, "lost", 4), 4);
+		break;
+	}
+	if (visitor.step == 8)
+		loop_stop(loop);
+	else
+		loop_timer_set(&visitor.timer, 600 * MS);
+}
+
+START_TEST(test_stream_pty_visitors_come_and_go)
+{
+	int master;
+
+	memset(&visitor, 0, sizeof(visitor));
+	master = our_pty(visitor.name);
+	new_pty_stream(master);
+	stream_on_input(st, take_typed, NULL);
+	ck_assert_int_eq(loop_timer_init(loop, &visitor.timer, visit, NULL), 0);
+	loop_timer_set(&visitor.timer, 100 * MS);
+	run_for(20000);
+	ck_assert_uint_eq(visitor.step, 8);
+	ck_assert_uint_eq(visitor.len, 10);
+	ck_assert(!memcmp(visitor.said, "hellohello", 10));
+	ck_assert_uint_eq(visitor.got_len, 10);
+	ck_assert(!memcmp(visitor.got, "typedtyped", 10));
+	loop_timer_fini(&visitor.timer);
+	close(master);
+}
+END_TEST
+
 /* ---- input ---- */
 
 struct taker {
@@ -764,6 +882,8 @@ static void add_output(TCase *t)
 	tcase_add_test(t, test_stream_flush_gives_up_in_time);
 	tcase_add_test(t, test_stream_tail_is_the_end_of_what_was_shown);
 	tcase_add_loop_test(t, test_stream_terminal_backpressure_loses_nothing, 0, 2);
+	tcase_add_test(t, test_stream_pty_nobody_there);
+	tcase_add_test(t, test_stream_pty_visitors_come_and_go);
 	tcase_add_loop_test(t, test_stream_stopped_terminal_blocks_nobody, 0, 2);
 }
 

@@ -146,6 +146,44 @@ console_file()
 	! grep -q 'what was there' work/console || fail "the file was not cut"
 }
 
+# --console pty: who opens what is named at the start sees and types; another may come later
+console_pty()
+{
+	mkdir work
+	$M --kernel Image --initrd initrd.test --cmdline "quiet t=shell" --console pty --timeout 200 >out 2>err </dev/null &
+	pid=$!
+	( wait_for err 'console: /dev/pts/'
+	  name=$(sed -n 's/^microvm: console: //p' err)
+	  for visitor in 1 2; do
+		( exec 7<>"$name"
+		  cat <&7 >work/seen.$visitor &
+		  reader=$!
+		  # it may not be seen at once, nor the shell be there
+		  i=0
+		  until grep -q 'typed-42' work/seen.$visitor; do
+			i=$((i + 1))
+			[ $i -lt 100 ] || fail "nothing comes back: $(cat work/seen.$visitor)"
+			printf 'echo typed-$((6 * 7))\r' >&7
+			sleep 1
+		  done
+		  kill $reader ) || exit 1
+		sleep 1
+	  done )
+	status=$?
+	end_guest
+	[ $status = 0 ] && [ ! -s out ] && [ "$(wc -l <err)" = 1 ] || fail "said: $(cat out err)"
+}
+
+# Nobody opens it: the guest comes up and goes, and what it printed last is told
+console_pty_nobody()
+{
+	mkdir work
+	timeout 100 $M --kernel Image.stock --initrd initrd.stock --cmdline 't=clean' --console pty --result result.json >out 2>err </dev/null ||
+		fail "status $?: $(cat err)"
+	[ ! -s out ] && [ "$(wc -l <err)" = 1 ] || fail "said: $(cat out err)"
+	grep -q 'Power down' result.json || fail "the last of the console: $(cat result.json)"
+}
+
 # --console none: the guest speaks to nobody, and nothing is read
 console_none()
 {

@@ -17,6 +17,7 @@
 #include "vmm/app/keeper.h"
 #include "vmm/app/options.h"
 #include "vmm/app/outfile.h"
+#include "vmm/app/pty.h"
 #include "vmm/app/signals.h"
 #include "vmm/base/err.h"
 #include "vmm/machine/machine.h"
@@ -36,6 +37,7 @@ struct app {
 	struct keeper keeper;
 	bool has_terminal; /* standard input is one, and ours to read */
 	int terminal; /* -1: none */
+	struct pty pty; /* --console pty */
 	int log_fd;
 	uint64_t begin_ns;
 	struct options options;

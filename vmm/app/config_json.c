@@ -114,8 +114,6 @@ static int set_key(struct options *o, const char *key, json_t *v, struct err *er
 		return err_set(err, -EINVAL, "unknown key '%s'", key);
 	if (!strcmp(key, "config") || !strcmp(key, "help") || !strcmp(key, "version"))
 		return err_set(err, -EINVAL, "%s: only on the command line", key);
-	if (opt->flags & OPTION_ABSENT)
-		return options_set(o, key, NULL, err);
 	if (!(opt->flags & OPTION_REPEAT) || !json_is_array(v))
 		return set_one(o, opt, v, err);
 	for (size_t i = 0; i < json_array_size(v) && !ret; i++)

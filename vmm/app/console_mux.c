@@ -471,7 +471,7 @@ static int open_wake(struct console_mux *m, struct loop *l)
 int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
 		     const struct console_mux_ops *ops, void *ctx)
 {
-	struct stream_cfg cfg = { .in_fd = in_fd, .out_fd = out_fd };
+	struct stream_cfg cfg = { .in_fd = in_fd, .out_fd = out_fd, .pty = in_fd >= 0 && in_fd == out_fd };
 	int ret = loop_timer_init(l, &m->tick, ticked, m);
 
 	m->ops = ops;

@@ -35,7 +35,7 @@ void console_mux_sinks(struct console_mux *m, struct machine_console *ret_con);
  * Before the loop's seal and the guest's first instruction. @in_fd, @out_fd: borrowed, -1 for
  * none. @keys: a user types at @in_fd, so Ctrl-A keys count, and always, even while the guest
  * takes no input; 4 KiB are kept for it. Without @keys, input waits until the console shows a
- * prompt or is quiet. -ENOMEM, -EMFILE, -ENOSPC.
+ * prompt or is quiet. Where both are one, it is a pseudo-terminal as stream.h wants it. -ENOMEM, -EMFILE, -ENOSPC.
  */
 int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
 		     const struct console_mux_ops *ops, void *ctx);

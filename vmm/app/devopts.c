@@ -326,6 +326,41 @@ const struct devopt_kind devopt_disk = {
 	.option = "disk", .first_key = "path", .kind = DEV_DISK, .keys = disk_keys, .check = check_disk,
 };
 
+/* pmem */
+
+static int set_pmem_path(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	if (!*value)
+		return err_set(err, -EINVAL, "%s: the file name is empty", what);
+	d->pmem.path = value;
+	return 0;
+}
+
+static int set_pmem_ro(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return set_bool(&d->pmem.ro, what, value, err);
+}
+
+static int check_pmem(struct dev_config *d, const char *what, struct err *err)
+{
+	if (!d->pmem.path)
+		return err_set(err, -EINVAL, "%s: path= is not given", what);
+	if (!d->pmem.ro)
+		return err_set(err, -EOPNOTSUPP, "%s: ro is not given, and an image in memory that is written this version does not have "
+			       "(what is written: --disk)", what);
+	return 0;
+}
+
+static const struct devopt_key pmem_keys[] = {
+	{ "path", "FILE", "a file or a block device", .set = set_pmem_path },
+	{ "ro", "on|off", "read-only: has to be given", .bare_on = true, .set = set_pmem_ro },
+	{ .name = NULL },
+};
+
+const struct devopt_kind devopt_pmem = {
+	.option = "pmem", .first_key = "path", .kind = DEV_PMEM, .keys = pmem_keys, .check = check_pmem,
+};
+
 /* vfio */
 
 static int set_host(struct dev_config *d, const char *what, const char *value, struct err *err)

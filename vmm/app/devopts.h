@@ -43,7 +43,7 @@ struct devopt_kind {
 	int (*check)(struct dev_config *d, const char *what, struct err *err);
 };
 
-extern const struct devopt_kind devopt_balloon, devopt_disk, devopt_fs, devopt_net, devopt_vfio, devopt_vhost_user, devopt_vsock;
+extern const struct devopt_kind devopt_balloon, devopt_disk, devopt_fs, devopt_net, devopt_pmem, devopt_vfio, devopt_vhost_user, devopt_vsock;
 extern const struct devopt_key devopt_common[];
 extern const struct choice devopt_transports[]; /* enum transport; --transport's too */
 

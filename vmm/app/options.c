@@ -142,11 +142,13 @@ static int set_console(struct options *o, const char *value, struct err *err)
 	else if (!strncmp(value, "file=", 5)) {
 		c->console = CONSOLE_FILE;
 		return set_path("--console: file", &c->console_file, value + 5, err);
-	} else if (!strcmp(value, "pty") || !strncmp(value, "socket=", 7))
-		return err_set(err, -EOPNOTSUPP, "--console: this version does not have '%s' (it has stdio, none, file=PATH)",
+	} else if (!strcmp(value, "pty"))
+		c->console = CONSOLE_PTY;
+	else if (!strncmp(value, "socket=", 7))
+		return err_set(err, -EOPNOTSUPP, "--console: this version does not have '%s' (it has stdio, none, pty, file=PATH)",
 			       value);
 	else
-		return err_set(err, -EINVAL, "--console: '%s' is none of stdio, none, file=PATH", value);
+		return err_set(err, -EINVAL, "--console: '%s' is none of stdio, none, pty, file=PATH", value);
 	return 0;
 }
 
@@ -355,6 +357,7 @@ static const struct option table[] = {
 	{ "cpus", "N", "virtual CPUs (default 1)", 0, set_cpus, NULL },
 	{ "memory", "SIZE", "RAM, as 512M or 2G; a bare number is MiB (default 256M)", 0, set_memory, NULL },
 	{ "disk", "FILE[,KEY=VALUE...]", "disk in a file or on a block device; repeatable", OPTION_REPEAT, NULL, &devopt_disk },
+	{ "pmem", "FILE,ro[,KEY=VALUE...]", "an image in memory, which VMs share; repeatable", OPTION_REPEAT, NULL, &devopt_pmem },
 	{ "net", "TAP|user[,KEY=VALUE...]", "network card on a tap, or by passt; repeatable", OPTION_REPEAT, NULL, &devopt_net },
 	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
 	{ "fs", "TAG[,KEY=VALUE...]", "a folder of the host's, served by virtiofsd or its like; repeatable", OPTION_REPEAT, NULL, &devopt_fs },
@@ -365,7 +368,7 @@ static const struct option table[] = {
 	{ "balloon", "[SIZE][,KEY=VALUE...]", "memory that the guest does not need goes back to the host", OPTION_ALONE, NULL,
 	  &devopt_balloon },
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
-	{ "console", "stdio|none|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
+	{ "console", "stdio|none|pty|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
 	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
 	{ "irqchip", "auto|gicv3-its|gicv3|gicv2m|gicv2", "interrupt controller (default auto: the best that the host has)",
 	  0, set_irqchip, NULL },
@@ -397,8 +400,6 @@ static const struct option table[] = {
 	{ "json", NULL, "with --doctor: as one JSON object", OPTION_FLAG, set_json, NULL },
 	{ "help", NULL, "print this", OPTION_FLAG, set_help, NULL },
 	{ "version", NULL, "print the version", OPTION_FLAG, set_version, NULL },
-
-	{ "pmem", NULL, NULL, OPTION_ABSENT, NULL, NULL },
 };
 
 static_assert(ARRAY_LEN(table) <= 64, "struct options.seen has 64 bits");
@@ -425,8 +426,6 @@ static int admit(struct options *o, const char *name, const struct option **ret_
 
 	if (!opt)
 		return err_set(err, -EINVAL, "--%s: unknown option (see --help)", name);
-	if (opt->flags & OPTION_ABSENT)
-		return err_set(err, -EOPNOTSUPP, "--%s: this version does not have it", name);
 	bit = BIT64(opt - table);
 	if (!(opt->flags & OPTION_REPEAT) && (o->seen & bit))
 		return err_set(err, -EINVAL, "--%s: given twice", name);
@@ -528,7 +527,7 @@ static const char *stem_of(enum dev_kind kind)
 {
 	static const char *const stems[] = {
 		[DEV_NET] = "net", [DEV_VFIO] = "vfio", [DEV_DISK] = "disk", [DEV_VSOCK] = "vsock",
-		[DEV_VHOST_USER] = "vhost-user", [DEV_FS] = "fs", [DEV_BALLOON] = "balloon",
+		[DEV_VHOST_USER] = "vhost-user", [DEV_FS] = "fs", [DEV_BALLOON] = "balloon", [DEV_PMEM] = "pmem",
 	};
 
 	return kind < ARRAY_LEN(stems) ? stems[kind] : NULL;
@@ -771,8 +770,6 @@ void options_usage(FILE *out)
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
 		const struct option *opt = &table[i];
 
-		if (opt->flags & OPTION_ABSENT)
-			continue;
 		snprintf(head, sizeof(head), "--%s%s%s", opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
 		fprintf(out, "  %-32s %s\n", head, opt->help);
 		if (opt->device) {

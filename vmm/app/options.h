@@ -46,15 +46,14 @@ struct options {
 
 enum option_flags {
 	OPTION_REPEAT = 1, /* may be given more than once */
-	OPTION_ABSENT = 2, /* known, and refused by name: this version does not have it */
-	OPTION_FLAG = 4,   /* takes no value */
-	OPTION_ALONE = 8,  /* a device that may stand without a value: one that began with -- would be the next option */
+	OPTION_FLAG = 2,   /* takes no value */
+	OPTION_ALONE = 4,  /* a device that may stand without a value: one that began with -- would be the next option */
 };
 
 struct option {
 	const char *name;  /* without dashes */
 	const char *arg;   /* of its value; NULL for flags */
-	const char *help;  /* NULL where ABSENT */
+	const char *help;
 	unsigned flags;
 	/* @value: NULL for flags; kept by reference. */
 	int (*set)(struct options *o, const char *value, struct err *err);

@@ -108,6 +108,8 @@ static int open_mux(struct app *a, struct err *err)
 		out = STDOUT_FILENO;
 	} else if (kind == CONSOLE_FILE) {
 		out = a->console.fd;
+	} else if (kind == CONSOLE_PTY) {
+		in = out = a->pty.fd;
 	}
 	tty = tty && in >= 0;
 	a->terminal = tty ? in : -1;
@@ -202,6 +204,8 @@ static int open_paths(struct app *a, bool *ret_no_kvm, struct err *err)
 		ret = machine_open(c, a->loop, &a->machine, ret_no_kvm, err);
 	if (!ret && c->console == CONSOLE_FILE)
 		ret = outfile_open(&a->console, "--console", c->console_file, err);
+	if (!ret && !c->dry_run && c->console == CONSOLE_PTY)
+		ret = pty_open(&a->pty, err);
 	if (!ret && c->dump_dtb)
 		ret = outfile_open(&a->dtb, "--dump-dtb", c->dump_dtb, err);
 	if (!ret && !c->dry_run)
@@ -286,6 +290,12 @@ static int enter_sandbox(struct app *a, struct err *err)
 }
 
 /* At the end of a start, so that what ends in an error says that alone. */
+static void say_where_it_is(const struct app *a)
+{
+	if (a->pty.fd >= 0)
+		log_always("console: %s", a->pty.name);
+}
+
 static void say_what_is_kept(const struct options *o)
 {
 	if (o->no_sandbox)
@@ -331,6 +341,7 @@ int app_start(struct app *a, struct err *err)
 	if (c->dry_run ? check_ring(err) : attach(a, err))
 		return EXIT_NO_START;
 	say_what_is_kept(&a->options);
+	say_where_it_is(a);
 	return write_files(a, err);
 }
 

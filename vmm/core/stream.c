@@ -16,6 +16,9 @@
  * follows each POLLOUT: what poll promises room for, a pipe's PIPE_BUF or a few bytes of a
  * terminal. The master of a pseudo-terminal is not opened again: that would make another one.
  *
+ * A pseudo-terminal that nobody has open says POLLHUP, at once and always. Then nothing is polled, and a timer looks from
+ * time to time whether that still is so (`absent`).
+ *
  * Input. A read of at most one buffer follows each POLLIN, and goes to the receiver. While it
  * holds something back nothing is polled, so a flood waits in the kernel. `held` is set before
  * the receiver is asked and cleared after it took all: a stream_resume_input() that comes while
@@ -51,6 +54,7 @@
 #define TURNS 4
 /* Bytes that a terminal which says POLLOUT takes without blocking, newlines' returns included. */
 #define TTY_CHUNK 16
+#define LOOK_NS (NS_PER_SEC / 4)
 
 enum out_how {
 	OUT_NONE,     /* vanishes */
@@ -80,6 +84,7 @@ struct stream {
 	size_t size;             /* power of two */
 	size_t head, tail;       /* bytes ever put in and taken out, since it was last empty */
 	bool gone;               /* nobody reads any more */
+	bool absent;             /* of a pseudo-terminal: nobody reads now; written by the loop alone */
 	bool want_room;
 	size_t shown;            /* bytes that went through history */
 	uint8_t history[HISTORY_SIZE];
@@ -90,6 +95,8 @@ struct stream {
 	bool in_socket;
 	bool in_ended;
 	struct loop_poll in;
+	bool pty;
+	struct loop_timer look;
 	size_t (*receive)(void *ctx, const uint8_t *buf, size_t len);
 	void *receive_ctx;
 	size_t in_off, in_len;   /* what is held back of input[] */
@@ -244,12 +251,45 @@ static void tell_room(struct stream *s)
 		s->room(s->room_ctx);
 }
 
+static void set_absent(struct stream *s, bool absent)
+{
+	pthread_mutex_lock(&s->lock);
+	s->absent = absent;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Nobody has the other end open any more. What they did not read counts as shown. */
+static void leave(struct stream *s)
+{
+	const uint8_t *p;
+	size_t len;
+
+	set_absent(s, true);
+	while ((len = peek(s, &p)))
+		consume(s, p, len);
+	loop_poll_disarm(&s->out);
+	loop_poll_disarm(&s->in);
+	loop_timer_set(&s->look, LOOK_NS);
+	tell_room(s);
+}
+
+/* Either is said at once, and one of them always. */
+static void look(void *ctx)
+{
+	struct stream *s = ctx;
+
+	loop_poll_arm(&s->in, POLLIN | POLLOUT);
+}
+
 static void out_ready(void *ctx, uint32_t events)
 {
 	struct stream *s = ctx;
 
+	if (s->pty && events & POLLHUP) {
+		leave(s);
+		return;
+	}
 	/* Errors too: the write says which one it is, and with nobody left to read it returns at once. */
-	(void)events;
 	drain(s, true);
 	tell_room(s);
 }
@@ -260,7 +300,7 @@ static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_f
 	size_t at, n, end;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->gone || s->how == OUT_NONE) {
+	if (s->gone || s->absent || s->how == OUT_NONE) {
 		if (s->gone)
 			atomic_fetch_add_explicit(&s->dropped, len, memory_order_relaxed);
 		else
@@ -398,8 +438,25 @@ static void offer(struct stream *s)
 		return;
 	}
 	atomic_store(&s->held, false);
-	if (!s->in_ended)
+	if (!s->in_ended && !s->absent)
 		loop_poll_arm(&s->in, POLLIN);
+}
+
+/* True: there is something to be read. */
+static bool is_there(struct stream *s, uint32_t events)
+{
+	if (events & POLLHUP && !(events & POLLIN)) {
+		leave(s);
+		return false;
+	}
+	if (s->absent) {
+		set_absent(s, false);
+		if (s->in_off < s->in_len) /* what the last one typed is still to be taken */
+			loop_poll_disarm(&s->in);
+		else
+			loop_poll_arm(&s->in, POLLIN);
+	}
+	return events & POLLIN;
 }
 
 static void in_ready(void *ctx, uint32_t events)
@@ -407,6 +464,8 @@ static void in_ready(void *ctx, uint32_t events)
 	struct stream *s = ctx;
 	ssize_t n;
 
+	if (s->pty && !is_there(s, events))
+		return;
 	if (!(events & POLLIN)) {
 		end_input(s);
 		return;
@@ -417,6 +476,10 @@ static void in_ready(void *ctx, uint32_t events)
 		n = fd_read(s->in_fd, s->input, sizeof(s->input), false);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n <= 0 && s->pty) {
+		leave(s);
+		return;
+	}
 	if (n <= 0) {
 		end_input(s);
 		return;
@@ -430,7 +493,9 @@ void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_
 {
 	s->receive = receive;
 	s->receive_ctx = ctx;
-	if (s->in_fd >= 0 && !s->in_ended)
+	if (s->pty)
+		look(s);
+	else if (s->in_fd >= 0 && !s->in_ended)
 		loop_poll_arm(&s->in, POLLIN);
 }
 
@@ -584,6 +649,9 @@ int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret
 		r = init_in(s, cfg->in_fd);
 	if (!r)
 		r = init_kick(s);
+	s->pty = s->absent = !r && cfg->pty;
+	if (s->pty)
+		r = loop_timer_init(l, &s->look, look, s);
 	if (r) {
 		stream_free(s);
 		return r;
@@ -599,6 +667,8 @@ void stream_free(struct stream *s)
 	loop_poll_fini(&s->out);
 	loop_poll_fini(&s->in);
 	loop_poll_fini(&s->kick);
+	if (s->pty)
+		loop_timer_fini(&s->look);
 	close_fd(&s->own_out_fd);
 	close_fd(&s->own_in_fd);
 	close_fd(&s->kick_fd);

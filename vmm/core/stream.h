@@ -25,6 +25,11 @@ struct stream_cfg {
 	int in_fd;  /* -1: none. Borrowed; open until stream_free(). */
 	int out_fd; /* -1: output vanishes. Likewise. Never set to O_NONBLOCK in place: the description may be shared. */
 	size_t ring_size; /* bytes of output kept, power of two; 0: 64 KiB */
+	/*
+	 * Both are the master of a pseudo-terminal, of the caller's making, O_NONBLOCK, whose other end was open once. While
+	 * nobody has that open, output vanishes and is no loss; who comes is seen within a quarter of a second.
+	 */
+	bool pty;
 };
 
 /*

@@ -106,7 +106,7 @@ const char *why_kind(enum dev_kind kind)
 	static const char *const names[] = {
 		[DEV_CONSOLE] = "console", [DEV_RNG] = "rng", [DEV_NET] = "net", [DEV_VFIO] = "vfio",
 		[DEV_DISK] = "disk", [DEV_VSOCK] = "vsock", [DEV_VHOST_USER] = "vhost-user", [DEV_FS] = "fs", [DEV_STATUS] = "status",
-		[DEV_BALLOON] = "balloon" };
+		[DEV_BALLOON] = "balloon", [DEV_PMEM] = "pmem" };
 
 	return (size_t)kind < ARRAY_LEN(names) ? names[kind] : "other";
 }

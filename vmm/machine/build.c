@@ -108,9 +108,13 @@ int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_f
 static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 {
 	unsigned bits, max_bits = hyp_max_ipa_bits(m->kvm_fd);
+	uint64_t pmem[CONFIG_MAX_DEVICES];
 	struct host_facts facts;
-	int r = plan_ipa_bits(m->cfg->memory, m->pci_mem64, max_bits, &bits, err);
+	int r;
 
+	for (unsigned i = 0; i < m->cfg->nr_devices; i++)
+		pmem[i] = m->devs[i].image.size;
+	r = plan_ipa_bits(m->cfg->memory, m->pci_mem64, plan_pmem(pmem, m->cfg->nr_devices), max_bits, &bits, err);
 	if (r)
 		return r;
 	r = hyp_new(steal_fd(&m->kvm_fd), bits, &m->hyp, err);
@@ -123,6 +127,7 @@ static int make_vm(struct machine *m, bool *ret_no_kvm, struct err *err)
 	if (m->cfg->irqchip == IRQCHIP_GICV2 || m->cfg->irqchip == IRQCHIP_GICV2M)
 		facts.gicv2 = gic_offers_v2(m->hyp);
 	facts.pci_mem64 = m->pci_mem64;
+	facts.pmem = pmem;
 	return plan_make(m->cfg, &facts, &m->plan, err);
 }
 
@@ -377,8 +382,10 @@ void machine_free(struct machine *m)
 	if (!m)
 		return;
 	cpus_free(m->cpus);
-	for (unsigned i = 0; i < m->cfg->nr_devices; i++)
+	for (unsigned i = 0; i < m->cfg->nr_devices; i++) {
 		mdev_free(&m->devs[i]);
+		pmem_close(&m->devs[i].image); /* the VM's memory, as RAM is: a device may be taken apart before */
+	}
 	container_free(m->container);
 	pl011_free(m->uart);
 	pl031_free(m->rtc);

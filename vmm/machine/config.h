@@ -20,13 +20,14 @@
 #define CONFIG_MAX_INITRDS 8
 
 enum dev_kind {
-	DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_VHOST_USER, DEV_FS, DEV_STATUS, DEV_BALLOON, DEV_KINDS,
+	DEV_CONSOLE, DEV_RNG, DEV_NET, DEV_VFIO, DEV_DISK, DEV_VSOCK, DEV_VHOST_USER, DEV_FS, DEV_STATUS, DEV_BALLOON, DEV_PMEM,
+	DEV_KINDS,
 };
 enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
 enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
-enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE };
+enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE, CONSOLE_PTY };
 
 #define NET_MAX_PUBLISH 16
 
@@ -70,6 +71,11 @@ struct disk_options {
 	uint64_t iops, bps;   /* 0: no limit */
 };
 
+struct pmem_options {
+	const char *path;     /* of an image, which is read */
+	bool ro;              /* said: it is never written */
+};
+
 struct vfio_options {
 	char host[PCIADDR_SIZE]; /* the host's PCI address as sysfs writes it, "0000:00:02.0" */
 };
@@ -91,6 +97,7 @@ struct dev_config {
 	struct vsock_options vsock; /* DEV_VSOCK */
 	struct balloon_options balloon; /* DEV_BALLOON: at most one, and none beside DEV_VFIO */
 	struct vuser_options vuser; /* DEV_VHOST_USER, DEV_FS */
+	struct pmem_options pmem; /* DEV_PMEM */
 };
 
 struct config {

@@ -17,6 +17,7 @@
 #include "devices/vfio/pass.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
+#include "vmm/core/kvm.h"
 #include "vmm/machine/internal.h"
 
 static int open_tap(const struct net_options *o, struct tap **ret_t, struct err *err)
@@ -160,6 +161,28 @@ static int vsock_make(struct machine *m, unsigned i, struct err *err)
 	return c->vsock.uds ? uds_make(m, i, err) : vsock_new(&cfg, &m->devs[i].vdev, err);
 }
 
+static int pmem_open_it(struct machine *m, unsigned i, struct err *err)
+{
+	const struct dev_config *c = &m->cfg->devices[i];
+
+	return pmem_open(c->id, c->pmem.path, &m->devs[i].image, err);
+}
+
+static int pmem_make(struct machine *m, unsigned i, struct err *err)
+{
+	struct mdev *d = &m->devs[i];
+	const struct pmem_cfg cfg = {
+		.name = m->cfg->devices[i].id, .loop = m->loop, .mem = m->mem, .start = m->plan.devs[i].mem, .size = d->image.size,
+	};
+	int r = pmem_map(&d->image, cfg.start);
+
+	if (!r)
+		r = hyp_set_memory(m->hyp, SLOT_PMEM + i, cfg.start, cfg.size, d->image.hva, true);
+	if (!r)
+		r = pmem_new(&cfg, &d->vdev);
+	return r ? err_set(err, r, "%s: %s", cfg.name, strerror(-r)) : 0;
+}
+
 static int console_make(struct machine *m, unsigned i, struct err *err)
 {
 	struct console_cfg cfg = {
@@ -243,6 +266,7 @@ static const struct {
 	[DEV_FS] = { vuser_open, vuser_make, false },
 	[DEV_STATUS] = { NULL, status_make, false },
 	[DEV_BALLOON] = { NULL, balloon_make, false },
+	[DEV_PMEM] = { pmem_open_it, pmem_make, false },
 };
 
 int mdev_open(struct machine *m, unsigned i, struct err *err)
@@ -306,7 +330,7 @@ bool mdev_outlives_us(const struct machine *m, unsigned i)
 void mdev_init(struct mdev *d)
 {
 	*d = (struct mdev){
-		.disk = { .fd = -1 }, .vuser_fd = -1, .passt = { .fd = -1, .said = -1 }, .uds = { .listen_fd = -1, .broker_fd = -1 },
+		.disk = { .fd = -1 }, .image = { .file = { .fd = -1 } }, .vuser_fd = -1, .passt = { .fd = -1, .said = -1 }, .uds = { .listen_fd = -1, .broker_fd = -1 },
 	};
 	for (unsigned k = 0; k < NET_MAX_PAIRS; k++)
 		d->vhost_fds[k] = -1;

@@ -19,6 +19,7 @@
 #include "devices/virtio/blk.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
+#include "devices/virtio/pmem.h"
 #include "devices/virtio/virtio_mmio.h"
 #include "devices/virtio/virtio_pci.h"
 #include "vmm/core/line.h"
@@ -35,7 +36,8 @@ enum {
 	SLOT_RAM,
 	SLOT_UART,
 	SLOT_DEVICES, /* VIRTIO_PCI_SLOTS for each configured device */
-	SLOT_VFIO = SLOT_DEVICES + CONFIG_MAX_DEVICES * VIRTIO_PCI_SLOTS, /* PASS_SLOTS for each */
+	SLOT_PMEM = SLOT_DEVICES + CONFIG_MAX_DEVICES * VIRTIO_PCI_SLOTS, /* one for each */
+	SLOT_VFIO = SLOT_PMEM + CONFIG_MAX_DEVICES, /* PASS_SLOTS for each */
 };
 
 /* One configured device: what was opened for it, and what was made of it. */
@@ -44,6 +46,7 @@ struct mdev {
 	struct passt passt;      /* until its socket is the card's */
 	struct uds uds;          /* until its descriptors are the socket device's */
 	struct disk disk;
+	struct pmem_image image;
 	int vuser_fd;            /* until it is the device's */
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */

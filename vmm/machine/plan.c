@@ -36,6 +36,7 @@
 #define PCI_SLOTS 32       /* of a bus; 0 stays free, as host bridges sit there elsewhere */
 #define PCI_FUNCTIONS 8    /* of a slot */
 #define MAX_DISK_QUEUES 4
+#define PMEM_STEP (512 * MIB) /* of images: the largest section that Linux keeps books of memory by */
 
 static_assert(CONFIG_MAX_CPUS == LAYOUT_MAX_CPUS, "one limit");
 static_assert(LAYOUT_GICR + LAYOUT_MAX_CPUS * LAYOUT_GICR_STEP <= LAYOUT_ECAM, "redistributors end below the ECAM");
@@ -73,24 +74,58 @@ static gpa_t window_at(uint64_t memory, uint64_t size)
 	return align_up(end > LAYOUT_PCI_MEM64_MIN ? end : LAYOUT_PCI_MEM64_MIN, size);
 }
 
-int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err)
+uint64_t plan_pmem(const uint64_t *sizes, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; sizes && i < n; i++) {
+		uint64_t size = sizes[i] > BIT64(62) ? BIT64(62) : align_up(sizes[i], PMEM_STEP);
+
+		sum = sum > UINT64_MAX - size ? UINT64_MAX : sum + size;
+	}
+	return sum;
+}
+
+/* The end of RAM, and of the window behind it. */
+static gpa_t end_of(uint64_t memory, uint64_t pci_mem64)
+{
+	uint64_t size = window_size(pci_mem64);
+
+	return pci_mem64 ? window_at(memory, size) + size : LAYOUT_RAM + memory + BEHIND_RAM;
+}
+
+static int check_pmem(uint64_t at, uint64_t pmem, uint64_t limit, unsigned max_ipa_bits, struct err *err)
+{
+	return at > limit || pmem > limit - at ? err_set(err, -EFBIG,
+		"pmem: images of %llu MiB behind what ends at %llu MiB are more than this host's guest addresses of %u bits can hold",
+		mib(pmem), mib(at), max_ipa_bits) : 0;
+}
+
+int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, uint64_t pmem, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err)
 {
 	unsigned max = max_ipa_bits < 63 ? max_ipa_bits : 63;
 	uint64_t limit = BIT64(max), top;
 	unsigned bits = MIN_IPA_BITS;
+	int r;
 
 	if (limit <= LAYOUT_RAM + BEHIND_RAM || memory > limit - LAYOUT_RAM - BEHIND_RAM)
 		return err_set(err, -EFBIG,
 			       "memory: %llu MiB is more than this host's guest addresses of %u bits can hold "
 			       "(--memory: at most %lluM)",
 			       mib(memory), max_ipa_bits, limit <= LAYOUT_RAM + BEHIND_RAM ? 0 : mib(limit - LAYOUT_RAM - BEHIND_RAM));
-	top = LAYOUT_RAM + memory + BEHIND_RAM;
 	if (pci_mem64 > limit / 4 || (pci_mem64 && window_at(memory, window_size(pci_mem64)) > limit - window_size(pci_mem64)))
 		return err_set(err, -EFBIG,
 			       "vfio: BARs of %llu MiB behind %llu MiB of memory are more than this host's guest addresses of "
 			       "%u bits can hold", mib(pci_mem64), mib(memory), max_ipa_bits);
-	if (pci_mem64)
-		top = window_at(memory, window_size(pci_mem64)) + window_size(pci_mem64);
+	top = end_of(memory, pci_mem64);
+	if (pmem) {
+		gpa_t at = align_up(top, PMEM_STEP);
+
+		r = check_pmem(at, pmem, limit, max_ipa_bits, err);
+		if (r)
+			return r;
+		top = at + pmem;
+	}
 	while (BIT64(bits) < top)
 		bits++;
 	if (bits < BEST_IPA_BITS)
@@ -125,7 +160,8 @@ static int plan_memory(const struct config *c, const struct host_facts *h, struc
 		p->pci_mem64_size = window_size(h->pci_mem64);
 		p->pci_mem64 = window_at(c->memory, p->pci_mem64_size);
 	}
-	return plan_ipa_bits(c->memory, h->pci_mem64, h->max_ipa_bits, &p->ipa_bits, err);
+	p->pmem = align_up(end_of(c->memory, h->pci_mem64 < BIT64(62) ? h->pci_mem64 : 0), PMEM_STEP);
+	return plan_ipa_bits(c->memory, h->pci_mem64, plan_pmem(h->pmem, c->nr_devices), h->max_ipa_bits, &p->ipa_bits, err);
 }
 
 static int plan_cpus(const struct config *c, const struct host_facts *h, const struct plan *p, struct err *err)
@@ -268,7 +304,20 @@ static uint16_t nth_rid(unsigned n)
 	return (uint16_t)(slot * PCI_FUNCTIONS + n / (PCI_SLOTS - 1));
 }
 
-static int plan_devices(const struct config *c, struct plan *p, struct err *err)
+/* What they take in all was checked. */
+static void plan_images(const struct config *c, const struct host_facts *h, struct plan *p)
+{
+	gpa_t at = p->pmem;
+
+	for (unsigned i = 0; h->pmem && i < c->nr_devices; i++) {
+		if (!h->pmem[i])
+			continue;
+		p->devs[i].mem = at;
+		at += align_up(h->pmem[i], PMEM_STEP);
+	}
+}
+
+static int plan_devices(const struct config *c, const struct host_facts *h, struct plan *p, struct err *err)
 {
 	unsigned nr_pci = 0, nr_mmio = 0, nr_spis = 0;
 
@@ -292,6 +341,7 @@ static int plan_devices(const struct config *c, struct plan *p, struct err *err)
 		if (!d->pci || d->cfg->kind == DEV_VFIO)
 			d->spi = LAYOUT_SPI_VMMIO + nr_spis++;
 	}
+	plan_images(c, h, p);
 	p->nr_devs = c->nr_devices;
 	p->has_pci = nr_pci > 0;
 	p->nr_irqs = (unsigned)align_up(FIRST_SPI + LAYOUT_SPI_VMMIO + nr_spis, 32);
@@ -312,7 +362,7 @@ int plan_make(const struct config *c, const struct host_facts *h, struct plan *r
 	if (!rc)
 		rc = plan_memory(c, h, &p, err);
 	if (!rc)
-		rc = plan_devices(c, &p, err);
+		rc = plan_devices(c, h, &p, err);
 	if (!rc)
 		*ret_p = p;
 	return rc;

@@ -22,6 +22,7 @@ struct host_facts {
 	bool gicv2;           /* asked only where it can matter: no GICv3, or a GICv2 is wanted */
 	bool steal_time;
 	uint64_t pci_mem64;   /* bytes of 64-bit BARs that devices of the host's bring along */
+	const uint64_t *pmem; /* bytes of each configured device's image, 0 where it is none; NULL: there are none */
 };
 
 struct plan_dev {
@@ -30,6 +31,7 @@ struct plan_dev {
 	uint16_t rid;         /* pci */
 	gpa_t gpa;            /* mmio */
 	unsigned queues;      /* disks */
+	gpa_t mem;            /* pmem: its image */
 	uint32_t spi;         /* mmio; the host's devices: for their line */
 };
 
@@ -45,6 +47,7 @@ struct plan {
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
 	bool has_pci;
 	gpa_t pci_mem64; uint64_t pci_mem64_size; /* window for 64-bit BARs, behind RAM; size 0: none */
+	gpa_t pmem;           /* images, behind that */
 	unsigned nr_devs;
 	struct plan_dev devs[CONFIG_MAX_DEVICES];
 };
@@ -58,10 +61,12 @@ bool plan_is_busy(enum dev_kind kind);
 const char *plan_irqchip_name(const struct plan *p);
 
 /*
- * The IPA size that @memory bytes of RAM and @pci_mem64 bytes of 64-bit BARs need; known before the VM
- * exists. -EFBIG beyond @max_ipa_bits.
+ * The IPA size that @memory bytes of RAM, @pci_mem64 bytes of 64-bit BARs and @pmem bytes of images (plan_pmem()) need; known
+ * before the VM exists. -EFBIG beyond @max_ipa_bits.
  */
-int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
+int plan_ipa_bits(uint64_t memory, uint64_t pci_mem64, uint64_t pmem, unsigned max_ipa_bits, unsigned *ret_bits, struct err *err);
+/* What @n images of these @sizes, as host_facts.pmem, take of the guest's addresses. UINT64_MAX: more than there are. */
+uint64_t plan_pmem(const uint64_t *sizes, unsigned n);
 /* Everything else. -EINVAL, -EOPNOTSUPP (with a sentence): too many CPUs or devices, an interrupt model or transport the host lacks. */
 int plan_make(const struct config *c, const struct host_facts *h, struct plan *ret_p, struct err *err);
 
