@@ -95,7 +95,7 @@ bad_options()
 	expect_error 125 "unknown key 'colour'" $M --kernel Image --net tap0,colour=red
 	expect_error 125 "vhost: 'maybe' is none of" $M --kernel Image --net tap0,vhost=maybe
 	expect_error 125 'cpus: given twice' $M --kernel Image --cpus 1 --cpus 2
-	expect_error 125 'pmem: this version does not have it' $M --kernel Image --pmem f
+	expect_error 125 'pmem: ro is not given' $M --kernel Image --pmem f
 	expect_error 125 'id=a is taken by another' $M --kernel Image --net tap0,id=a --net tap1,id=a
 	expect_error 125 'nothere.json.*No such file' $M --config nothere.json
 }
