@@ -550,6 +550,8 @@ int uds_conns_init(struct vsock_uds *d, struct loop *l)
 	p = mmap(NULL, d->nr * VSOCK_UDS_BUFFERS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
+	/* one connection costs its own pages; advice, which a kernel without huge ones refuses */
+	madvise(p, d->nr * VSOCK_UDS_BUFFERS, MADV_NOHUGEPAGE);
 	d->buffers = p;
 	d->buffers_size = d->nr * VSOCK_UDS_BUFFERS;
 	r = loop_timer_init(l, &d->timer, tick, d);
