@@ -318,9 +318,9 @@ static int hear(const char *id, int fd, struct err *err)
 	if (n != sizeof(missing))
 		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended", id);
 	if (missing)
-		log_warn("%s: the process that connects for it could not have:%s%s%s%s", id,
-			 missing & BIT32(NO_NAMESPACES) ? " namespaces" : "", missing & BIT32(NO_ROOT) ? " a root of its own" : "",
-			 missing & BIT32(NO_CAPABILITIES_GONE) ? " no capabilities" : "", missing & BIT32(NO_LIMITS) ? " limits" : "");
+		log_warn("%s: the process that connects for it could not have:%s%s%s%s (it goes on without)", id,
+			 missing & BIT32(NO_NAMESPACES) ? " [namespaces]" : "", missing & BIT32(NO_ROOT) ? " [a root of its own]" : "",
+			 missing & BIT32(NO_CAPABILITIES_GONE) ? " [no capabilities]" : "", missing & BIT32(NO_LIMITS) ? " [limits]" : "");
 	return 0;
 }
 

@@ -160,7 +160,6 @@ static int plan_memory(const struct config *c, const struct host_facts *h, struc
 		p->pci_mem64_size = window_size(h->pci_mem64);
 		p->pci_mem64 = window_at(c->memory, p->pci_mem64_size);
 	}
-	p->pmem = align_up(end_of(c->memory, h->pci_mem64 < BIT64(62) ? h->pci_mem64 : 0), PMEM_STEP);
 	return plan_ipa_bits(c->memory, h->pci_mem64, plan_pmem(h->pmem, c->nr_devices), h->max_ipa_bits, &p->ipa_bits, err);
 }
 
@@ -304,10 +303,10 @@ static uint16_t nth_rid(unsigned n)
 	return (uint16_t)(slot * PCI_FUNCTIONS + n / (PCI_SLOTS - 1));
 }
 
-/* What they take in all was checked. */
+/* Behind all else, as plan_ipa_bits() has checked. */
 static void plan_images(const struct config *c, const struct host_facts *h, struct plan *p)
 {
-	gpa_t at = p->pmem;
+	gpa_t at = align_up(end_of(c->memory, h->pci_mem64), PMEM_STEP);
 
 	for (unsigned i = 0; h->pmem && i < c->nr_devices; i++) {
 		if (!h->pmem[i])

@@ -47,7 +47,6 @@ struct plan {
 	unsigned nr_irqs;     /* INTIDs, for the distributor: 64 to 992 */
 	bool has_pci;
 	gpa_t pci_mem64; uint64_t pci_mem64_size; /* window for 64-bit BARs, behind RAM; size 0: none */
-	gpa_t pmem;           /* images, behind that */
 	unsigned nr_devs;
 	struct plan_dev devs[CONFIG_MAX_DEVICES];
 };
