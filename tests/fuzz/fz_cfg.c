@@ -84,12 +84,16 @@ static void check_plan(const struct config *c, uint64_t facts)
 	struct host_facts h = { .max_ipa_bits = facts & 1 ? 48 : 36, .max_cpus = 512, .max_memory = UINT64_C(1) << 46,
 				.gicv3 = facts & 2, .its = facts & 4, .gicv2 = facts & 8, .steal_time = facts & 16,
 				.pci_mem64 = facts & 32 ? facts << 16 & 0xffffff0000 : 0 };
-	struct window w[CONFIG_MAX_DEVICES + 8] = { { LAYOUT_UART, 0x1000 }, { LAYOUT_RTC, 0x1000 } };
+	uint64_t images[CONFIG_MAX_DEVICES] = { 0 };
+	struct window w[2 * CONFIG_MAX_DEVICES + 8] = { { LAYOUT_UART, 0x1000 }, { LAYOUT_RTC, 0x1000 } };
 	bool spis[1024] = { [LAYOUT_SPI_UART] = true, [LAYOUT_SPI_RTC] = true };
 	struct err err = { "" };
 	struct plan p;
 	unsigned n = 2;
 
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		images[i] = c->devices[i].kind == DEV_PMEM ? 2 * MIB + (facts >> 8 << i % 40 & 0xffffffe00000) : 0;
+	h.pmem = images;
 	if (plan_make(c, &h, &p, &err)) {
 		check_error(&err);
 		return;
@@ -107,6 +111,8 @@ static void check_plan(const struct config *c, uint64_t facts)
 			must(!d->pci || !p.devs[j].pci || d->rid != p.devs[j].rid);
 		if (!d->pci)
 			w[n++] = (struct window){ d->gpa, LAYOUT_VMMIO_SIZE };
+		w[n++] = (struct window){ d->mem, images[i] };
+		must(!images[i] || d->mem + images[i] <= BIT64(p.ipa_bits));
 		if (d->pci && d->cfg->kind != DEV_VFIO)
 			continue;
 		must(d->spi + 32 < p.nr_irqs && !spis[d->spi] && (!p.v2m || d->spi < p.v2m_spi));
