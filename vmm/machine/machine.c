@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Running and ending. Whoever calls machine_stop() first decides why the VM ended; the loop
+ * Running and ending. Whoever calls machine_stop() first, which is in stop.c, decides why the VM ended; the loop
  * then returns, the vCPU threads are kicked out of the guest and waited for, and the result is
  * complete. Building is in build.c.
  */
@@ -21,38 +21,6 @@
 #include "vmm/core/kvm.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/internal.h"
-
-void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text)
-{
-	bool first;
-
-	pthread_mutex_lock(&m->stop_lock);
-	first = !m->stopped;
-	m->stopped = true;
-	if (first) {
-		m->result.reason = reason;
-		m->result.signo = signo;
-		snprintf(m->result.text, sizeof(m->result.text), "%s", text ? text : "");
-	}
-	pthread_mutex_unlock(&m->stop_lock);
-	if (first)
-		loop_stop(m->loop);
-}
-
-void machine_result_panic(struct machine_result *r, const char *text)
-{
-	switch (r->reason) {
-	case STOP_POWEROFF:
-	case STOP_RESET:
-	case STOP_WATCHDOG:
-	case STOP_TIMEOUT:
-		r->reason = STOP_PANIC;
-		snprintf(r->text, sizeof(r->text), "%s", text);
-		break;
-	default:
-		break;
-	}
-}
 
 static void timeout_fired(void *ctx)
 {
@@ -143,7 +111,9 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.end_ns = clock_now_ns();
 	if (m->cfg->result_path || m->cfg->result_fd >= 0)
 		sum_up(m);
+	pthread_mutex_lock(&m->stop_lock); /* a stuck vCPU may yet come out, and say why */
 	*ret_r = m->result;
+	pthread_mutex_unlock(&m->stop_lock);
 	if (m->check && !m->result.stuck)
 		onlooker_end(m, ret_r);
 }

@@ -109,7 +109,10 @@ int machine_start(struct machine *m, int (*arm)(int vcpu_fd));
 void machine_settle(struct machine *m);
 /* The guest runs, and the loop, until something ends the VM. */
 void machine_run(struct machine *m, struct machine_result *ret_r);
-/* Any thread (not a signal handler): the first call decides the reason. @text: copied, or NULL. */
+/*
+ * Any thread (not a signal handler): the first call decides the reason; STOP_PANIC, which then has a text, is heard after it
+ * too, as by machine_result_panic(). @text: copied, or NULL.
+ */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
 /*
