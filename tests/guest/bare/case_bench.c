@@ -43,19 +43,6 @@ static void doze(void)
 	irqs_off();
 }
 
-static uint64_t median(void)
-{
-	for (unsigned i = 1; i < n; i++) {
-		uint64_t v = samples[i];
-		unsigned j = i;
-
-		for (; j && samples[j - 1] > v; j--)
-			samples[j] = samples[j - 1];
-		samples[j] = v;
-	}
-	return ticks_to_ns(samples[n / 2]);
-}
-
 static void post(const struct vdev *d)
 {
 	if (d->id == VIRTIO_NET)
@@ -87,7 +74,7 @@ static void figure_request(const struct vdev *d, const char *name)
 	for (i = 0; i < n && request(d, &samples[i]); i++)
 		;
 	if (check(i == n, "%s on %s: %u requests", name, vdev_bus_name(d), i))
-		note("figure: %s on %s: request to handler %lu ns", name, vdev_bus_name(d), (unsigned long)median());
+		note("figure: %s on %s: request to handler %lu ns", name, vdev_bus_name(d), (unsigned long)median_ns(samples, n));
 }
 
 /* What one of the stores below takes. */
@@ -102,7 +89,7 @@ static void figure_store(struct vdev *d, const char *name, const char *what, voi
 		store(d);
 		samples[i] = ticks() - start;
 	}
-	note("figure: %s on %s: %s %lu ns", name, vdev_bus_name(d), what, (unsigned long)median());
+	note("figure: %s on %s: %s %lu ns", name, vdev_bus_name(d), what, (unsigned long)median_ns(samples, n));
 }
 
 static void mask(struct vdev *d)
@@ -169,7 +156,7 @@ static void figure_pending(struct vdev *d, const char *name)
 		;
 	if (check(i == n, "%s on %s: %u pending interrupts", name, vdev_bus_name(d), i))
 		note("figure: %s on %s: unmask of a pending vector to handler %lu ns", name, vdev_bus_name(d),
-		     (unsigned long)median());
+		     (unsigned long)median_ns(samples, n));
 }
 
 static void on_line(void *arg)

@@ -87,6 +87,8 @@ unsigned long option_number(const char *key, unsigned long otherwise);
 /* Time, by the virtual counter. */
 uint64_t ticks(void);
 uint64_t ticks_to_ns(uint64_t t);
+/* Of @n > 0 spans in ticks, which it sorts; in nanoseconds. */
+uint64_t median_ns(uint64_t *spans, unsigned n);
 uint64_t deadline_ms(unsigned ms);
 bool passed(uint64_t deadline);
 void wait_us(unsigned us);

@@ -321,6 +321,19 @@ uint64_t ticks_to_ns(uint64_t t)
 	return t / hz * 1000000000u + t % hz * 1000000000u / hz;
 }
 
+uint64_t median_ns(uint64_t *spans, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++) {
+		uint64_t v = spans[i];
+		unsigned j = i;
+
+		for (; j && spans[j - 1] > v; j--)
+			spans[j] = spans[j - 1];
+		spans[j] = v;
+	}
+	return ticks_to_ns(spans[n / 2]);
+}
+
 uint64_t deadline_ms(unsigned ms)
 {
 	return ticks() + SYSREG_READ("cntfrq_el0") / 1000 * ms;
