@@ -1,6 +1,6 @@
 #!/bin/sh
-# balloon.sh MODE [N]: three quarters of the memory are used and freed (report), with the driver away meanwhile (inflate); the
-# driver unbound and bound N times (rebind). Says how far it is, and stays until it is ended.
+# balloon.sh MODE [N]: three quarters of the memory are used and freed (report), with the driver away meanwhile (inflate); N MiB
+# are used that the balloon has (press); the driver unbound and bound N times (rebind). Says how far it is, and stays until it is ended.
 . /t/tap.sh
 
 driver=/sys/bus/virtio/drivers/virtio_balloon
@@ -34,6 +34,14 @@ inflate)
 	use_and_free
 	echo "$device" >$driver/bind
 	echo "balloon: freed"
+	;;
+press)
+	sleep 4 # it is inflated by then
+	echo "balloon: ready"
+	mkdir -p /tmp/big
+	mount -t tmpfs -o size=90% tmpfs /tmp/big
+	dd if=/dev/zero of=/tmp/big/file bs=1M count="$2" 2>/dev/null
+	echo "balloon: has $(du -m /tmp/big/file | cut -f 1) MiB"
 	;;
 rebind)
 	echo "balloon: ready"

@@ -42,6 +42,20 @@ balloon_gives_back()
 	[ "$(result given_back result.json)" -gt 200000000 ] || fail "the result does not tell: $(cat result.json)"
 }
 
+# balloon_press TRANSPORT: a guest short of memory takes back what it gave, before it kills anybody
+balloon_press()
+{
+	balloon_guest press,150 288M,reporting=off "$1"
+	wait_for out 'balloon: has'
+	dump $pid err
+	grep balloon0 err
+	end_guest
+	cat result.json
+	grep -q 'balloon: has 150 MiB' out || fail "it had not: $(tail -n 5 out)"
+	! grep -qi 'out of memory' out || fail 'a process was killed'
+	[ "$(result deflated result.json)" -gt 50000000 ] || fail "the balloon gave back too little: $(cat result.json)"
+}
+
 # As often as it is given and taken, the monitor has the same descriptors.
 balloon_rebind()
 {
