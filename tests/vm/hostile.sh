@@ -51,17 +51,24 @@ hostile_words()
 	words="$words $*"
 }
 
-# hostile_qemu PATTERN TRANSPORT VHOST: the same under Debian's QEMU, of which only is asked that it lives and its devices heal
+# hostile_qemu PATTERN TRANSPORT VHOST: the same under Debian's QEMU, of which only is asked that it lives and its devices heal; it has
+# sockets by vhost alone
 hostile_qemu()
 {
 	command -v qemu-system-aarch64 >/dev/null || skip "no QEMU here"
 	hostile_words "$@"
+	hostile_files "$3"
 	case $2 in mmio) kind=device props= ;; *) kind=pci props=,disable-legacy=on ;; esac
+	case $sockets in *uds=* | '') sockets= ;; *) sockets="-device vhost-vsock-$kind,guest-cid=33" ;; esac
 	timeout 3600 ./hostile --peer $HOSTILE_OPTIONS --words "$words" -- \
 		qemu-system-aarch64 -M virt,gic-version=3,accel=kvm -cpu host -smp 3 -m 64 -nodefaults -no-user-config -display none \
 		-monitor none -no-reboot -serial stdio -kernel hostile.Image -append @ -global virtio-mmio.force-legacy=false \
 		-device virtio-rng-$kind$props -device virtio-serial-$kind$props -chardev null,id=c -device virtconsole,chardev=c \
-		-netdev "tap,id=n,ifname=tap0,script=no,downscript=no,vhost=$3" -device "virtio-net-$kind,netdev=n$props" >out 2>err
+		-netdev "tap,id=n,ifname=tap0,script=no,downscript=no,vhost=$3" -device "virtio-net-$kind,netdev=n$props" \
+		-drive if=none,id=a,file=work/a,format=raw,discard=unmap -device "virtio-blk-$kind,drive=a$props" \
+		-drive if=none,id=b,file=work/b,format=raw,readonly=on -device "virtio-blk-$kind,drive=b$props" \
+		-device "virtio-balloon-$kind$props" $sockets >out 2>err
+	[ -z "$peer" ] || kill $peer
 	cat out
 	echo "figure: hostile under QEMU, $1 $2 vhost=$3: $(tail -n 1 out)"
 }
