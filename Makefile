@@ -11,7 +11,7 @@
 ## make test-hostile     guests that mean harm, hundreds of cases; HOSTILE=qemu: how QEMU takes them
 ## make test-hosts       the same and every interrupt controller, on Linux 6.1 and 6.12 with a GICv3, a GICv2 and an SMMU;
 ##                       prints tables
-## make audit            which system calls each thread may make, against a reviewed list
+## make audit            which system calls each thread may make, and what a VM's process has kept, against reviewed lists
 ## make bench            figures beside QEMU's
 ## make kernel           a small guest kernel
 ## make install          PREFIX= DESTDIR=
@@ -281,7 +281,7 @@ $(B)/audit: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(AUDIT) $(LIBC)) $(B)/$(COMPILE
 $(B)/filters: $(B)/audit | deps-unit
 	@$(unit_run_arm64) $< --filters $@
 $(B)/attempts: $(patsubst %.c,$(B)/$(COMPILER)/%.o,$(MAIN) $(LIBC) $(ATTEMPTS)) $(B)/$(COMPILER)/libmicrovm.a
-	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -Wl,--wrap=seccomp_arm,--wrap=io_uring_queue_init_params -o $@ $(MUSL_BEGIN) $^ \
+	@$(ARM_CC) $(CFLAGS) $(LDHARDEN) -Wl,--wrap=seccomp_arm,--wrap=sandbox_shut,--wrap=io_uring_queue_init_params -o $@ $(MUSL_BEGIN) $^ \
 		$(filter-out -pthread,$(LIBS)) $(MUSL_END)
 # The program with its sandbox up to a stage.
 STAGES      := tests/bench/stages.c
@@ -335,14 +335,16 @@ run: $(VM_FILES) | deps-host
 shell: $(VM_FILES) | deps-host
 	@tools/demo $(B) --shell
 
-# What the filters of system calls allow, against a reviewed file.
-.PHONY: audit
-audit: $(B)/audit | deps-unit
+# What the filters of system calls allow, and, on KVM, what a VM's process has kept: each against a reviewed file.
+.PHONY: audit audit-filters
+audit-filters: $(B)/audit | deps-unit
 	@set -o pipefail; $(unit_run_arm64) $< | tee $(B)/audit.txt
 	@diff -u tests/audit/expected $(B)/audit.txt && echo 'audit: 1 passed, 0 failed' || { echo 'audit: 0 passed, 1 failed'; false; }
+audit: audit-filters $(VM_FILES) | deps-host
+	@tests/vm/hosts $(B) quick sandbox-lockdown
 
 .PHONY: bench
-BENCH       ?= scale counted devices stages gicv2 wall
+BENCH       ?= scale counted devices stages gicv2 vfio wall
 BENCH_FILES := microvm $(BENCH_TOOLS:%=$(B)/%) $(VM_STATIC:%=$(B)/%) $(B)/stages $(B)/filters $(B)/routing.so $(B)/null.Image $(B)/bare.Image
 bench: $(BENCH_FILES) | deps-host
 	@tests/bench/suite $(B) $(BENCH)
@@ -372,7 +374,7 @@ mutant: $(B)/$(COMPILER)/microvm
 unit-storm: $(B)/unit-tsan/test_irq_storm | deps-unit
 	@STORM=1000000 UNIT_TIMEOUT=1800 tests/unit/run storm "" $<
 test: | $(TOOLCHAIN)
-	@tests/all build-clang build-bench unit-asan unit-tsan unit-arm64 coverage 'audit fuzz' test-vm
+	@tests/all build-clang build-bench unit-asan unit-tsan unit-arm64 coverage 'audit-filters fuzz' test-vm
 test-long: | $(TOOLCHAIN)
 	@tests/all test unit-storm test-mutants test-vm-long test-hosts
 

@@ -2,29 +2,37 @@
 /*
  * attempts - the program, with each thread trying what it may not do
  *
- * Linked around seccomp_arm(): when a thread has armed its filter it makes, itself, every system call that its
+ * Linked around seccomp_arm(), and sandbox_shut(): when a thread has armed its filter it makes, itself, every system call that its
  * filter denies by the table (numbers 0 to 1023 with arguments of zero, and a list of near misses: the right
  * call with a wrong descriptor, request or flag), and the loop's thread submits to its ring what the ring's
  * restrictions deny. SIGSYS is caught and counted. One line a thread goes to the log, then the guest runs as
- * ever. What is not denied as predicted is named.
+ * ever. What is not denied as predicted is named. With ATTEMPT=cpu or loop in the environment that thread makes one denied
+ * call; with ATTEMPT=none no call is tried, but what the process holds just before its filter is listed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <linux/kvm.h>
+#include <linux/landlock.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/fake/bpf.h"
+#include "vmm/app/sandbox.h"
 #include "vmm/app/seccomp.h"
 #include "vmm/base/log.h"
 
 int __real_seccomp_arm(enum right_threads thread, int own_fd);
 int __wrap_seccomp_arm(enum right_threads thread, int own_fd);
+void __real_sandbox_shut(const struct sandbox_cfg *cfg);
+void __wrap_sandbox_shut(const struct sandbox_cfg *cfg);
 int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
 int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
 
@@ -167,11 +175,69 @@ static void ring_attempts(struct count *c)
 	}
 }
 
+/* "tap", or all that it is */
+static void name_of(uint32_t kinds, char *name, size_t size)
+{
+	size_t len = 0;
+
+	snprintf(name, size, "nobody knows what");
+	for (unsigned bit = 0; bit < 32; bit++)
+		if (kinds & BIT32(bit) && len < size)
+			len += (size_t)snprintf(name + len, size - len, "%s%s", len ? " and " : "",
+						fd_kind_name((enum fd_kind)BIT32(bit)));
+}
+
+static unsigned open_ones(int from, uint32_t kinds)
+{
+	unsigned n = 0;
+
+	for (int fd = from; fd < FDBOOK_MAX; fd++)
+		n += fcntl(fd, F_GETFD) >= 0 && fd_kinds(fd) == kinds;
+	return n;
+}
+
+/* What is open, each kind where its first one stands, and whether others may look into us. */
+static void tell_lockdown(void)
+{
+	uint32_t told[64];
+	unsigned nr_told = 0;
+	char name[100];
+
+	for (int fd = 0; fd < FDBOOK_MAX && nr_told < ARRAY_LEN(told); fd++) {
+		uint32_t kinds = fd_kinds(fd);
+		bool again = fcntl(fd, F_GETFD) < 0;
+
+		for (unsigned i = 0; i < nr_told; i++)
+			again |= told[i] == kinds;
+		if (again)
+			continue;
+		told[nr_told++] = kinds;
+		name_of(kinds, name, sizeof(name));
+		log_always("lockdown: %u open: %s", open_ones(fd, kinds), name);
+	}
+	log_always("lockdown: dumpable %d", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
+}
+
+/* With all of the sandbox's stages behind it, and before no descriptor can be had any more */
+void __wrap_sandbox_shut(const struct sandbox_cfg *cfg)
+{
+	const char *who = getenv("ATTEMPT");
+
+	if (who && !strcmp(who, "none"))
+		log_always("lockdown: Landlock ABI %ld: the root directory: %s",
+			   syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION),
+			   open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 ? strerror(errno) : "can be opened");
+	__real_sandbox_shut(cfg);
+}
+
 /* ATTEMPT=cpu or loop: that thread makes one call, and meets what the program has for that. */
 static int one_attempt(const char *who, enum right_threads thread, int own_fd)
 {
-	int r = __real_seccomp_arm(thread, own_fd);
+	int r;
 
+	if (thread == RIGHT_LOOP && !strcmp(who, "none"))
+		tell_lockdown();
+	r = __real_seccomp_arm(thread, own_fd);
 	if (!r && !strcmp(who, thread == RIGHT_LOOP ? "loop" : "cpu"))
 		syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
 	return r;

@@ -38,7 +38,7 @@ irq_commits()
 {
 	nets=
 	for n in $(seq 0 $(($1 - 1))); do
-		ip tuntap add "tap$n" mode tap vnet_hdr || fail "no tap tap$n"
+		ip tuntap add "tap$n" mode tap vnet_hdr $tap_owner || fail "no tap tap$n"
 		nets="$nets --net tap$n,transport=pci"
 	done
 	# shellcheck disable=SC2086 # several words
@@ -181,7 +181,7 @@ irq_plain_gicv3()
 irq_switch()
 {
 	make_tap tap0
-	ip tuntap add tap1 mode tap vnet_hdr && ip addr add 192.168.78.1/24 dev tap1 && ip link set tap1 up
+	ip tuntap add tap1 mode tap vnet_hdr $tap_owner && ip addr add 192.168.78.1/24 dev tap1 && ip link set tap1 up
 	guest_kernel=Image.stock
 	start_guest log "later=virtio_pci ip4=$GUEST_IP/24 t=switch,$HOST_IP,192.168.78 end=stay" --initrd initrd.stock \
 		--memory 512M --cpus 2 --net tap0,transport=mmio,irq=direct --net tap1,transport=pci

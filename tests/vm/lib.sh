@@ -3,10 +3,18 @@
 
 HOST_IP=192.168.77.1
 GUEST_IP=192.168.77.2
+# With AS_USER in the environment the VMs are an ordinary user's, who may open what is named here, and is handed taps.
+as_user='' tap_owner=''
+if [ -n "$AS_USER" ]; then
+	as_user='setpriv --reuid=65533 --regid=65533 --clear-groups --inh-caps=-all --ambient-caps=-all ' tap_owner='user 65533'
+	umask 0
+	chmod a+rwx .
+	chmod a+rw /dev/kvm /dev/net/tun /dev/vhost-net /dev/vhost-vsock
+fi
 # Every VM here runs with somebody looking on at its interrupts: what breaks one of their invariants ends it with 121.
 M=./microvm-checked
 # Most guests here have nobody who listens to a power button: the first signal ends them.
-printf '#!/bin/sh\nexec %s/microvm --irq-check --grace 0 "$@"\n' "$PWD" >$M && chmod +x $M
+printf '#!/bin/sh\nexec %s%s/microvm --irq-check --grace 0 "$@"\n' "$as_user" "$PWD" >$M && chmod +x $M
 export MICROVM=$M
 BOOT="./boot-test --timeout 120s"
 # The smallest Linux guest's options, and before a command: a user who may have one process, of one thread
@@ -57,7 +65,8 @@ initrd()
 # make_tap NAME [multi_queue]: a tap with our address, up, and an iperf3 server
 make_tap()
 {
-	ip tuntap add "$1" mode tap vnet_hdr ${2:+"$2"} || fail "no tap $1"
+	# shellcheck disable=SC2086 # two words
+	ip tuntap add "$1" mode tap vnet_hdr $tap_owner ${2:+"$2"} || fail "no tap $1"
 	ip addr add $HOST_IP/24 dev "$1"
 	ip link set "$1" up
 	iperf3 -s -D -B $HOST_IP --pidfile /tmp/iperf3.pid >/dev/null 2>&1

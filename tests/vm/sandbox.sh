@@ -28,7 +28,7 @@ start_watched()
 		usleep 100000
 	done
 	# behind setpriv and the wrapper
-	[ "$(readlink "/proc/$pid/exe")" = "$PWD/microvm" ] || fail "$pid is $(readlink "/proc/$pid/exe")"
+	[ "$(readlink "/proc/$pid/exe")" = "$PWD/${program:-microvm}" ] || fail "$pid is $(readlink "/proc/$pid/exe")"
 }
 
 end_watched()
@@ -82,6 +82,68 @@ check_fds()
 	grep -q '^Max open files *3  *3 ' "/proc/$pid/limits" || fail "$(grep 'open files' "/proc/$pid/limits")"
 	grep -q '^Max processes *0  *0 ' "/proc/$pid/limits" || fail "$(grep 'processes' "/proc/$pid/limits")"
 	grep -q '^Max core file size *0  *0 ' "/proc/$pid/limits" || fail "$(grep 'core' "/proc/$pid/limits")"
+}
+
+# threads_of PID NAME: of each of its threads, or of all with that name, what it may do; the kernel's own workers, which are
+# tasks of ours from Linux 6.4 on, make no system calls
+threads_of()
+{
+	for t in /proc/$1/task/*; do
+		t=$1/task/${t##*/}
+		case $(of "$t" Name) in
+		vhost-* | iou-*) what="the kernel's own" ;;
+		*) what=${2:-$(of "$t" Name)} ;;
+		esac
+		echo "thread, $what: capabilities $(of "$t" CapInh) $(of "$t" CapPrm) $(of "$t" CapEff) $(of "$t" CapBnd) $(of "$t" CapAmb)," \
+			"no new privileges $(of "$t" NoNewPrivs), seccomp $(of "$t" Seccomp)"
+	done | sed 's/0000000000000000/0/g'
+}
+
+namespaces_of()
+{
+	own=
+	for n in ipc mnt net pid user uts; do
+		[ "$(readlink "/proc/$1/ns/$n")" = "$(readlink "/proc/self/ns/$n")" ] || own="$own $n"
+	done
+	echo "namespaces of its own:$own; mounts: $(wc -l <"/proc/$1/mountinfo")"
+}
+
+# lockdown TITLE OPTIONS...: what the process of such a VM has kept when its guest runs, as lines of the table
+lockdown()
+{
+	title=$1
+	shift
+	start_watched ./attempts "$@"
+	{
+		echo "-- $title"
+		threads_of $pid
+		namespaces_of $pid
+		sed -n 's/^.*lockdown: //p' work/err
+		for child in $(cat "/proc/$pid/task/$pid/children"); do
+			[ "$(readlink "/proc/$child/exe")" = "$PWD/attempts" ] || continue
+			threads_of "$child" "the process that connects"
+			namespaces_of "$child"
+			echo "$(find "/proc/$child/fd" -type l | wc -l) open"
+		done
+	} >>table
+	end_watched
+}
+
+# What each kind of VM keeps is held against a reviewed table.
+sandbox_lockdown()
+{
+	only_in_the_emulated_host
+	make_disk a 1
+	make_disk b 1
+	make_tap tap0
+	make_tap tap1
+	export ATTEMPT=none program=attempts
+	lockdown 'a card by vhost-net, two CPUs' --net tap0 --cpus 2
+	lockdown 'one of everything' --net tap0 --net tap1,vhost=off --disk work/a --pmem work/b,ro --vsock 33,uds=work/v --balloon 8M \
+		--watchdog --guest-status
+	sed 's/^/table: /' table
+	grep -v "kernel's own" table | sed 's/ABI [0-9]*/ABI N/' >reviewed
+	diff -u lockdown reviewed || fail 'it is not the reviewed table (- reviewed, + this)'
 }
 
 # A stranger's descriptor, to see it closed
@@ -138,12 +200,13 @@ sandbox_small_root()
 	return $status
 }
 
-# Not root: a tap of his own, and the right to use KVM
+# Not root: a tap of his own, and the right to use KVM; then one of everything else
 sandbox_user()
 {
 	only_in_the_emulated_host
-	mkdir work
-	chmod 777 work
+	make_disk a 1
+	make_disk b 1
+	chmod -R a+rwX work
 	ip tuntap add tap0 mode tap vnet_hdr user 65533 || fail "no tap"
 	ip link set tap0 up
 	chmod 666 /dev/kvm /dev/net/tun /dev/vhost-net
@@ -153,6 +216,13 @@ sandbox_user()
 	  check_namespaces
 	  check_fds
 	  is $pid Uid "65533	65533	65533	65533"
+	  end_watched
+	  rm work/out work/err work/result
+	  start_watched $user ./microvm --net tap0 --irq-check --disk work/a --pmem work/b,ro --vsock 33,uds=work/v --balloon 8M \
+		--watchdog --guest-status
+	  [ ! -s work/err ] || fail "it said: $(cat work/err)"
+	  check_tasks
+	  check_namespaces
 	  end_watched )
 	status=$?
 	chmod 600 /dev/kvm /dev/net/tun /dev/vhost-net
@@ -232,10 +302,12 @@ sandbox_cgroup()
 	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "no cgroup v2 here"
 	mkdir work
 	mkdir /sys/fs/cgroup/vm1
-	echo +pids >/sys/fs/cgroup/cgroup.subtree_control
+	echo '+pids +memory' >/sys/fs/cgroup/cgroup.subtree_control
 	( start_watched ./microvm --cgroup /sys/fs/cgroup/vm1
 	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"
 	  [ "$(cat /sys/fs/cgroup/vm1/pids.max)" = 9 ] || fail "pids.max is $(cat /sys/fs/cgroup/vm1/pids.max)"
+	  # 256 MiB of the guest's, a 64th of that for what maps it, and 64 MiB
+	  [ "$(cat /sys/fs/cgroup/vm1/memory.max)" = $(((256 + 4 + 64) * 1048576)) ] || fail "memory.max is $(cat /sys/fs/cgroup/vm1/memory.max)"
 	  end_watched
 	  expect_error 125 "vm1': pids.max is 9, and this VM needs 17" ./microvm --kernel null.Image --cpus 9 --cgroup /sys/fs/cgroup/vm1
 	  expect_error 125 "cgroup.*no/such.*folder of a cgroup" ./microvm --kernel null.Image --cgroup /sys/fs/cgroup/no/such )
