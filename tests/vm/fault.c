@@ -331,7 +331,8 @@ static bool is_left_out(pid_t tid)
 static bool must_be_said(void)
 {
 	if (now.victim != now.pid) /* the process that connects; the keeper makes none of these */
-		return now.nr == SYS_chroot || now.nr == SYS_chdir || now.nr == SYS_prlimit64;
+		return now.nr == SYS_chroot || now.nr == SYS_chdir || now.nr == SYS_prlimit64 ||
+		       (now.nr == SYS_prctl && now.args[0] == PR_CAPBSET_DROP);
 	switch (now.nr) {
 	case SYS_unshare:
 	case SYS_mount:

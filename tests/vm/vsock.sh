@@ -70,7 +70,7 @@ check_broker()
 	for c in CapPrm CapEff; do
 		is "$broker" $c "$1"
 	done
-	for c in CapInh CapAmb; do
+	for c in CapInh CapBnd CapAmb; do
 		is "$broker" $c 0000000000000000
 	done
 	is "$broker" NoNewPrivs 1
