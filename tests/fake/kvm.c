@@ -189,10 +189,10 @@ unsigned hyp_max_ipa_bits(int kvm_fd)
 	return host.max_ipa_bits;
 }
 
-unsigned hyp_max_vcpus(int kvm_fd)
+int hyp_max_vcpus(int kvm_fd)
 {
 	(void)kvm_fd;
-	return host.max_vcpus;
+	return (int)host.max_vcpus;
 }
 
 void fake_kvm_set_cap(struct hyp *h, long cap, int value)

@@ -273,7 +273,7 @@ START_TEST(test_fake_vm_and_memory)
 	fake_kvm_host(0, 36, 4);
 	ck_assert_int_eq(hyp_open_dev(&fd, &err), 0);
 	ck_assert_uint_eq(hyp_max_ipa_bits(fd), 36);
-	ck_assert_uint_eq(hyp_max_vcpus(fd), 4);
+	ck_assert_int_eq(hyp_max_vcpus(fd), 4);
 	ck_assert_int_eq(hyp_new(fd, 40, &h, &err), -EINVAL);
 	ck_assert_int_eq(hyp_open_dev(&fd, &err), 0);
 	ck_assert_int_eq(hyp_new(fd, 36, &h, &err), 0);

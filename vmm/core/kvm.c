@@ -80,14 +80,16 @@ unsigned hyp_max_ipa_bits(int kvm_fd)
 	return bits ? (unsigned)bits : DEFAULT_IPA_BITS;
 }
 
-unsigned hyp_max_vcpus(int kvm_fd)
+int hyp_max_vcpus(int kvm_fd)
 {
-	int n = check_ext(kvm_fd, KVM_CAP_MAX_VCPUS);
+	int n = ioctl(kvm_fd, KVM_CHECK_EXTENSION, (long)KVM_CAP_MAX_VCPUS);
 
+	if (n < 0)
+		return -errno;
 	/* api.rst 4.4: without it, what NR_VCPUS recommends, and without that 4 */
 	if (!n)
 		n = check_ext(kvm_fd, KVM_CAP_NR_VCPUS);
-	return n ? (unsigned)n : 4;
+	return n ? n : 4;
 }
 
 static int create_vm(int kvm_fd, unsigned ipa_bits, struct err *err)

@@ -86,8 +86,10 @@ int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_f
 {
 	struct sysinfo si;
 	struct gic_caps caps;
-	int r;
+	int r, max_cpus = hyp_max_vcpus(hyp_kvm_fd(h));
 
+	if (max_cpus < 0)
+		return err_set(err, max_cpus, "KVM: how many vCPUs it can have: %s", strerror(-max_cpus));
 	if (sysinfo(&si))
 		return err_set(err, -errno, "host: sysinfo: %s", strerror(errno));
 	r = gic_probe(h, &caps);
@@ -95,7 +97,7 @@ int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_f
 		return err_set(err, r, "KVM: which interrupt controllers it has: %s", strerror(-r));
 	*ret_f = (struct host_facts){
 		.max_ipa_bits = max_ipa_bits,
-		.max_cpus = hyp_max_vcpus(hyp_kvm_fd(h)),
+		.max_cpus = (unsigned)max_cpus,
 		.max_memory = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit,
 		.gicv2 = caps.v2,
 		.gicv3 = caps.v3,

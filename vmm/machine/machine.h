@@ -95,7 +95,7 @@ void machine_free(struct machine *m);
  */
 void machine_let_go(struct machine *m);
 
-/* What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). sysinfo(2)'s errors, gic_probe()'s. */
+/* What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). Errors of hyp_max_vcpus(), sysinfo(2), gic_probe(). */
 int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f, struct err *err);
 
 /* The device tree as built: @ret_len bytes, borrowed. */
