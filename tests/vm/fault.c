@@ -342,7 +342,6 @@ static bool must_be_said(void)
 	case SYS_setresuid:
 	case SYS_setresgid:
 	case SYS_capset:
-	case SYS_prlimit64:
 	case SYS_close_range:
 	case SYS_seccomp:
 	case SYS_landlock_create_ruleset:
@@ -350,6 +349,8 @@ static bool must_be_said(void)
 		return true;
 	case SYS_prctl:
 		return now.args[0] != PR_CAPBSET_DROP || now.args[1];
+	case SYS_prlimit64: /* or else it only asks */
+		return now.args[2];
 	default:
 		return false;
 	}

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
@@ -306,19 +307,34 @@ static bool take_fds(const struct broker_child_cfg *cfg, int fd)
 
 static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 {
+	int why = 0;
+
 	the_cfg = cfg;
 	prctl(PR_SET_NAME, "microvm-broker", 0, 0, 0);
 	if (!take_fds(cfg, fd))
-		_exit(1);
+		_exit(errno);
 	take_signals();
 	if (narrow(cfg))
 		serve(cfg);
+	else
+		why = errno;
 	take_name_away(cfg);
-	_exit(0);
+	_exit(why);
+}
+
+/* Of a child that ends: the errno that was its status. */
+static const char *why_it_ended(int pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return "it is not known why";
+	return WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "by a signal";
 }
 
 /* Waits for what narrow() tells, which a process that ends instead does not. */
-static int hear(const char *id, int fd, struct err *err)
+static int hear(const char *id, int pid, int fd, struct err *err)
 {
 	uint8_t missing;
 	ssize_t n;
@@ -326,8 +342,11 @@ static int hear(const char *id, int fd, struct err *err)
 	do
 		n = recv(fd, &missing, sizeof(missing), 0);
 	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_set(err, -errno, "%s: the process that connects for it: recv: %s", id, strerror(errno));
 	if (n != sizeof(missing))
-		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended", id);
+		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended: %s", id,
+			       why_it_ended(pid));
 	if (missing)
 		log_warn("%s: the process that connects for it could not have:%s%s%s%s (it goes on without)", id,
 			 missing & BIT32(NO_NAMESPACES) ? " [namespaces]" : "", missing & BIT32(NO_ROOT) ? " [a root of its own]" : "",
@@ -354,7 +373,7 @@ int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct e
 	if (!pid)
 		child(cfg, its);
 	close_fd(&its);
-	r = hear(cfg->id, ours, err);
+	r = hear(cfg->id, pid, ours, err);
 	if (r)
 		return r;
 	*ret_fd = steal_fd(&ours);
