@@ -34,6 +34,7 @@ disk_block_device()
 	only_in_the_emulated_host
 	make_disk a 64
 	loop=$(losetup -f) && losetup "$loop" work/a || skip "no loop device"
+	[ -z "$AS_USER" ] || chmod a+rw "$loop"
 	( disk_guest rw --disk "$loop,direct,discard" )
 	status=$?
 	losetup -d "$loop"

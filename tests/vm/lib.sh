@@ -4,13 +4,20 @@
 HOST_IP=192.168.77.1
 GUEST_IP=192.168.77.2
 # With AS_USER in the environment the VMs are an ordinary user's, who may open what is named here, and is handed taps.
-as_user='' tap_owner=''
+# broker_rights: the capabilities of their processes that connect for sockets
+as_user='' tap_owner='' broker_rights=0000000000000002
 if [ -n "$AS_USER" ]; then
-	as_user='setpriv --reuid=65533 --regid=65533 --clear-groups --inh-caps=-all --ambient-caps=-all ' tap_owner='user 65533'
+	# by its path: a case may take PATH away
+	as_user="$(command -v setpriv) --reuid=65533 --regid=65533 --clear-groups --inh-caps=-all --ambient-caps=-all "
+	tap_owner='user 65533' broker_rights=0000000000000000
 	umask 0
 	chmod a+rwx .
-	chmod a+rw /dev/kvm /dev/net/tun /dev/vhost-net /dev/vhost-vsock
 fi
+hand_devices()
+{
+	[ -z "$AS_USER" ] || chmod a+rw /dev/kvm /dev/net/tun /dev/vhost-net /dev/vhost-vsock
+}
+hand_devices
 # Every VM here runs with somebody looking on at its interrupts: what breaks one of their invariants ends it with 121.
 M=./microvm-checked
 # Most guests here have nobody who listens to a power button: the first signal ends them.
@@ -92,6 +99,7 @@ clean_up()
 	for t in /sys/class/net/tap*; do
 		[ ! -e "$t" ] || ip link del "${t##*/}"
 	done
+	hand_devices # a case may have taken them away
 	return 0
 }
 

@@ -136,7 +136,7 @@ vsock_uds_both()
 {
 	vsock_uds_boot "$@"
 	( wait_for out 'guest: listening'
-	  check_broker 0000000000000002
+	  check_broker $broker_rights
 	  ./vsock-peer connect-unix work/v 8 "$2" "$3" >work/back || fail "from the host: $(cat work/back)"
 	  vsock_uds_by_socat
 	  dump $pid err

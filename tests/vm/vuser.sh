@@ -18,6 +18,7 @@ folder()
 	virtiofsd --socket-path="$2" -o source="$PWD/$1" -o sandbox=chroot >work/fs.log 2>&1 &
 	back_end=$!
 	wait_for_socket "$2"
+	[ -z "$AS_USER" ] || chmod a+rw "$2"
 }
 
 wait_for_socket()
