@@ -46,7 +46,7 @@ int hyp_vm_fd(const struct hyp *h);  /* borrowed */
 
 /* The largest IPA size of this host in bits (KVM_CAP_ARM_VM_IPA_SIZE; 40 where it is absent). */
 unsigned hyp_max_ipa_bits(int kvm_fd);
-/* KVM_CAP_MAX_VCPUS, more than 0; or ioctl(2)'s error. */
+/* How many vCPUs a VM may have, more than 0 (KVM_CAP_MAX_VCPUS, api.rst 4.4); ioctl(2)'s errors, negative. @kvm_fd: borrowed. Any thread. */
 int hyp_max_vcpus(int kvm_fd);
 /* The value of any KVM_CAP_x on the VM; 0 where it is unknown. */
 int hyp_check(const struct hyp *h, long cap);

@@ -43,8 +43,8 @@ struct broker_child_cfg {
 
 /*
  * @ret_fd: our end of the socket, for broker_init(), noted. Waits until the process has given up its rights; what of these it
- * could not give up is logged in a line. Errors, with a sentence: -EMFILE, -ENFILE, -EAGAIN, -ENOMEM; -ENAMETOOLONG; -ECHILD: it
- * could not have what it has to have.
+ * could not give up is logged in a line. Errors, with a sentence: those of socketpair(2), fork(2), recv(2); -ENAMETOOLONG;
+ * -ECHILD: it could not have what it has to have, and the sentence says why.
  */
 int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct err *err);
 

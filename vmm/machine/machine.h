@@ -95,7 +95,10 @@ void machine_free(struct machine *m);
  */
 void machine_let_go(struct machine *m);
 
-/* What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). Errors of hyp_max_vcpus(), sysinfo(2), gic_probe(). */
+/*
+ * What the plan (plan.h) wants to know of the host, asked of any VM; @max_ipa_bits: hyp_max_ipa_bits(). Errors, with a sentence:
+ * those of hyp_max_vcpus(), sysinfo(2), gic_probe().
+ */
 int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f, struct err *err);
 
 /* The device tree as built: @ret_len bytes, borrowed. */
@@ -110,8 +113,8 @@ void machine_settle(struct machine *m);
 /* The guest runs, and the loop, until something ends the VM. */
 void machine_run(struct machine *m, struct machine_result *ret_r);
 /*
- * Any thread (not a signal handler): the first call decides the reason; STOP_PANIC, which then has a text, is heard after it
- * too, as by machine_result_panic(). @text: copied, or NULL.
+ * Any thread (not a signal handler): the first call decides the reason; STOP_PANIC is heard after it too, as by
+ * machine_result_panic(). @text: copied; NULL where it is not STOP_PANIC and there is none.
  */
 void machine_stop(struct machine *m, enum stop_reason reason, int signo, const char *text);
 
