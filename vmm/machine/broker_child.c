@@ -144,7 +144,7 @@ static void serve(const struct broker_child_cfg *cfg)
 		n = recv(SOCKET, &q, sizeof(q), MSG_TRUNC);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != sizeof(q) || !answer(cfg, &q))
+		if (n != sizeof(q) || cfg->only_name || !answer(cfg, &q))
 			break;
 	}
 }
@@ -306,8 +306,13 @@ static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 	_exit(0);
 }
 
+static const char *task_of(const struct broker_child_cfg *cfg)
+{
+	return cfg->only_name ? "keeps its name" : "connects for it";
+}
+
 /* Waits for what narrow() tells, which a process that ends instead does not. */
-static int hear(const char *id, int fd, struct err *err)
+static int hear(const struct broker_child_cfg *cfg, int fd, struct err *err)
 {
 	uint8_t missing;
 	ssize_t n;
@@ -316,9 +321,9 @@ static int hear(const char *id, int fd, struct err *err)
 		n = recv(fd, &missing, sizeof(missing), 0);
 	while (n < 0 && errno == EINTR);
 	if (n != sizeof(missing))
-		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended", id);
+		return err_set(err, -ECHILD, "%s: the process that %s could not give up its rights, and has ended", cfg->id, task_of(cfg));
 	if (missing)
-		log_warn("%s: the process that connects for it could not have:%s%s%s%s (it goes on without)", id,
+		log_warn("%s: the process that %s could not have:%s%s%s%s (it goes on without)", cfg->id, task_of(cfg),
 			 missing & BIT32(NO_NAMESPACES) ? " [namespaces]" : "", missing & BIT32(NO_ROOT) ? " [a root of its own]" : "",
 			 missing & BIT32(NO_CAPABILITIES_GONE) ? " [no capabilities]" : "", missing & BIT32(NO_LIMITS) ? " [limits]" : "");
 	return 0;
@@ -339,11 +344,11 @@ int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct e
 	its = s[1];
 	pid = fork();
 	if (pid < 0)
-		return err_set(err, -errno, "%s: a process that connects for it: fork: %s", cfg->id, strerror(errno));
+		return err_set(err, -errno, "%s: a process that %s: fork: %s", cfg->id, task_of(cfg), strerror(errno));
 	if (!pid)
 		child(cfg, its);
 	close_fd(&its);
-	r = hear(cfg->id, ours, err);
+	r = hear(cfg, ours, err);
 	if (r)
 		return r;
 	*ret_fd = steal_fd(&ours);

@@ -131,8 +131,11 @@ static int vsock_open_it(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 
-	if (c->vsock.uds)
-		return uds_open(c->id, c->vsock.uds, &m->devs[i].uds, err);
+	if (c->vsock.uds) {
+		const struct uds_cfg uds = { .id = c->id, .key = "uds", .path = c->vsock.uds, .with_ports = true };
+
+		return uds_open(&uds, &m->devs[i].uds, err);
+	}
 	return vsock_open(c->id, c->vsock.cid, &m->devs[i].vhost_fds[0], err);
 }
 
