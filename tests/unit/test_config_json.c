@@ -94,7 +94,7 @@ END_TEST
 START_TEST(test_config_json_commas_in_object_values_are_plain)
 {
 	GOOD("{\"kernel\": \"a,b\", \"console\": \"file=x,y\"}");
-	ck_assert_str_eq(o.config.console_file, "x,y");
+	ck_assert_str_eq(o.config.console_path, "x,y");
 	BAD("{\"kernel\": \"I\", \"net\": {\"tap\": \"a,queues=2\", \"mac\": \"1,2\"}}", "mac: '1,2' is not a MAC");
 }
 END_TEST

@@ -117,7 +117,7 @@ START_TEST(test_options_every_value_arrives)
 	ck_assert_uint_eq(c->cpus, 8);
 	ck_assert_uint_eq(c->memory, GIB);
 	ck_assert_int_eq(c->console, CONSOLE_FILE);
-	ck_assert_str_eq(c->console_file, "log");
+	ck_assert_str_eq(c->console_path, "log");
 	ck_assert_int_eq(c->transport, TRANSPORT_MMIO);
 	ck_assert_int_eq(c->irqchip, IRQCHIP_GICV3);
 	ck_assert_uint_eq(c->timeout_ns, 500000000);
@@ -364,7 +364,11 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 	GOOD("--console", "pty");
 	ck_assert_int_eq(o.config.console, CONSOLE_PTY);
 	BAD("is none of", "--kernel", "I", "--console", "pty=/dev/pts/3");
-	BAD("does not have 'socket=/s'", "--kernel", "I", "--console", "socket=/s");
+	GOOD("--console", "socket=/run/vm 1,x");
+	ck_assert_int_eq(o.config.console, CONSOLE_SOCKET);
+	ck_assert_str_eq(o.config.console_path, "/run/vm 1,x");
+	BAD("--console: socket: the file name is empty", "--kernel", "I", "--console", "socket=");
+	BAD("is none of", "--kernel", "I", "--console", "socket");
 }
 END_TEST
 
@@ -404,7 +408,7 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--memory: '5K' is not a multiple of 4K", "--memory=5K");
 	BAD("--transport: 'isa' is none of auto, pci, mmio", "--transport=isa");
 	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3, gicv2m, gicv2", "--irqchip=pic");
-	BAD("--console: 'tty' is none of stdio, none, pty, file=PATH", "--console=tty");
+	BAD("--console: 'tty' is none of stdio, none, pty, file=PATH, socket=PATH", "--console=tty");
 	BAD("--log-level: 'all' is none of error, warn, info, debug", "--log-level=all");
 	BAD("--log-format: 'xml' is none of text, json", "--log-format=xml");
 	BAD("--timeout: 'soon' is not a duration", "--timeout=soon");

@@ -27,7 +27,7 @@ enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
 enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
-enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE, CONSOLE_PTY };
+enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_SOCKET };
 
 #define NET_MAX_PUBLISH 16
 
@@ -110,7 +110,7 @@ struct config {
 	enum irq_routing irq_routing;
 	bool irq_check;              /* look on while interrupts are wired */
 	enum console_kind console;
-	const char *console_file;
+	const char *console_path; /* of a file or socket */
 	uint64_t timeout_ns;         /* 0: none */
 	uint64_t grace_ns;           /* to obey the power button; 0: it is not pressed */
 	const char *result_path; int result_fd; /* NULL and -1: none */
