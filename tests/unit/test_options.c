@@ -494,6 +494,12 @@ START_TEST(test_options_net_keys_arrive)
 	ck_assert(d->net.irq_direct);
 	GOOD("--net", "tap=tap1,vhost=off");
 	ck_assert_int_eq(d->net.vhost, TRI_OFF);
+	ck_assert_uint_eq(d->net.iops | d->net.bps, 0);
+	GOOD("--net", "tap1,iops=1000,bps=3M");
+	ck_assert_uint_eq(d->net.iops, 1000);
+	ck_assert_uint_eq(d->net.bps, 3 * MIB);
+	GOOD("--net", "user,bps=500");
+	ck_assert_uint_eq(d->net.bps, 500);
 	GOOD("--net", "tap=tap1,vhost");
 	ck_assert_str_eq(d->net.tap, "tap1");
 	ck_assert_int_eq(d->net.vhost, TRI_ON);
@@ -522,7 +528,7 @@ END_TEST
 
 START_TEST(test_options_net_bad_keys_and_values_are_named)
 {
-	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, irq, user, publish, loopback, id, transport)",
+	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, iops, bps, irq, user, publish, loopback, id, transport)",
 		"tap0,speed=9");
 	BAD_NET("--net: queues= is given twice", "tap0,queues=1,queues=2");
 	BAD_NET("--net: queues needs a value (queues=N)", "tap0,queues");
@@ -536,6 +542,11 @@ START_TEST(test_options_net_bad_keys_and_values_are_named)
 	BAD_NET("is no interface name", "tap%d");
 	BAD_NET("is no interface name", "a/b");
 	BAD_NET("--net: user and vhost=on exclude each other", "user,vhost=on");
+	BAD_NET("--net: iops: '0' is not a number from 1 to 1000000000", "tap0,iops=0");
+	BAD_NET("--net: bps: must be above 0", "tap0,bps=0");
+	BAD_NET("--net: vhost=on and iops= exclude each other: its packets do not pass this process (use vhost=off)", "tap0,vhost=on,iops=9");
+	BAD_NET("--net: vhost=on and bps= exclude each other", "tap0,bps=1M,vhost");
+	BAD("net0: irq=direct is about interrupts of vhost", "--kernel", "Image", "--net", "tap0,bps=1M,transport=mmio,irq=direct");
 	BAD_NET("--net: user and queues= above 1 exclude each other", "user,queues=2");
 	BAD_NET("--net: user and irq=direct exclude each other", "user,irq=direct");
 	BAD_NET("--net: user and fd= exclude each other", "user,fd=4");

@@ -628,7 +628,7 @@ static int complete_nets(struct config *c, struct err *err)
 			return ret;
 		if (d->net.irq_direct && t == TRANSPORT_PCI)
 			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
-		if (d->net.irq_direct && d->net.vhost == TRI_OFF)
+		if (d->net.irq_direct && (d->net.vhost == TRI_OFF || d->net.iops || d->net.bps))
 			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and vhost=off", d->id);
 		if (!d->net.has_mac)
 			mac_default(d->net.user ? d->id : d->net.tap, d->net.mac); /* the other end of user is nobody else's */

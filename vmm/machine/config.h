@@ -42,6 +42,7 @@ struct net_options {
 	bool user;            /* by a process of the user's, passt; then */
 	bool loopback;        /* the gateway's address leads to the host's own loopback */
 	struct { uint16_t host, guest; } publish[NET_MAX_PUBLISH]; unsigned nr_publish; /* TCP ports */
+	uint64_t iops, bps;   /* 0: no limit; with one, packets pass this process */
 };
 
 #define VSOCK_MAX_UDS 96

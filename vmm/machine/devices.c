@@ -62,7 +62,7 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 		return r;
 	if (!d->tap->up)
 		snprintf(d->tap_down, sizeof(d->tap_down), "%s", d->tap->name);
-	if (c->net.vhost == TRI_OFF)
+	if (c->net.vhost == TRI_OFF || c->net.iops || c->net.bps)
 		return 0;
 	r = open_vhost(d, d->tap->nr_fds);
 	if (!r)
@@ -84,6 +84,7 @@ static int net_make(struct machine *m, unsigned i, struct err *err)
 		.loop = m->loop,
 		.mem = m->mem,
 		.mtu = c->net.mtu,
+		.iops = c->net.iops, .bps = c->net.bps,
 		.peer = "passt",
 	};
 
