@@ -201,6 +201,7 @@ static void net_reset(struct vdev *v)
 	n->pairs_on = 0;
 	if (n->again.poll.loop)
 		loop_timer_set(&n->again, 0);
+	net_limits_reset(n);
 	/* Refused only where the interface is gone. */
 	set_offloads(n, 0);
 }
@@ -347,6 +348,7 @@ static void net_free(struct vdev *v)
 	/* vhost before the tap it works on; guest memory is the caller's and goes later still. */
 	n->path->fini(n);
 	loop_timer_fini(&n->again);
+	net_limits_fini(n);
 	if (n->have_vdev)
 		vdev_fini(&n->v);
 	tap_close(n->tap);
@@ -396,6 +398,8 @@ static int init(struct net *n, const struct net_cfg *cfg, struct err *err)
 	n->have_vdev = true;
 	bucket_init(&n->changes, CHANGES_PER_SECOND, CHANGES_AT_ONCE);
 	r = n->pairs > 1 ? loop_timer_init(cfg->loop, &n->again, control_again, n) : 0;
+	if (!r)
+		r = net_limits_init(n, cfg);
 	if (r)
 		return err_set(err, r, "%s: %s", cfg->name, strerror(-r));
 	return n->path->init(n, cfg, err);

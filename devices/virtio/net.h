@@ -3,7 +3,7 @@
  * net - virtio-net on a tap, its rings in the kernel (vhost-net) or on our loop, or on a stream socket
  *
  * What:   features, configuration space (MAC, status, queue pairs, MTU), the control queue
- *         (queue pairs), offloads of the tap set from what the driver acknowledged.
+ *         (queue pairs), offloads of the tap set from what the driver acknowledged, limits.
  * Not:    opening anything: it is given tap and vhost descriptors, or a socket.
  * Trust:  the driver's features and control commands, and every ring, are the guest's; with
  *         vhost the kernel parses the rings.
@@ -28,6 +28,7 @@ struct net_cfg {
 	int vhost_fds[NET_MAX_PAIRS]; /* /dev/vhost-net, one a pair, owner not yet set; taken over; all -1: our loop */
 	uint8_t mac[6];
 	uint16_t mtu;             /* bytes; 0: not offered */
+	uint64_t iops, bps;       /* frames, and their bytes, a second, each way; 0: no limit; not with vhost */
 };
 
 /* -errno and a sentence in @err. On success @ret_v is freed by vdev_free(). */

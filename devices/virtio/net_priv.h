@@ -2,7 +2,8 @@
 /*
  * net_priv - what the files of the network device share
  *
- * What:   the device, and the three ways to move its packets: net_vhost.c, net_user.c, net_stream.c.
+ * What:   the device, the three ways to move its packets (net_vhost.c, net_user.c, net_stream.c), and the limits of the latter
+ *         two (net_limit.c).
  * Not:    for anyone but devices/virtio/net*.c.
  * Trust:  what came from a ring is checked by vq.h before it is kept here; the rest is ours.
  * Thread: as vdev.h.
@@ -51,12 +52,37 @@ struct net_path {
 	void (*pair_off)(struct net_pair *p);
 	/* NULL where the kernel takes the kicks */
 	void (*kick)(struct net_pair *p, bool transmit);
+	/* The same: what a limit has kept from passing may. */
+	void (*resume)(struct net_pair *p, bool transmit);
 };
 
 extern const struct net_path net_path_vhost, net_path_user, net_path_stream;
 
 /* For a path that serves the rings itself: starts those of all ready pairs. vq_start()'s errors. */
 int net_start_rings(struct net *n);
+
+/* ---- net_limit.c ---- */
+
+enum { NET_RX, NET_TX }; /* to the guest, from it */
+
+/* One way. */
+struct net_limit {
+	struct net *net;
+	struct bucket frames, bytes;
+	struct loop_timer again;     /* where one of these has a limit... */
+	bool waiting;                /* ...it is set, and nothing passes until then */
+	unsigned first;              /* whose turn it is then */
+};
+
+/* May a frame pass? Where it may not, the pairs are resumed when it may. */
+bool net_may_pass(struct net_limit *l);
+/* One has, of @len bytes, without our headers. */
+void net_passed(struct net_limit *l, uint32_t len);
+/* Before the loop's seal. loop_timer_init()'s errors. */
+int net_limits_init(struct net *n, const struct net_cfg *cfg);
+/* Nobody waits any more. What has passed is still to be paid for. */
+void net_limits_reset(struct net *n);
+void net_limits_fini(struct net *n);
 
 /* ---- net_user.c, here for its tests ---- */
 
@@ -146,6 +172,7 @@ struct net {
 	bool have_vdev;
 	struct bucket changes;       /* of the interface, for which the host has one lock */
 	struct loop_timer again;     /* several pairs: a command waits for its turn */
+	struct net_limit limit[2];   /* by NET_RX and NET_TX; not with vhost */
 	uint64_t rx_dropped, tx_dropped; /* packets, net_user.c only */
 	struct net_pair pair[NET_MAX_PAIRS];
 };

@@ -19,7 +19,7 @@
  * is told (VIRTIO_NET_S_LINK_UP), what it sends is dropped, and one line says so. A link that is down stays down.
  *
  * Bounds: a callback takes at most a buffer's worth of frames, or a ring's worth of chains; what is left of these waits for
- * the loop's next round, by a kick to ourselves.
+ * the loop's next round, by a kick to ourselves. What a limit (net_limit.c) keeps from passing stays in the buffer, or in the ring.
  */
 #include <assert.h>
 #include <errno.h>
@@ -206,6 +206,8 @@ static bool pass_on(struct net_stream *s, const uint8_t *frame, uint32_t len)
 		return false;
 	if (was_stalled)
 		vq_disable_kick(rx_ring(s));
+	if (d == DELIVERED)
+		net_passed(&s->net->limit[NET_RX], len);
 	s->net->rx_dropped += d == NEVER;
 	return true;
 }
@@ -226,11 +228,17 @@ static void rx_read(struct net_stream *s)
 		link_down(s, "cannot be read from");
 }
 
+/* What is dropped need not wait. */
+static bool may_deliver(struct net_stream *s)
+{
+	return !s->net->pair[0].on || rx_ring(s)->broken || net_may_pass(&s->net->limit[NET_RX]);
+}
+
 static void rx_run(struct net_stream *s)
 {
 	uint32_t len;
 
-	while ((len = next_frame(s)) && pass_on(s, s->rx_buf + s->rx_at + NET_STREAM_LEN, len))
+	while ((len = next_frame(s)) && may_deliver(s) && pass_on(s, s->rx_buf + s->rx_at + NET_STREAM_LEN, len))
 		s->rx_at += NET_STREAM_LEN + len;
 	if (s->rx_unflushed)
 		vdev_queue_flush(&s->net->v, net_rxq(&s->net->pair[0]));
@@ -295,6 +303,7 @@ static bool tx_append(struct net_stream *s, const struct vq_chain *c)
 	to[3] = (uint8_t)len;
 	gather(c, NET_HDR_SIZE, to + NET_STREAM_LEN);
 	s->tx_len += NET_STREAM_LEN + len;
+	net_passed(&s->net->limit[NET_TX], len);
 	return true;
 }
 
@@ -313,8 +322,9 @@ static bool tx_one(struct net_stream *s, struct vq *ring)
 	struct vq_chain c = { .iov = s->more, .cap = NET_QUEUE_SIZE };
 	int r;
 
-	if (!s->down && sizeof(s->tx_buf) - s->tx_len < NET_STREAM_LEN + NET_STREAM_FRAME_MAX)
-		return false; /* until the write is done */
+	if (!s->down && (sizeof(s->tx_buf) - s->tx_len < NET_STREAM_LEN + NET_STREAM_FRAME_MAX ||
+			 !net_may_pass(&s->net->limit[NET_TX])))
+		return false; /* until the write is done, or it may */
 	r = vq_pop(ring, &c);
 	if (!r)
 		return vq_enable_kick(ring);
@@ -428,6 +438,14 @@ static void stream_kick(struct net_pair *p, bool transmit)
 	}
 }
 
+static void stream_resume(struct net_pair *p, bool transmit)
+{
+	if (transmit)
+		tx_run(p->net->stream);
+	else
+		rx_run(p->net->stream);
+}
+
 const struct net_path net_path_stream = {
 	.init = stream_init,
 	.fini = stream_fini,
@@ -436,4 +454,5 @@ const struct net_path net_path_stream = {
 	.pair_on = stream_pair_on,
 	.pair_off = stream_pair_off,
 	.kick = stream_kick,
+	.resume = stream_resume,
 };

@@ -21,7 +21,8 @@
  * that the frame says it is. What does not pass is dropped, counted, and given back.
  *
  * Bounds: a callback takes at most one ring's worth of chains; what is left waits for the
- * loop's next round, by a kick to ourselves.
+ * loop's next round, by a kick to ourselves. With limits (net_limit.c) no readv begins and no chain is
+ * taken to be sent before what has passed is paid for; more waits in the tap's queue, whose end the host drops.
  */
 #include <assert.h>
 #include <errno.h>
@@ -110,7 +111,8 @@ static void rx_run(struct net_rx *rx)
 	int r;
 
 	if (rx->held || rx->dead || rx->waiting || rx->io.busy ||
-	    ring_of(rx->pair, net_rxq(rx->pair))->broken || !rx_prepare(rx) || !rx->nr_chains)
+	    ring_of(rx->pair, net_rxq(rx->pair))->broken || !rx_prepare(rx) || !rx->nr_chains ||
+	    !net_may_pass(&rx->pair->net->limit[NET_RX]))
 		return;
 	rx->iov[rx->nr_iov] = (struct iovec){ .iov_base = &rx->spare, .iov_len = 1 };
 	r = loop_readv(&rx->io, rx->iov, rx->nr_iov + 1);
@@ -164,6 +166,7 @@ static void rx_deliver(struct net_rx *rx, uint32_t len)
 		parts += rx->chains[n++].parts;
 	}
 	rx_set_num_buffers(rx, (uint16_t)n);
+	net_passed(&p->net->limit[NET_RX], len - NET_HDR_SIZE);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t part = rx->chains[i].len < len ? rx->chains[i].len : len;
 
@@ -349,6 +352,7 @@ static void tx_send(struct net_pair *p, struct net_tx_slot *s, const struct vq_c
 	}
 	s->busy = true;
 	p->user->tx_busy++;
+	net_passed(&p->net->limit[NET_TX], s->len - NET_HDR_SIZE);
 }
 
 /* Shows the driver what is done, in batches as long as more is to come for sure. */
@@ -369,7 +373,7 @@ static bool tx_one(struct net_pair *p, struct vq *ring)
 	struct vq_chain c;
 	int r;
 
-	if (!s)
+	if (!s || !net_may_pass(&p->net->limit[NET_TX]))
 		return false;
 	c = (struct vq_chain){ .iov = s->iov + 1, .cap = NET_QUEUE_SIZE };
 	r = vq_pop(ring, &c);
@@ -502,6 +506,14 @@ static void user_kick(struct net_pair *p, bool transmit)
 		rx_kick(&p->user->rx);
 }
 
+static void user_resume(struct net_pair *p, bool transmit)
+{
+	if (transmit)
+		tx_run(p);
+	else
+		rx_run(&p->user->rx);
+}
+
 const struct net_path net_path_user = {
 	.init = user_init,
 	.fini = user_fini,
@@ -510,4 +522,5 @@ const struct net_path net_path_user = {
 	.pair_on = user_pair_on,
 	.pair_off = user_pair_off,
 	.kick = user_kick,
+	.resume = user_resume,
 };

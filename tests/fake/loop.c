@@ -298,6 +298,11 @@ int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags)
 	return r;
 }
 
+int loop_await_end(struct loop_io *io)
+{
+	return start_at(io, FAKE_IO_AWAIT, NULL, 1, (struct fake_io_place){ 0 });
+}
+
 int loop_shutdown(struct loop_io *io, int how)
 {
 	return start_at(io, FAKE_IO_SHUTDOWN, NULL, 1, (struct fake_io_place){ .flags = how });
@@ -371,6 +376,11 @@ void loop_io_cancel(struct loop_io *io)
 	s = &io->loop->sources[io->slot];
 	fake_loop_complete(io, s->has_cancel_res ? s->cancel_res : -ECANCELED);
 	s->has_cancel_res = false;
+}
+
+void loop_io_try(struct loop_io *io)
+{
+	loop_io_cancel(io);
 }
 
 void fake_loop_cancel_result(struct loop_io *io, int res)

@@ -27,7 +27,7 @@ unsigned fake_loop_turn(struct loop *l);
 
 enum fake_io_op {
 	FAKE_IO_NONE, FAKE_IO_READV, FAKE_IO_WRITEV, FAKE_IO_SYNC, FAKE_IO_ALLOCATE,
-	FAKE_IO_ACCEPT, FAKE_IO_RECVMSG, FAKE_IO_SHUTDOWN, FAKE_IO_CLOSE, FAKE_IO_SENDMSG,
+	FAKE_IO_ACCEPT, FAKE_IO_RECVMSG, FAKE_IO_AWAIT, FAKE_IO_SHUTDOWN, FAKE_IO_CLOSE, FAKE_IO_SENDMSG,
 };
 
 /* Where a transfer under way goes: byte @off (UINT64_MAX: the file's position), @len bytes and @mode of an allocation, RWF_*. */
@@ -55,7 +55,7 @@ bool fake_loop_complete(struct loop_io *io, int res);
 bool fake_loop_complete_read(struct loop_io *io, const void *data, size_t len);
 /* Copies what a writev under way would write into @buf (at most @cap) and returns its whole length; completes nothing. */
 size_t fake_loop_peek_write(const struct loop_io *io, void *buf, size_t cap);
-/* The next cancel of @io ends with @res (a transfer that was just done) rather than -ECANCELED. */
+/* The next cancel or try of @io ends with @res (a transfer that was just done) rather than -ECANCELED. */
 void fake_loop_cancel_result(struct loop_io *io, int res);
 
 /* ---- timers ---- */

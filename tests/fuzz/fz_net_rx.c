@@ -4,16 +4,18 @@
  *
  * Covers: net_user.c's receive half with and without mergeable buffers: buffers of any number and
  *         shape, packets of any size, reads that fail, are called off and done again; pairs of
- *         queues switched by the control queue; resets.
+ *         queues switched by the control queue; resets; limits (net_limit.c).
  * Oracle: a packet that fits arrives once, whole and in order: used lengths add up to it, num_buffers
  *         tells how many buffers, and the bytes in them are the packet's; without mergeable buffers
  *         it is one buffer; what does not fit is counted and leaves the buffers alone; no byte
- *         is written outside of the buffers.
+ *         is written outside of the buffers; with a limit no more arrive than that allows, and nothing is read while it waits.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/net_rig.h"
 
 #include <linux/virtio_net.h>
+
+#include "tests/fuzz/net_clock.h"
 
 #define RXQ 0
 #define CTRLQ 4
@@ -147,6 +149,8 @@ static UNTRACED void receive(struct fuzz_in *in)
 	must(fake_loop_complete_read(&rx()->io, packet, len));
 	if (len)
 		dropped += !fits;
+	if (fits)
+		limit_passed(len - NET_HDR_SIZE);
 	must(rig.n->rx_dropped == dropped);
 	look_at_used(fits ? packet : NULL, len);
 }
@@ -191,12 +195,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { .p = data, .left = size };
 
-	rig_init(&rig, 2, false);
+	rig_init_limited(&rig, 2, 1, 1);
+	limit_init(rig.n, NET_RX, data, size);
 	start(&in);
 	for (unsigned steps = 0; fuzz_more(&in) && steps < 200; steps++) {
 		switch (fuzz_below(&in, 10)) {
 		case 0: case 1: add_buffer(&in); break;
-		case 2: rig_kick(&rig, RXQ); break;
+		case 2:
+			if (limit_is_on())
+				limit_time(fuzz_u8(&in));
+			rig_kick(&rig, RXQ);
+			break;
 		case 3: case 4: case 5: receive(&in); break;
 		case 6: fail_read(&in); break;
 		case 7: set_pairs(&in); break;
@@ -209,6 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		}
 		must(!rig_needs_reset(&rig));
+		must(!limit->waiting || fake_loop_io(&rx()->io, NULL, NULL) == FAKE_IO_NONE);
+		limit_look(2, NET_MAX_PACKET);
 	}
 	rig_fini(&rig);
 	return 0;

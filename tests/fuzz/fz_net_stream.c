@@ -4,16 +4,19 @@
  *
  * Covers: net_stream.c: frames of any length cut at any byte, lengths that no frame has, a peer that ends or fails; buffers of
  *         any number and shape, with and without mergeable ones; packets with any header and in any parts; writes that end short
- *         or in error; resets with transfers under way.
+ *         or in error; resets with transfers under way; a limit (net_limit.c) to the guest.
  * Oracle: what arrives is the peer's frames, whole and in their order, each once or counted as dropped, in buffers that were
  *         given and nowhere else; what is written is the driver's frames that may be sent, each behind its length, without a gap
  *         wherever a write was cut and whatever was reset meanwhile; each chain comes back once; the link is down from the first
- *         length that is none, and from the end of the peer, until the end, and was up before.
+ *         length that is none, and from the end of the peer, until the end, and was up before; no more frames arrive than the
+ *         limit allows, and none is lost by it.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/net_rig.h"
 
 #include <linux/virtio_net.h>
+
+#include "tests/fuzz/net_clock.h"
 
 #define RXQ 0
 #define TXQ 1
@@ -128,6 +131,7 @@ static void take_frame(uint32_t id, uint32_t used)
 	must(number >= next_frame && number < nr_frames && frames[number].len == total - NET_HDR_SIZE);
 	must(!memcmp(got + NET_HDR_SIZE, in_bytes + frames[number].at, frames[number].len));
 	next_frame = number + 1;
+	limit_passed(frames[number].len);
 	delivered++;
 }
 
@@ -152,10 +156,11 @@ static void look(void)
 		take_frame(id, used);
 	}
 	must(delivered + rig.n->rx_dropped <= whole);
-	must(stream()->stalled || stream()->down || delivered + rig.n->rx_dropped == whole);
+	must(stream()->stalled || stream()->down || limit->waiting || delivered + rig.n->rx_dropped == whole);
 	must(!!(vdev_config_read(rig.v, 6, 2) & VIRTIO_NET_S_LINK_UP) == !stream()->down);
 	must(stream()->down == rig.n->link_down && (!stream()->down || down || bad));
-	must(!bad || stream()->down || stream()->stalled);
+	must(!bad || stream()->down || stream()->stalled || limit->waiting);
+	limit_look(1, NET_STREAM_FRAME_MAX);
 	while (fake_ring_used(&rig.ring[TXQ], &id, &used)) {
 		must(!used);
 		tx_back++;
@@ -349,12 +354,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = { .p = data, .left = size };
 
 	begin();
-	rig_init_stream(&rig, &peer);
+	rig_init_stream_limited(&rig, &peer, 1, 1);
+	limit_init(rig.n, NET_RX, data, size);
 	start(&in);
 	for (unsigned steps = 0; fuzz_more(&in) && steps < 300; steps++) {
 		switch (fuzz_below(&in, 14)) {
 		case 0: case 1: add_buffer(&in); break;
-		case 2: rig_kick(&rig, RXQ); break;
+		case 2:
+			if (limit_is_on())
+				limit_time(fuzz_u8(&in));
+			rig_kick(&rig, RXQ);
+			break;
 		case 3: case 4: peer_sends(&in, false); break;
 		case 5: case 6: case 7: hand_over(&in); break;
 		case 8: case 9: transmit(&in); break;

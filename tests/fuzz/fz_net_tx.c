@@ -3,16 +3,18 @@
  * net_tx: what a guest sends, by way of our loop.
  *
  * Covers: net_user.c's transmit half with any features, headers, sizes and splits of a frame; writes
- *         that end short, late, in error and in any order; kicks, resets with frames under way.
+ *         that end short, late, in error and in any order; kicks, resets with frames under way; limits (net_limit.c).
  * Oracle: a frame that is written is one that may be: its length is the chain's, its body the guest's
  *         bytes, its header what the driver acknowledged and nothing else (checked here once more,
  *         field by field); each chain comes back exactly once; at most NET_TX_DEPTH are under way; a
- *         frame that may go is not dropped.
+ *         frame that may go is not dropped; with a limit no more begin than that allows, whatever the guest does.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/net_rig.h"
 
 #include <linux/virtio_net.h>
+
+#include "tests/fuzz/net_clock.h"
 
 #define TXQ 1
 #define MAX_PARTS 6
@@ -118,6 +120,19 @@ static void look_at_writes(void)
 	}
 }
 
+/* What is under way has passed as well. */
+static void look_at_limit(void)
+{
+	uint64_t frames_were = limit_frames, bytes_were = limit_bytes;
+
+	for (unsigned i = 0; i < NET_TX_DEPTH; i++)
+		if (rig.n->pair[0].user->tx[i].busy)
+			limit_passed(rig.n->pair[0].user->tx[i].len - NET_HDR_SIZE);
+	limit_look(1, NET_MAX_PACKET); /* a ring of anything has any length in it */
+	limit_frames = frames_were;
+	limit_bytes = bytes_were;
+}
+
 static void start(struct fuzz_in *in)
 {
 	features = choices[fuzz_below(in, ARRAY_LEN(choices))] | BIT64(VIRTIO_F_VERSION_1);
@@ -133,6 +148,9 @@ static void start(struct fuzz_in *in)
 
 static void restart(struct fuzz_in *in)
 {
+	for (unsigned i = 0; i < NET_TX_DEPTH; i++)
+		if (rig.n->pair[0].user->tx[i].busy)
+			limit_passed(rig.n->pair[0].user->tx[i].len - NET_HDR_SIZE);
 	fake_vdev_reset(rig.v);
 	must(!under_way());
 	start(in);
@@ -200,6 +218,7 @@ static void complete(struct fuzz_in *in)
 	if (how & 1)
 		res = how & 2 ? -(how >> 2) - 1 : (int)(how >> 2);
 	dropped += res != (int)s->len;
+	limit_passed(s->len - NET_HDR_SIZE);
 	must(fake_loop_complete(&s->io, res));
 }
 
@@ -220,18 +239,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { .p = data, .left = size };
 
-	rig_init(&rig, 1, false);
+	rig_init_limited(&rig, 1, 1, 1);
+	limit_init(rig.n, NET_TX, data, size);
 	start(&in);
 	while (fuzz_more(&in)) {
 		switch (fuzz_below(&in, 8)) {
 		case 0: case 1: case 2: send_frame(&in); break;
-		case 3: rig_kick(&rig, TXQ); break;
+		case 3:
+			if (limit_is_on())
+				limit_time(fuzz_u8(&in));
+			rig_kick(&rig, TXQ);
+			break;
 		case 4: case 5: complete(&in); break;
 		case 6: restart(&in); break;
 		case 7: scribble(&in); break;
 		}
 		look_at_used();
 		look_at_writes();
+		look_at_limit();
 	}
 	if (!rig_needs_reset(&rig)) {
 		/* what waits goes now, all of it */
@@ -239,6 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (unsigned i = 0; i < NET_TX_DEPTH * 8; i++) {
 			struct net_tx_slot *s = &rig.n->pair[0].user->tx[i % NET_TX_DEPTH];
 
+			limit_time(10000);
 			fake_loop_complete(&s->io, (int)s->len);
 		}
 		rig_kick(&rig, TXQ);

@@ -114,10 +114,22 @@ __attribute__((unused)) static void rig_init(struct rig *r, unsigned pairs, bool
 	rig_make(r, &cfg);
 }
 
-/* On a stream socket, whose other end is *@ret_peer, the caller's; no tap. */
-__attribute__((unused)) static void rig_init_stream(struct rig *r, int *ret_peer)
+/* By our loop, with limits. */
+__attribute__((unused)) static void rig_init_limited(struct rig *r, unsigned pairs, uint64_t iops, uint64_t bps)
 {
-	struct net_cfg cfg = { .name = "net0", .peer = "peer", .mac = { 2, 3, 4, 5, 6, 7 } };
+	struct net_cfg cfg;
+
+	rig_init_bare(r, pairs);
+	cfg = rig_cfg(r, false);
+	cfg.iops = iops;
+	cfg.bps = bps;
+	rig_make(r, &cfg);
+}
+
+/* On a stream socket, whose other end is *@ret_peer, the caller's; no tap. Limits: 0 for none. */
+__attribute__((unused)) static void rig_init_stream_limited(struct rig *r, int *ret_peer, uint64_t iops, uint64_t bps)
+{
+	struct net_cfg cfg = { .name = "net0", .peer = "peer", .mac = { 2, 3, 4, 5, 6, 7 }, .iops = iops, .bps = bps };
 	int s[2];
 
 	rig_init_bare(r, 1);
@@ -130,6 +142,11 @@ __attribute__((unused)) static void rig_init_stream(struct rig *r, int *ret_peer
 	for (unsigned i = 0; i < NET_MAX_PAIRS; i++)
 		cfg.vhost_fds[i] = -1;
 	rig_make(r, &cfg);
+}
+
+__attribute__((unused)) static void rig_init_stream(struct rig *r, int *ret_peer)
+{
+	rig_init_stream_limited(r, ret_peer, 0, 0);
 }
 
 /* Changes of the interface take their time again. */

@@ -75,6 +75,9 @@ START_TEST(test_config_json_has_the_options_of_the_command_line)
 	ck_assert_uint_eq(c->devices[3].net.queues, 3);
 	ck_assert_int_eq(c->devices[3].net.vhost, TRI_OFF);
 	ck_assert_uint_eq(c->devices[4].net.nr_fds, 3);
+	GOOD("{\"kernel\": \"I\", \"net\": {\"tap\": \"tap0\", \"iops\": 2000, \"bps\": \"64M\"}}");
+	ck_assert_uint_eq(c->devices[2].net.iops, 2000);
+	ck_assert_uint_eq(c->devices[2].net.bps, 64 * MIB);
 }
 END_TEST
 
@@ -94,7 +97,10 @@ END_TEST
 START_TEST(test_config_json_commas_in_object_values_are_plain)
 {
 	GOOD("{\"kernel\": \"a,b\", \"console\": \"file=x,y\"}");
-	ck_assert_str_eq(o.config.console_file, "x,y");
+	ck_assert_str_eq(o.config.console_path, "x,y");
+	GOOD("{\"kernel\": \"I\", \"console\": \"socket=/run/x,y\"}");
+	ck_assert_int_eq(o.config.console, CONSOLE_SOCKET);
+	ck_assert_str_eq(o.config.console_path, "/run/x,y");
 	BAD("{\"kernel\": \"I\", \"net\": {\"tap\": \"a,queues=2\", \"mac\": \"1,2\"}}", "mac: '1,2' is not a MAC");
 }
 END_TEST

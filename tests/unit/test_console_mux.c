@@ -69,6 +69,13 @@ static const struct console_mux_ops ops = {
 	.hvc_input = hvc_input, .uart_input = uart_input, .hvc_room = on_room, .end = on_end, .help = on_help,
 };
 
+static int open_at(int in_fd, int out_fd, bool keys)
+{
+	const struct stream_cfg io = { .in_fd = in_fd, .out_fd = out_fd };
+
+	return console_mux_open(mux, loop, &io, keys, &ops, NULL);
+}
+
 static void open_mux(bool keys)
 {
 	seen_len = hvc_len = uart_len = hvc_space = uart_space = 0;
@@ -79,7 +86,7 @@ static void open_mux(bool keys)
 	ck_assert_int_eq(fcntl(out[0], F_SETFL, O_NONBLOCK), 0);
 	mux = console_mux_get();
 	console_mux_sinks(mux, &con);
-	ck_assert_int_eq(console_mux_open(mux, loop, in[0], out[1], keys, &ops, NULL), 0);
+	ck_assert_int_eq(open_at(in[0], out[1], keys), 0);
 }
 
 static void open_plain(void)
@@ -567,7 +574,7 @@ START_TEST(test_mux_before_open_and_with_no_descriptors)
 	ck_assert_uint_eq(console_mux_tail(mux, tail, sizeof(tail)), 0);
 
 	ck_assert_int_eq(loop_new(&loop), 0);
-	ck_assert_int_eq(console_mux_open(mux, loop, -1, -1, false, &ops, NULL), 0);
+	ck_assert_int_eq(open_at(-1, -1, false), 0);
 	ck_assert_uint_eq(c.hvc.write(c.hvc.ctx, "kept", 4), 4);
 	ck_assert_uint_eq(console_mux_tail(mux, tail, sizeof(tail)), 4);
 	ck_assert_mem_eq(tail, "kept", 4);
@@ -585,7 +592,7 @@ START_TEST(test_mux_open_failures_leave_nothing)
 		ck_assert_int_eq(pipe(in), 0);
 		ck_assert_int_eq(pipe(out), 0);
 		fake_loop_fail_init(loop, n, -ENOSPC);
-		ret = console_mux_open(mux, loop, in[0], out[1], true, &ops, NULL);
+		ret = open_at(in[0], out[1], true);
 		close_mux();
 		if (!ret)
 			break;

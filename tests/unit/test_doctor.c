@@ -471,6 +471,9 @@ START_TEST(test_report_of_missing_vhost_names_the_remedy)
 	facts.host.vhost_net = (struct node_facts){ .exists = true, .loadable = true };
 	says("the first use loads the module");
 	says("asked for by vhost=on");
+	config.devices[1].net.vhost = TRI_AUTO;
+	config.devices[1].net.bps = 1000;
+	says("packets by this process: iops= and bps= are kept by this process");
 }
 END_TEST
 

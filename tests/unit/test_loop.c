@@ -1800,6 +1800,94 @@ START_TEST(test_loop_late_descriptors)
 }
 END_TEST
 
+static struct ending {
+	struct loop_io io;
+	int theirs;
+	unsigned told;
+	struct loop_timer timer;
+} ending;
+
+static void end_more(void *ctx)
+{
+	(void)ctx;
+	if (!ending.told) {
+		ck_assert_int_eq(shutdown(ending.theirs, SHUT_WR), 0);
+		return;
+	}
+	close(ending.theirs);
+	ck_assert_int_eq(loop_await_end(&ending.io), 0);
+}
+
+static void end_told(void *ctx, int res)
+{
+	(void)ctx;
+	ck_assert_int_gt(res, 0);
+	if (ending.told++) {
+		ck_assert_int_ne(res & POLLHUP, 0);
+		loop_stop(loop);
+		return;
+	}
+	ck_assert_int_eq(res & (POLLHUP | POLLERR | POLLIN), 0);
+	ck_assert_int_ne(res & POLLRDHUP, 0);
+	loop_timer_set(&ending.timer, 10 * MS);
+}
+
+/* Bytes that are there to be read are no end. */
+START_TEST(test_loop_late_end_of_one_way_and_of_both)
+{
+	int s[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	ending = (struct ending){ .theirs = s[1] };
+	ck_assert_int_eq(write(s[1], "unread", 6), 6);
+	ck_assert_int_eq(loop_io_init_late(loop, &ending.io, end_told, NULL), 0);
+	ck_assert_int_eq(loop_timer_init(loop, &ending.timer, end_more, NULL), 0);
+	loop_timer_set(&ending.timer, 50 * MS);
+	loop_io_aim(&ending.io, s[0]);
+	ck_assert_int_eq(loop_await_end(&ending.io), 0);
+	ck_assert_int_eq(loop_await_end(&ending.io), -EBUSY);
+	run_for(5000);
+	ck_assert_uint_eq(ending.told, 2);
+	loop_timer_fini(&ending.timer);
+	close(s[0]);
+}
+END_TEST
+
+/* With the loop at its end, too: what can be done at once is, and what cannot is cancelled. */
+START_TEST(test_loop_try_is_done_at_return)
+{
+	struct xfer x = { 0 }, y = { 0 };
+	int s[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	xfer_init(&x, s[0]);
+	xfer_init(&y, s[0]);
+	memcpy(x.buf[0], "12345678", 8);
+	if (_i) {
+		run_for(10);
+	} else {
+		ck_assert_int_eq(loop_seal(loop), 0);
+	}
+	loop_io_try(&x.io);
+	ck_assert_uint_eq(x.runs, 0);
+	ck_assert_int_eq(loop_writev(&x.io, x.iov, 1), 0);
+	ck_assert_int_eq(loop_readv(&y.io, y.iov, 1), 0);
+	loop_io_try(&x.io);
+	ck_assert_uint_eq(x.runs, 1);
+	ck_assert_int_eq(x.res, 8);
+	loop_io_try(&y.io);
+	ck_assert_uint_eq(y.runs, 1);
+	ck_assert_int_eq(y.res, -ECANCELED);
+	ck_assert_int_eq(read(s[1], y.buf[0], 8), 8);
+	ck_assert_int_eq(write(s[1], "x", 1), 1);
+	ck_assert_int_eq(loop_readv(&y.io, y.iov, 1), 0);
+	loop_io_try(&y.io);
+	ck_assert_int_eq(y.res, 1);
+	close(s[0]);
+	close(s[1]);
+}
+END_TEST
+
 static void late_refused(void *ctx, int res)
 {
 	(void)ctx;
@@ -1884,6 +1972,8 @@ static void add_places(TCase *t)
 static void add_rest(TCase *t)
 {
 	tcase_add_test(t, test_loop_late_descriptors);
+	tcase_add_test(t, test_loop_late_end_of_one_way_and_of_both);
+	tcase_add_loop_test(t, test_loop_try_is_done_at_return, 0, 2);
 	tcase_add_test(t, test_loop_accept_without_late_ones_is_refused);
 	tcase_add_test(t, test_loop_timer_fires_once_not_early);
 	tcase_add_test(t, test_loop_timer_can_be_set_from_within);

@@ -5,6 +5,8 @@
 #include <linux/if_ether.h>
 #include <sys/socket.h>
 
+#include "vmm/base/clock.h"
+
 #define HDR NET_HDR_SIZE
 #define LEN NET_STREAM_LEN
 #define MAX NET_STREAM_FRAME_MAX
@@ -682,6 +684,99 @@ START_TEST(test_net_stream_that_cannot_be_made_closes_its_socket)
 }
 END_TEST
 
+/* ---- limits ---- */
+
+#define FEW 10 /* frames of 100 bytes a second: two or three of them at once */
+static const struct { uint64_t iops, bps; } few[] = { { FEW, 0 }, { 0, 100 * FEW } };
+
+static void start_limited(uint64_t iops, uint64_t bps)
+{
+	rig_init_stream_limited(&r, &peer, iops, bps);
+	ck_assert_int_eq(rig_start(&r, r.v->offered, 2), 0);
+}
+
+static unsigned used(unsigned q)
+{
+	uint32_t id, len;
+	unsigned n = 0;
+
+	while (fake_ring_used(&r.ring[q], &id, &len))
+		n++;
+	return n;
+}
+
+/* Kicks do not help, time does. */
+static unsigned time_passes(unsigned way)
+{
+	rig_kick(&r, way);
+	ck_assert_uint_eq(used(way), 0);
+	ck_assert_uint_gt(fake_loop_timer(&r.n->limit[way].again), 0);
+	ck_assert_uint_le(fake_loop_timer(&r.n->limit[way].again), NS_PER_SEC / 5);
+	usleep(110000);
+	ck_assert(fake_loop_expire(&r.n->limit[way].again));
+	return used(way);
+}
+
+START_TEST(test_net_stream_rx_limit_keeps_frames_in_the_buffer)
+{
+	uint64_t begin = clock_now_ns();
+	unsigned n, more;
+	size_t len = 0;
+
+	start_limited(few[_i].iops, few[_i].bps);
+	for (unsigned i = 0; i < 60; i++) {
+		add_rx(BUFFERS + 0x1000 * i, 0x1000);
+		len += put_frame(wire + len, 100, i);
+	}
+	comes(wire, len);
+	n = used(NET_RX);
+	ck_assert_uint_ge(n, 2);
+	for (unsigned turn = 0; turn < 5; turn++) {
+		/* the peer is read on, as far as there is room */
+		ck_assert(reading());
+		more = time_passes(NET_RX);
+		ck_assert_uint_ge(more, 1);
+		n += more;
+		ck_assert_uint_le(n, 4 + (clock_now_ns() - begin) * FEW / NS_PER_SEC);
+	}
+	ck_assert_uint_eq(r.n->rx_dropped, 0);
+	/* without a driver all of it is dropped, at once */
+	fake_vdev_reset(r.v);
+	ck_assert_uint_eq(r.n->rx_dropped, 60 - n);
+	ck_assert(!fake_loop_expire(&r.n->limit[NET_RX].again));
+	fini();
+}
+END_TEST
+
+START_TEST(test_net_stream_tx_limit_makes_frames_wait_in_the_ring)
+{
+	uint64_t begin = clock_now_ns();
+	unsigned n, more;
+
+	start_limited(few[_i].iops, few[_i].bps);
+	for (unsigned i = 0; i < 100; i++)
+		add_tx(BUFFERS + 0x100 * i, 100, i);
+	rig_kick(&r, 1);
+	n = used(NET_TX);
+	ck_assert_uint_ge(n, 2);
+	for (unsigned turn = 0; turn < 5; turn++) {
+		ck_assert_uint_eq(fake_loop_peek_write(&stream()->tx_io, got, sizeof(got)) % (LEN + 100), 0);
+		fake_loop_complete(&stream()->tx_io, (int)fake_loop_peek_write(&stream()->tx_io, got, sizeof(got)));
+		more = time_passes(NET_TX);
+		ck_assert_uint_ge(more, 1);
+		n += more;
+		ck_assert_uint_le(n, 4 + (clock_now_ns() - begin) * FEW / NS_PER_SEC);
+	}
+	ck_assert_uint_eq(r.n->tx_dropped, 0);
+	/* a link that is down has nothing to wait for */
+	ck_assert(fake_loop_complete(&stream()->rx_io, 0));
+	fake_loop_turn(r.loop);
+	ck_assert_uint_eq(r.n->tx_dropped, 100 - n);
+	ck_assert_uint_eq(used(NET_TX), 100 - n);
+	fini();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("net_stream");
@@ -715,6 +810,8 @@ int main(void)
 	tcase_add_test(t, test_net_stream_reset_empties_what_was_stalled);
 	tcase_add_test(t, test_net_stream_peer_that_echoes);
 	tcase_add_loop_test(t, test_net_stream_that_cannot_be_made_closes_its_socket, 0, 4);
+	tcase_add_loop_test(t, test_net_stream_rx_limit_keeps_frames_in_the_buffer, 0, ARRAY_LEN(few));
+	tcase_add_loop_test(t, test_net_stream_tx_limit_makes_frames_wait_in_the_ring, 0, ARRAY_LEN(few));
 	suite_add_tcase(s, t);
 	return rig_run_suite(s);
 }

@@ -4,6 +4,8 @@
 
 #include <linux/if_ether.h>
 
+#include "vmm/base/clock.h"
+
 #define PACKET_MAX 70000
 #define HDR NET_HDR_SIZE
 #define MIN_PACKET (HDR + ETH_HLEN)
@@ -805,6 +807,233 @@ START_TEST(test_net_user_pair_off_reads_nothing_and_keeps_its_place)
 }
 END_TEST
 
+/* ---- limits ---- */
+
+/* 88 bytes of frame in each; about as many frames by either limit. */
+#define FEW 100
+static const struct { uint64_t iops, bps; } few[] = { { FEW, 0 }, { 0, FEW * 88 }, { FEW, FEW * 88 } };
+
+static uint64_t begun_ns;
+
+static void start_limited(struct rig *r, unsigned pairs, uint64_t iops, uint64_t bps)
+{
+	rig_init_limited(r, pairs, iops, bps);
+	begun_ns = clock_now_ns();
+	ck_assert_int_eq(rig_start(r, r->v->offered, pairs > 1 ? 2 * pairs + 1 : 2), 0);
+}
+
+/* No more of FEW a second than a tenth of a second's worth at once, and what the time that has passed since allows. */
+static void check_rate(unsigned passed)
+{
+	ck_assert_uint_le(passed, FEW / 10 + 2 + (clock_now_ns() - begun_ns) * FEW / NS_PER_SEC);
+}
+
+static void check_waits(struct rig *r, unsigned way)
+{
+	uint64_t wait = fake_loop_timer(&r->n->limit[way].again);
+
+	ck_assert(r->n->limit[way].waiting);
+	ck_assert_uint_gt(wait, 0);
+	ck_assert_uint_le(wait, NS_PER_SEC / 5);
+}
+
+static unsigned tx_all_that_passes(struct rig *r)
+{
+	unsigned passed = 0;
+	uint32_t id, len;
+
+	for (unsigned i = 0; i < NET_TX_DEPTH; i++)
+		while (fake_loop_complete(tx_io(r, i), 100))
+			passed++;
+	while (fake_ring_used(&r->ring[1], &id, &len))
+		;
+	fake_loop_turn(r->loop);
+	return passed;
+}
+
+START_TEST(test_net_user_tx_limit_makes_frames_wait_in_the_ring)
+{
+	unsigned passed, more;
+	struct rig r;
+
+	start_limited(&r, 1, few[_i].iops, few[_i].bps);
+	make_packet(100, 1);
+	for (unsigned i = 0; i < 250; i++)
+		add_tx(&r, BUFFERS + 128 * i, 100);
+	rig_kick(&r, 1);
+	passed = tx_all_that_passes(&r);
+	ck_assert_uint_ge(passed, FEW / 10);
+	check_rate(passed);
+	for (unsigned turn = 0; passed < 40; turn++) {
+		check_waits(&r, NET_TX);
+		/* a kick is no way around it */
+		rig_kick(&r, 1);
+		ck_assert_uint_eq(writing(&r), 0);
+		usleep(12000);
+		ck_assert(fake_loop_expire(&r.n->limit[NET_TX].again));
+		more = tx_all_that_passes(&r);
+		ck_assert_uint_gt(more, 0);
+		passed += more;
+		check_rate(passed);
+	}
+	ck_assert_uint_eq(r.n->tx_dropped, 0);
+	/* the other way has its own */
+	ck_assert(!r.n->limit[NET_RX].waiting);
+	rig_fini(&r);
+}
+END_TEST
+
+static unsigned rx_all_that_passes(struct rig *r)
+{
+	unsigned passed = 0;
+
+	while (reading(r)) {
+		receive(r, 100, 1);
+		passed++;
+	}
+	return passed;
+}
+
+START_TEST(test_net_user_rx_limit_leaves_frames_with_the_host)
+{
+	unsigned passed, more;
+	struct rig r;
+
+	start_limited(&r, 1, few[_i].iops, few[_i].bps);
+	for (unsigned i = 0; i < 250; i++)
+		add_rx(&r, BUFFERS + 2048 * (i % 100), 1600);
+	rig_kick(&r, 0);
+	passed = rx_all_that_passes(&r);
+	ck_assert_uint_ge(passed, FEW / 10);
+	check_rate(passed);
+	for (unsigned turn = 0; passed < 40; turn++) {
+		check_waits(&r, NET_RX);
+		add_rx(&r, BUFFERS, 1600);
+		rig_kick(&r, 0);
+		ck_assert(!reading(&r));
+		usleep(12000);
+		ck_assert(fake_loop_expire(&r.n->limit[NET_RX].again));
+		more = rx_all_that_passes(&r);
+		ck_assert_uint_gt(more, 0);
+		passed += more;
+		check_rate(passed);
+	}
+	ck_assert(!r.n->limit[NET_TX].waiting);
+	rig_fini(&r);
+}
+END_TEST
+
+/* A frame that is larger than all that may come at once passes, and is paid for: here in a minute, over resets. */
+START_TEST(test_net_user_limit_outlives_a_reset)
+{
+	struct rig r;
+
+	start_limited(&r, 1, 0, 1000);
+	make_packet(60000, 1);
+	add_tx(&r, BUFFERS, 60000);
+	add_tx(&r, BUFFERS, 100);
+	add_rx(&r, BUFFERS + 0x20000, 65000);
+	add_rx(&r, BUFFERS + 0x40000, 65000);
+	rig_kick(&r, 1);
+	rig_kick(&r, 0);
+	ck_assert_uint_eq(writing(&r), 1);
+	receive(&r, 60000, 1);
+	ck_assert(fake_loop_complete(tx_io(&r, 0), 60000));
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (unsigned way = NET_RX; way <= NET_TX; way++) {
+			uint64_t wait = fake_loop_timer(&r.n->limit[way].again);
+
+			ck_assert_uint_gt(wait, 30 * NS_PER_SEC);
+			ck_assert_uint_le(wait, 60 * NS_PER_SEC);
+		}
+		ck_assert_uint_eq(writing(&r), 0);
+		ck_assert(!reading(&r));
+		fake_vdev_reset(r.v);
+		for (unsigned way = NET_RX; way <= NET_TX; way++) {
+			ck_assert(!r.n->limit[way].waiting);
+			ck_assert(!fake_loop_expire(&r.n->limit[way].again));
+		}
+		ck_assert_int_eq(rig_start(&r, r.v->offered, 2), 0);
+		make_packet(100, 1);
+		add_tx(&r, BUFFERS, 100);
+		add_rx(&r, BUFFERS + 0x20000, 65000);
+		rig_kick(&r, 1);
+		rig_kick(&r, 0);
+	}
+	rig_fini(&r);
+}
+END_TEST
+
+/* Of two pairs that are never idle each has its share, and both together no more than one would. */
+START_TEST(test_net_user_limit_is_shared_by_all_pairs)
+{
+	const struct fake_part part = { BUFFERS + 0x1000, 100, false };
+	unsigned passed[2] = { 0 };
+	struct rig r;
+
+	start_limited(&r, 2, FEW, 0);
+	control_pairs(&r, 2);
+	make_packet(100, 1);
+	ck_assert_int_eq(gmem_write(r.mem, part.addr, packet, 100), 0);
+	for (unsigned turn = 0; turn < 40; turn++) {
+		for (unsigned p = 0; p < 2; p++) {
+			for (unsigned i = 0; !turn && i < 200; i++)
+				fake_ring_add(&r.ring[2 * p + 1], &part, 1);
+			rig_kick(&r, 2 * p + 1);
+		}
+		for (struct loop_io *io; (io = fake_loop_busy(r.loop, 0)); ) {
+			passed[io >= &r.n->pair[1].user->tx[0].io && io <= &r.n->pair[1].user->tx[NET_TX_DEPTH - 1].io]++;
+			fake_loop_complete(io, 100);
+		}
+		check_rate(passed[0] + passed[1]);
+		usleep(12000);
+		fake_loop_expire(&r.n->limit[NET_TX].again);
+	}
+	ck_assert_uint_ge(passed[0] + passed[1], 30);
+	ck_assert_uint_ge(5 * passed[0], passed[0] + passed[1]);
+	ck_assert_uint_ge(5 * passed[1], passed[0] + passed[1]);
+	rig_fini(&r);
+}
+END_TEST
+
+/* A ring that breaks while its frames wait, and one that was switched off. */
+START_TEST(test_net_user_limit_and_rings_that_are_gone)
+{
+	struct rig r;
+
+	start_limited(&r, 1, FEW, 0);
+	make_packet(100, 1);
+	for (unsigned i = 0; i < 200; i++)
+		add_tx(&r, BUFFERS + 128 * i, 100);
+	rig_kick(&r, 1);
+	tx_all_that_passes(&r);
+	check_waits(&r, NET_TX);
+	fake_ring_put(&r.ring[1], NET_QUEUE_SIZE);
+	r.n->v.queues[1].ring.broken = true;
+	usleep(12000);
+	ck_assert(fake_loop_expire(&r.n->limit[NET_TX].again));
+	ck_assert_uint_eq(writing(&r), 0);
+	ck_assert(!r.n->limit[NET_TX].waiting);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(test_net_user_limits_that_cannot_be_had)
+{
+	struct net_cfg cfg;
+	struct rig r;
+	struct err e;
+
+	rig_init_bare(&r, 1);
+	cfg = rig_cfg(&r, false);
+	cfg.iops = 1;
+	fake_loop_fail_init(r.loop, (unsigned)_i, -ENOSPC);
+	ck_assert_int_eq(net_new(&cfg, &r.v, &e), -ENOSPC);
+	r.v = NULL;
+	rig_fini(&r);
+}
+END_TEST
+
 /* ---- rubbish ---- */
 
 static uint32_t rnd(uint32_t *s)
@@ -884,7 +1113,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("net_user");
-	TCase *rx = tcase_create("rx"), *tx = tcase_create("tx"), *life = tcase_create("life");
+	TCase *rx = tcase_create("rx"), *tx = tcase_create("tx"), *life = tcase_create("life"), *limit = tcase_create("limit");
 
 	tcase_set_timeout(life, 60);
 	tcase_add_test(rx, test_net_user_rx_merged_buffers);
@@ -919,5 +1148,13 @@ int main(void)
 	tcase_add_test(life, test_net_user_pair_off_reads_nothing_and_keeps_its_place);
 	tcase_add_loop_test(life, test_net_user_random_rings_survive, 0, 4);
 	suite_add_tcase(s, life);
+	tcase_set_timeout(limit, 60);
+	tcase_add_loop_test(limit, test_net_user_tx_limit_makes_frames_wait_in_the_ring, 0, ARRAY_LEN(few));
+	tcase_add_loop_test(limit, test_net_user_rx_limit_leaves_frames_with_the_host, 0, ARRAY_LEN(few));
+	tcase_add_test(limit, test_net_user_limit_outlives_a_reset);
+	tcase_add_test(limit, test_net_user_limit_is_shared_by_all_pairs);
+	tcase_add_test(limit, test_net_user_limit_and_rings_that_are_gone);
+	tcase_add_loop_test(limit, test_net_user_limits_that_cannot_be_had, 0, 4);
+	suite_add_tcase(s, limit);
 	return rig_run_suite(s);
 }

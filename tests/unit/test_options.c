@@ -117,7 +117,7 @@ START_TEST(test_options_every_value_arrives)
 	ck_assert_uint_eq(c->cpus, 8);
 	ck_assert_uint_eq(c->memory, GIB);
 	ck_assert_int_eq(c->console, CONSOLE_FILE);
-	ck_assert_str_eq(c->console_file, "log");
+	ck_assert_str_eq(c->console_path, "log");
 	ck_assert_int_eq(c->transport, TRANSPORT_MMIO);
 	ck_assert_int_eq(c->irqchip, IRQCHIP_GICV3);
 	ck_assert_uint_eq(c->timeout_ns, 500000000);
@@ -364,7 +364,11 @@ START_TEST(test_options_of_later_versions_are_refused_by_name)
 	GOOD("--console", "pty");
 	ck_assert_int_eq(o.config.console, CONSOLE_PTY);
 	BAD("is none of", "--kernel", "I", "--console", "pty=/dev/pts/3");
-	BAD("does not have 'socket=/s'", "--kernel", "I", "--console", "socket=/s");
+	GOOD("--console", "socket=/run/vm 1,x");
+	ck_assert_int_eq(o.config.console, CONSOLE_SOCKET);
+	ck_assert_str_eq(o.config.console_path, "/run/vm 1,x");
+	BAD("--console: socket: the file name is empty", "--kernel", "I", "--console", "socket=");
+	BAD("is none of", "--kernel", "I", "--console", "socket");
 }
 END_TEST
 
@@ -404,7 +408,7 @@ START_TEST(test_options_bad_values_name_the_choices)
 	BAD("--memory: '5K' is not a multiple of 4K", "--memory=5K");
 	BAD("--transport: 'isa' is none of auto, pci, mmio", "--transport=isa");
 	BAD("--irqchip: 'pic' is none of auto, gicv3-its, gicv3, gicv2m, gicv2", "--irqchip=pic");
-	BAD("--console: 'tty' is none of stdio, none, pty, file=PATH", "--console=tty");
+	BAD("--console: 'tty' is none of stdio, none, pty, file=PATH, socket=PATH", "--console=tty");
 	BAD("--log-level: 'all' is none of error, warn, info, debug", "--log-level=all");
 	BAD("--log-format: 'xml' is none of text, json", "--log-format=xml");
 	BAD("--timeout: 'soon' is not a duration", "--timeout=soon");
@@ -490,6 +494,12 @@ START_TEST(test_options_net_keys_arrive)
 	ck_assert(d->net.irq_direct);
 	GOOD("--net", "tap=tap1,vhost=off");
 	ck_assert_int_eq(d->net.vhost, TRI_OFF);
+	ck_assert_uint_eq(d->net.iops | d->net.bps, 0);
+	GOOD("--net", "tap1,iops=1000,bps=3M");
+	ck_assert_uint_eq(d->net.iops, 1000);
+	ck_assert_uint_eq(d->net.bps, 3 * MIB);
+	GOOD("--net", "user,bps=500");
+	ck_assert_uint_eq(d->net.bps, 500);
 	GOOD("--net", "tap=tap1,vhost");
 	ck_assert_str_eq(d->net.tap, "tap1");
 	ck_assert_int_eq(d->net.vhost, TRI_ON);
@@ -518,7 +528,7 @@ END_TEST
 
 START_TEST(test_options_net_bad_keys_and_values_are_named)
 {
-	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, irq, user, publish, loopback, id, transport)",
+	BAD_NET("--net: unknown key 'speed' (it knows tap, fd, vhost, queues, mac, mtu, iops, bps, irq, user, publish, loopback, id, transport)",
 		"tap0,speed=9");
 	BAD_NET("--net: queues= is given twice", "tap0,queues=1,queues=2");
 	BAD_NET("--net: queues needs a value (queues=N)", "tap0,queues");
@@ -532,6 +542,11 @@ START_TEST(test_options_net_bad_keys_and_values_are_named)
 	BAD_NET("is no interface name", "tap%d");
 	BAD_NET("is no interface name", "a/b");
 	BAD_NET("--net: user and vhost=on exclude each other", "user,vhost=on");
+	BAD_NET("--net: iops: '0' is not a number from 1 to 1000000000", "tap0,iops=0");
+	BAD_NET("--net: bps: must be above 0", "tap0,bps=0");
+	BAD_NET("--net: vhost=on and iops= exclude each other: its packets do not pass this process (use vhost=off)", "tap0,vhost=on,iops=9");
+	BAD_NET("--net: vhost=on and bps= exclude each other", "tap0,bps=1M,vhost");
+	BAD("net0: irq=direct is about interrupts of vhost", "--kernel", "Image", "--net", "tap0,bps=1M,transport=mmio,irq=direct");
 	BAD_NET("--net: user and queues= above 1 exclude each other", "user,queues=2");
 	BAD_NET("--net: user and irq=direct exclude each other", "user,irq=direct");
 	BAD_NET("--net: user and fd= exclude each other", "user,fd=4");

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -642,6 +643,524 @@ START_TEST(test_stream_pty_visitors_come_and_go)
 }
 END_TEST
 
+/* ---- clients of a socket ---- */
+
+/* Clients are a thread of their own, that does what a test says and then ends the loop. */
+static struct {
+	int listener;
+	struct sockaddr_un at;
+	socklen_t at_len;
+	pthread_t thread;
+	char got[65536];       /* what the receiver took */
+	size_t got_len;
+	atomic_size_t room;    /* and how much it takes */
+	atomic_uint rooms;     /* calls of the listener for room */
+} clients;
+
+static size_t take_of_client(void *ctx, const uint8_t *buf, size_t len)
+{
+	size_t n = atomic_load(&clients.room);
+
+	(void)ctx;
+	n = n < len ? n : len;
+	ck_assert_uint_le(clients.got_len + n, sizeof(clients.got));
+	memcpy(clients.got + clients.got_len, buf, n);
+	clients.got_len += n;
+	atomic_fetch_sub(&clients.room, n);
+	return n;
+}
+
+static void count_room(void *ctx)
+{
+	(void)ctx;
+	atomic_fetch_add(&clients.rooms, 1);
+}
+
+static void new_listening_stream(size_t ring)
+{
+	struct stream_cfg cfg = { .ring_size = ring, .listens = true };
+
+	signal(SIGPIPE, SIG_IGN);
+	memset(&clients, 0, sizeof(clients));
+	atomic_store(&clients.room, sizeof(clients.got));
+	clients.at = (struct sockaddr_un){ .sun_family = AF_UNIX }; /* the kernel gives it a name */
+	clients.at_len = sizeof(clients.at);
+	clients.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(clients.listener, (struct sockaddr *)&clients.at, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(listen(clients.listener, 8), 0);
+	ck_assert_int_eq(getsockname(clients.listener, (struct sockaddr *)&clients.at, &clients.at_len), 0);
+	cfg.in_fd = cfg.out_fd = clients.listener;
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), 0);
+	stream_on_room(st, count_room, NULL);
+	stream_on_input(st, take_of_client, NULL);
+}
+
+static int client(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&clients.at, clients.at_len), 0);
+	return fd;
+}
+
+/* Reads exactly that; what is there in a while, or it fails. */
+static void client_sees(int fd, const char *what, size_t len)
+{
+	struct timeval limit_of = { .tv_sec = 20 };
+	char buf[8192];
+	size_t done = 0;
+
+	ck_assert_uint_le(len, sizeof(buf));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit_of, sizeof(limit_of));
+	while (done < len) {
+		ssize_t n = read(fd, buf + done, len - done);
+
+		ck_assert_msg(n > 0, "%zd, %s", n, strerror(errno));
+		done += (size_t)n;
+	}
+	ck_assert(!memcmp(buf, what, len));
+}
+
+static bool client_has_something(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) > 0;
+}
+
+static void run_with_arg(void *(*script)(void *arg), void *arg)
+{
+	ck_assert_int_eq(pthread_create(&clients.thread, NULL, script, arg), 0);
+	run_for(40000);
+	pthread_join(clients.thread, NULL);
+	close(clients.listener);
+}
+
+static void run_with(void *(*script)(void *arg))
+{
+	run_with_arg(script, NULL);
+}
+
+/* What was read a moment ago may still be in our ring. */
+static void say(const char *text)
+{
+	size_t len = strlen(text), done = 0;
+
+	for (unsigned i = 0; i < 2000 && done < len; i++) {
+		done += stream_write(st, text + done, len - done);
+		if (done < len)
+			usleep(10000);
+	}
+	ck_assert_uint_eq(done, len);
+}
+
+static void wait_for_room_told(unsigned n)
+{
+	for (unsigned i = 0; i < 2000 && atomic_load(&clients.rooms) < n; i++)
+		usleep(10000);
+	ck_assert_uint_ge(atomic_load(&clients.rooms), n);
+}
+
+/* It is not told that its client has gone, so what is said then may still be that one's. */
+static void say_when_gone(const char *text)
+{
+	usleep(300000);
+	say(text);
+}
+
+static char numbered[10000];
+
+static void number(void)
+{
+	for (size_t i = 0; i < sizeof(numbered); i++)
+		numbered[i] = (char)('0' + (i * 7 + i / 10) % 10);
+}
+
+static void *late_client(void *arg)
+{
+	int fd;
+
+	if (arg) {
+		for (size_t i = 0; i < sizeof(numbered); i += 100)
+			ck_assert_uint_eq(stream_write(st, numbered + i, 100), 100);
+	} else {
+		ck_assert_uint_eq(stream_write(st, numbered, sizeof(numbered)), sizeof(numbered));
+	}
+	fd = client();
+	client_sees(fd, numbered + sizeof(numbered) - 4096, 4096);
+	say("and now");
+	client_sees(fd, "and now", 7);
+	ck_assert(!client_has_something(fd, 50));
+	close(fd);
+	loop_stop(loop);
+	return NULL;
+}
+
+/* Nobody is there: nobody waits, and the newest bytes are who comes' first; in one piece or in many. */
+START_TEST(test_stream_client_reads_first_what_nobody_was_there_for)
+{
+	number();
+	new_listening_stream(4096);
+	run_with_arg(late_client, _i ? &clients : NULL);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+}
+END_TEST
+
+static void *one_after_the_other(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = client();
+
+		if (i)
+			client_sees(fd, "between", 7);
+		say("hello");
+		client_sees(fd, "hello", 5);
+		ck_assert_int_eq(write(fd, "typed", 5), 5);
+		close(fd);
+		say_when_gone("between");
+	}
+	loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_clients_come_and_go)
+{
+	new_listening_stream(4096);
+	run_with(one_after_the_other);
+	ck_assert_uint_eq(clients.got_len, 15);
+	ck_assert(!memcmp(clients.got, "typedtypedtyped", 15));
+}
+END_TEST
+
+static void *two_at_a_time(void *arg)
+{
+	int first = client(), second;
+
+	(void)arg;
+	say("one");
+	client_sees(first, "one", 3);
+	second = client();
+	ck_assert_int_eq(write(second, "b", 1), 1);
+	say("more");
+	client_sees(first, "more", 4);
+	ck_assert(!client_has_something(second, 100));
+	ck_assert_int_eq(write(first, "a", 1), 1);
+	usleep(50000);
+	close(first);
+	say_when_gone("two");
+	client_sees(second, "two", 3);
+	close(second);
+	loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_second_client_waits_for_the_first)
+{
+	new_listening_stream(4096);
+	run_with(two_at_a_time);
+	ck_assert_uint_eq(clients.got_len, 2);
+	ck_assert(!memcmp(clients.got, "ab", 2));
+}
+END_TEST
+
+/* As a guest that is told of room: it waits for that, and is not lied to. */
+static void *does_not_read(void *arg)
+{
+	size_t all = 0, n;
+	int fd = client();
+
+	(void)arg;
+	say("a");
+	client_sees(fd, "a", 1);
+	/* a socket's buffer, and our ring */
+	for (unsigned full = 0; full < 20; full = n || stream_room(st) ? 0 : full + 1) {
+		n = stream_write(st, numbered, 1000);
+		all += n;
+		ck_assert_uint_lt(all, 4 * MIB);
+		usleep(n ? 100 : 10000);
+	}
+	ck_assert_uint_eq(stream_write(st, "x", 1), 0);
+	/* it goes: there is room at once, for anything */
+	n = atomic_load(&clients.rooms);
+	close(fd);
+	wait_for_room_told((unsigned)n + 1);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_uint_eq(stream_write(st, numbered, 1000), 1000);
+	fd = client();
+	client_sees(fd, numbered + 904, 96);
+	client_sees(fd, numbered, 1000);
+	close(fd);
+	loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_client_that_does_not_read_holds_up_nobody_else)
+{
+	uint64_t cpu = cpu_ns();
+
+	number();
+	new_listening_stream(4096);
+	run_with(does_not_read);
+	ck_assert_uint_lt(cpu_ns() - cpu, 20 * NS_PER_SEC);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+}
+END_TEST
+
+static void *half_closes(void *arg)
+{
+	int fd = client(), next;
+
+	(void)arg;
+	ck_assert_int_eq(write(fd, "bye", 3), 3);
+	shutdown(fd, SHUT_WR);
+	usleep(700000); /* longer than it takes to look again */
+	say("still there");
+	client_sees(fd, "still there", 11);
+	next = client();
+	ck_assert(!client_has_something(next, 300));
+	close(fd);
+	say_when_gone("next");
+	client_sees(next, "next", 4);
+	close(next);
+	loop_stop(loop);
+	return NULL;
+}
+
+/* It sends no more and reads on. */
+START_TEST(test_stream_client_that_ended_its_own_way_is_written_to)
+{
+	uint64_t cpu = cpu_ns();
+
+	new_listening_stream(4096);
+	run_with(half_closes);
+	ck_assert_uint_lt(cpu_ns() - cpu, NS_PER_SEC);
+	ck_assert_uint_eq(clients.got_len, 3);
+}
+END_TEST
+
+static void take_more(size_t n)
+{
+	atomic_fetch_add(&clients.room, n);
+	stream_resume_input(st);
+}
+
+static void *sends_and_goes(void *arg)
+{
+	int fd = client();
+
+	(void)arg;
+	ck_assert_int_eq(write(fd, numbered, sizeof(numbered)), sizeof(numbered));
+	close(fd);
+	usleep(300000);
+	for (unsigned i = 0; i < 100; i++) {
+		take_more(100);
+		usleep(3000);
+	}
+	/* another one's comes behind it */
+	fd = client();
+	ck_assert_int_eq(write(fd, "!", 1), 1);
+	take_more(1);
+	say("hello");
+	client_sees(fd, "hello", 5);
+	usleep(100000);
+	close(fd);
+	loop_stop(loop);
+	return NULL;
+}
+
+/* A script that has gone before the guest took the first byte of it. */
+START_TEST(test_stream_client_has_sent_what_it_sent)
+{
+	number();
+	new_listening_stream(4096);
+	atomic_store(&clients.room, 0);
+	run_with(sends_and_goes);
+	ck_assert_uint_eq(clients.got_len, sizeof(numbered) + 1);
+	ck_assert(!memcmp(clients.got, numbered, sizeof(numbered)));
+	ck_assert_int_eq(clients.got[sizeof(numbered)], '!');
+}
+END_TEST
+
+static void *deaf_guest(void *arg)
+{
+	int fd = client();
+
+	(void)arg;
+	ck_assert_int_eq(write(fd, numbered, sizeof(numbered)), sizeof(numbered));
+	usleep(100000);
+	close(fd);
+	say_when_gone("kept");
+	fd = client();
+	client_sees(fd, "kept", 4);
+	ck_assert_int_eq(write(fd, "second", 6), 6);
+	usleep(300000);
+	/* the guest hears again: what was ours already, then who is there */
+	take_more(sizeof(numbered));
+	usleep(300000);
+	close(fd);
+	loop_stop(loop);
+	return NULL;
+}
+
+/* A guest that takes nothing keeps nobody from its console. */
+START_TEST(test_stream_client_is_followed_though_the_guest_is_deaf)
+{
+	number();
+	new_listening_stream(4096);
+	atomic_store(&clients.room, 0);
+	run_with(deaf_guest);
+	ck_assert_uint_gt(clients.got_len, 6);
+	ck_assert_uint_lt(clients.got_len, sizeof(numbered));
+	ck_assert(!memcmp(clients.got, numbered, clients.got_len - 6));
+	ck_assert(!memcmp(clients.got + clients.got_len - 6, "second", 6));
+}
+END_TEST
+
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 1000; i++)
+		n += fcntl(i, F_GETFD) >= 0;
+	return n;
+}
+
+static void *very_many(void *arg)
+{
+	unsigned before;
+	char c = 0;
+	int fd;
+
+	(void)arg;
+	fd = client();
+	say("a");
+	client_sees(fd, "a", 1);
+	before = open_fds() - 2;
+	close(fd);
+	for (unsigned i = 0; i < 300; i++) {
+		fd = client();
+		if (i % 3)
+			ck_assert_int_eq(write(fd, numbered, i), i);
+		if (i % 2)
+			say("some");
+		if (i % 5 == 1)
+			shutdown(fd, SHUT_RD);
+		if (i % 7 == 1)
+			usleep(1000);
+		close(fd);
+	}
+	fd = client();
+	say("the end");
+	while (read(fd, &c, 1) == 1 && c != 'd')
+		;
+	ck_assert_int_eq(c, 'd');
+	close(fd);
+	for (unsigned i = 0; i < 500 && open_fds() > before; i++)
+		usleep(10000);
+	ck_assert_uint_le(open_fds(), before);
+	loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_many_clients_leave_nothing)
+{
+	number();
+	new_listening_stream(4096);
+	run_with(very_many);
+}
+END_TEST
+
+static void *stays(void *arg)
+{
+	int *fd = arg;
+
+	*fd = client();
+	say("a");
+	client_sees(*fd, "a", 1);
+	loop_stop(loop);
+	return NULL;
+}
+
+/* At the end what is left is written, as far as it is read in time. */
+START_TEST(test_stream_client_is_flushed)
+{
+	static char all[256 * 1024];
+	uint64_t begin;
+	char tail[8];
+	int fd;
+
+	memset(all, 'y', sizeof(all));
+	new_listening_stream(512 * 1024);
+	run_with_arg(stays, &fd);
+	if (_i) {
+		ck_assert_uint_eq(stream_write(st, all, sizeof(all)), sizeof(all));
+		ck_assert_uint_eq(stream_write(st, all, sizeof(all)), sizeof(all));
+		begin = clock_now_ns();
+		stream_flush(st, 100 * MS);
+		ck_assert_uint_lt(clock_now_ns() - begin, 20 * NS_PER_SEC);
+		ck_assert_uint_gt(stream_dropped(st), 0);
+	} else {
+		say("last words");
+		stream_flush(st, NS_PER_SEC);
+		client_sees(fd, "last words", 10);
+		ck_assert_uint_eq(stream_dropped(st), 0);
+		ck_assert_uint_eq(stream_tail(st, tail, 5), 5);
+		ck_assert(!memcmp(tail, "words", 5));
+	}
+	close(fd);
+}
+END_TEST
+
+static void *comes_and_goes(void *arg)
+{
+	if (arg)
+		close(client());
+	say_when_gone("for nobody");
+	loop_stop(loop);
+	return NULL;
+}
+
+/* With nobody there the end waits for nobody, and it is known what was said. */
+START_TEST(test_stream_without_a_client_the_end_is_at_once)
+{
+	char tail[16];
+
+	new_listening_stream(4096);
+	run_with_arg(comes_and_goes, _i ? &clients : NULL);
+	stream_flush(st, 20 * NS_PER_SEC);
+	ck_assert_uint_eq(stream_tail(st, tail, sizeof(tail)), 10);
+	ck_assert(!memcmp(tail, "for nobody", 10));
+	ck_assert_uint_eq(stream_dropped(st), 0);
+}
+END_TEST
+
+static void *listener_ends(void *arg)
+{
+	int fd;
+
+	(void)arg;
+	shutdown(clients.listener, SHUT_RDWR);
+	usleep(400000);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&clients.at, clients.at_len), -1);
+	close(fd);
+	for (unsigned i = 0; i < 100; i++)
+		say("0123456789");
+	loop_stop(loop);
+	return NULL;
+}
+
+START_TEST(test_stream_listener_that_was_shut_is_left_alone)
+{
+	uint64_t cpu = cpu_ns();
+
+	new_listening_stream(4096);
+	run_with(listener_ends);
+	ck_assert_uint_lt(cpu_ns() - cpu, NS_PER_SEC / 2);
+}
+END_TEST
+
 /* ---- input ---- */
 
 struct taker {
@@ -898,6 +1417,21 @@ static void add_input(TCase *t)
 	tcase_add_test(t, test_stream_terminal_hangup_ends_input);
 }
 
+static void add_clients(TCase *t)
+{
+	tcase_add_loop_test(t, test_stream_client_reads_first_what_nobody_was_there_for, 0, 2);
+	tcase_add_test(t, test_stream_clients_come_and_go);
+	tcase_add_test(t, test_stream_second_client_waits_for_the_first);
+	tcase_add_test(t, test_stream_client_that_does_not_read_holds_up_nobody_else);
+	tcase_add_test(t, test_stream_client_that_ended_its_own_way_is_written_to);
+	tcase_add_test(t, test_stream_client_has_sent_what_it_sent);
+	tcase_add_test(t, test_stream_client_is_followed_though_the_guest_is_deaf);
+	tcase_add_test(t, test_stream_many_clients_leave_nothing);
+	tcase_add_loop_test(t, test_stream_client_is_flushed, 0, 2);
+	tcase_add_loop_test(t, test_stream_without_a_client_the_end_is_at_once, 0, 2);
+	tcase_add_test(t, test_stream_listener_that_was_shut_is_left_alone);
+}
+
 static bool ring_is_denied(void)
 {
 	struct uring_facts f;
@@ -917,6 +1451,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	add_output(t);
 	add_input(t);
+	add_clients(t);
 	if (ring_is_denied()) {
 		puts("skip: io_uring is denied here\n100%: Checks: 0, Failures: 0, Errors: 0");
 		return EXIT_SUCCESS;

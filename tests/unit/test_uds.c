@@ -74,9 +74,24 @@ static bool is_gone(void)
 	return access(path, F_OK) != 0;
 }
 
+/* As --vsock's, whose process connects to others; as the console's, whose does not. */
+static int open_at(const char *at)
+{
+	const struct uds_cfg cfg = { .id = "vsock0", .key = "uds", .path = at, .with_ports = true };
+
+	return uds_open(&cfg, &u, &e);
+}
+
+static int open_plain(const char *at)
+{
+	const struct uds_cfg cfg = { .id = "--console", .key = "socket", .path = at };
+
+	return uds_open(&cfg, &u, &e);
+}
+
 static void opens(void)
 {
-	ck_assert_msg(!uds_open("vsock0", path, &u, &e), "%s", e.text);
+	ck_assert_msg(!open_at(path), "%s", e.text);
 	ck_assert(may_connect());
 }
 
@@ -200,7 +215,7 @@ START_TEST(test_uds_in_use_is_left_alone)
 	struct stat before, after;
 
 	ck_assert_int_eq(stat(path, &before), 0);
-	ck_assert_int_eq(uds_open("vsock0", path, &u, &e), -EADDRINUSE);
+	ck_assert_int_eq(open_at(path), -EADDRINUSE);
 	ck_assert_ptr_nonnull(strstr(e.text, "another program listens on it"));
 	ck_assert_int_eq(stat(path, &after), 0);
 	ck_assert_uint_eq(before.st_ino, after.st_ino);
@@ -224,7 +239,7 @@ START_TEST(test_uds_other_files_are_left_alone)
 		ck_assert_int_eq(mkfifo(path, 0600), 0);
 		break;
 	}
-	ck_assert_int_eq(uds_open("vsock0", path, &u, &e), -EEXIST);
+	ck_assert_int_eq(open_at(path), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(e.text, "left as it is"));
 	ck_assert_int_eq(u.listen_fd, -1);
 }
@@ -247,8 +262,45 @@ END_TEST
 
 START_TEST(test_uds_no_folder)
 {
-	ck_assert_int_eq(uds_open("vsock0", "/nowhere/at/all", &u, &e), -ENOENT);
+	ck_assert_int_eq(open_at("/nowhere/at/all"), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(e.text, "vsock0: uds='/nowhere/at/all': the folder: "));
+}
+END_TEST
+
+/* Its process is asked for nothing; it looks after the name all the same. */
+START_TEST(test_uds_plain_name_has_nobody_to_ask)
+{
+	char byte;
+
+	ck_assert_msg(!open_plain(path), "%s", e.text);
+	ck_assert(may_connect());
+	if (_i) {
+		const struct broker_request q = { .number = 1 };
+
+		ck_assert_int_eq(write(u.broker_fd, &q, sizeof(q)), sizeof(q));
+		ck_assert_int_eq(read(u.broker_fd, &byte, 1), 0);
+	} else {
+		uds_close(&u);
+	}
+	ck_assert(is_gone());
+}
+END_TEST
+
+/* An address's last byte is used; with a port there is less of it. */
+START_TEST(test_uds_longest_path)
+{
+	char at[UDS_PLAIN_MAX + 2] = "";
+
+	memset(at, 'n', UDS_PLAIN_MAX);
+	memcpy(at, path, strlen(path));
+	ck_assert_int_eq(open_at(at), -ENAMETOOLONG);
+	ck_assert_ptr_nonnull(strstr(e.text, "more than 96 bytes"));
+	ck_assert_msg(!open_plain(at), "%s", e.text);
+	uds_close(&u);
+	strcat(at, "n");
+	ck_assert_int_eq(open_plain(at), -ENAMETOOLONG);
+	ck_assert_ptr_nonnull(strstr(e.text, "--console: socket='/tmp/"));
+	ck_assert_ptr_nonnull(strstr(e.text, "more than 107 bytes"));
 }
 END_TEST
 
@@ -269,6 +321,8 @@ int main(void)
 	tcase_add_loop_test(t, test_uds_other_files_are_left_alone, 0, 4);
 	tcase_add_test(t, test_uds_new_owner_keeps_the_name);
 	tcase_add_test(t, test_uds_no_folder);
+	tcase_add_loop_test(t, test_uds_plain_name_has_nobody_to_ask, 0, 2);
+	tcase_add_test(t, test_uds_longest_path);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

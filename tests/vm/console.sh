@@ -184,6 +184,154 @@ console_pty_nobody()
 	grep -q 'Power down' result.json || fail "the last of the console: $(cat result.json)"
 }
 
+# socket_guest [COMMAND...]: a shell whose console is the socket work/c; $pid
+socket_guest()
+{
+	mkdir -p work
+	[ $# != 0 ] || set -- $M
+	"$@" --kernel Image --initrd initrd.test --cmdline "quiet t=shell" --console socket=work/c --timeout 400 >out 2>err </dev/null &
+	pid=$!
+	i=0
+	until [ -S work/c ]; do
+		i=$((i + 1))
+		[ $i -lt 200 ] || fail "no socket: $(cat err)"
+		usleep 50000
+	done
+}
+
+# client N [SOCAT-OPTION]: what descriptor 7 is written is typed, what is seen is in work/seen.N; $client
+client()
+{
+	mkfifo work/keys.$1
+	socat ${2:--t 1} - UNIX:work/c <work/keys.$1 >work/seen.$1 &
+	client=$!
+	exec 7>work/keys.$1
+}
+
+client_goes()
+{
+	exec 7>&-
+	kill $client
+	wait $client
+	return 0 # whatever it ended with
+}
+
+# Who connects reads what the guest said before, and types; others follow. One that does not read stops the guest's console and
+# nothing of ours. A second VM does not get the name.
+console_socket()
+{
+	socket_guest
+	( client 1
+	  wait_for work/seen.1 'tests are in /t'
+	  check_broker $broker_rights
+	  printf 'echo typed-$((6 * 7))\r' >&7
+	  wait_for work/seen.1 'typed-42'
+	  expect_error 125 "console: socket='work/c': another program listens on it" $M --kernel null.Image --console socket=work/c
+	  printf 'sleep 3; echo kept-$((6 * 7))\r' >&7
+	  wait_for work/seen.1 'sleep 3'
+	  client_goes
+	  sleep 5
+	  client 2
+	  wait_for work/seen.2 'kept-42'
+	  ! grep -q 'typed-42' work/seen.2 || fail 'said twice'
+	  client_goes
+	  memory=$(own_kib $pid)
+	  client 3 -u
+	  # of newlines each would be two writes of the guest's
+	  printf 'head -c 150000 /dev/zero | tr "\\0" y; echo; echo all-$((6 * 7))\r' >&7
+	  said=0
+	  while was=$said; sleep 2; dump $pid err; said=$(sed -n 's/.*console0 -> .* \([0-9,]*\) signals.*/\1/p' err | tail -n 1); [ "$said" != "$was" ]; do
+		:
+	  done
+	  [ $(($(own_kib $pid) - memory)) -le 256 ] || fail "memory: $memory KiB, then $(own_kib $pid)"
+	  client_goes
+	  client 4
+	  wait_for work/seen.4 'all-42'
+	  grep -q '^yyyy' work/seen.4 || fail "it was not stopped: $(head -c 200 work/seen.4)"
+	  client_goes )
+	status=$?
+	end_guest
+	[ $status = 0 ] && [ ! -s out ] || fail "said: $(cat out)"
+	name_goes work/c
+}
+
+# Nobody connects: the guest comes up and goes, and what it printed last is told. A name that was left over is no hindrance.
+console_socket_nobody()
+{
+	mkdir work
+	vsock_stale work/c
+	timeout 100 $M --kernel Image.stock --initrd initrd.stock --cmdline 't=clean' --console socket=work/c --result result.json >out 2>err </dev/null ||
+		fail "status $?: $(cat err)"
+	[ ! -s out ] && [ ! -s err ] || fail "said: $(cat out err)"
+	grep -q 'Power down' result.json || fail "the last of the console: $(cat result.json)"
+	name_goes work/c
+}
+
+# The last words reach who is there, though the VM ends right behind them; and a VM that is killed leaves no name
+console_socket_end()
+{
+	socket_guest
+	( client 1
+	  wait_for work/seen.1 'tests are in /t'
+	  printf 'exit\r' >&7
+	  wait $client || fail "the client: $?"
+	  grep -q 'exit' work/seen.1 )
+	status=$?
+	wait $pid
+	got=$?
+	cat work/seen.1 err
+	[ $status = 0 ] && [ $got = 0 ] || fail "status $got"
+	name_goes work/c
+	rm -r work
+	socket_guest
+	kill -9 $pid
+	wait $pid
+	name_goes work/c
+}
+
+# All of it without root
+console_socket_as_user()
+{
+	only_in_the_emulated_host
+	mkdir -p work/ours
+	chmod 755 work/ours
+	chmod 777 work
+	chmod 666 /dev/kvm
+	( expect_error 125 "console: socket='work/ours/c': Permission denied" $SOMEBODY ./microvm --kernel null.Image --console socket=work/ours/c
+	  socket_guest $SOMEBODY ./microvm --irq-check --grace 0
+	  ( check_broker 0000000000000000
+	    client 1
+	    wait_for work/seen.1 'tests are in /t'
+	    client_goes )
+	  status=$?
+	  end_guest
+	  [ $status = 0 ] && [ ! -s err ] || fail "said: $(cat err)"
+	  name_goes work/c )
+	status=$?
+	chmod 600 /dev/kvm
+	return $status
+}
+
+console_socket_bad()
+{
+	mkdir -p work/c
+	expect_error 125 "console: socket='work/c': there is a folder, which is left as it is" $M --kernel null.Image --console socket=work/c
+	rmdir work/c
+	echo kept >work/c
+	expect_error 125 'there is a file, which is left as it is' $M --kernel null.Image --console socket=work/c
+	[ "$(cat work/c)" = kept ] || fail 'a file was touched'
+	rm work/c
+	expect_error 125 'the folder: No such file' $M --kernel null.Image --console socket=work/none/c
+	expect_error 125 'more than 107 bytes' $M --kernel null.Image --console "socket=$(printf 'work/%0103d' 0)"
+	for options in --dry-run --no-sandbox '--seccomp log'; do
+		$M --kernel null.Image --console "socket=$(printf 'work/%0102d' 0)" $options 2>err || fail "$options: $(cat err)"
+		name_goes "$(printf 'work/%0102d' 0)"
+	done
+	# a start that fails later on
+	expect_error 125 'nothere' $M --kernel null.Image --console socket=work/c --dump-dtb work/nothere/dtb
+	name_goes work/c
+}
+
 # --console none: the guest speaks to nobody, and nothing is read
 console_none()
 {

@@ -197,6 +197,17 @@ end_guest()
 	[ $got = 143 ] || fail "status $got, not 143: $(cat "${1:-err}")"
 }
 
+# name_goes PATH: a listener's name and the process that keeps it are gone, a moment after the VM's end
+name_goes()
+{
+	i=0
+	while [ -e "$1" ] || grep -qs microvm-broker /proc/[0-9]*/comm; do
+		i=$((i + 1))
+		[ $i -lt 100 ] || fail "left behind: $(ls "${1%/*}") $(grep -l microvm-broker /proc/[0-9]*/comm)"
+		usleep 50000
+	done
+}
+
 fds_of() # PID
 {
 	ls "/proc/$1/fd" | wc -l

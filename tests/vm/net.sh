@@ -76,6 +76,46 @@ net_window()
 		--net tap0,transport=pci --cmdline "quiet ip4=$GUEST_IP/24 t=window,$HOST_IP" || exit 1
 }
 
+# a_second COUNTER: how much it grew a second, over four of them from the first on in which it grew by a quarter of $2
+a_second()
+{
+	i=0 now=$(cat "$1")
+	until was=$now; sleep 1; now=$(cat "$1"); [ $((now - was)) -ge $(($2 / 4)) ]; do
+		i=$((i + 1))
+		[ $i -lt 80 ] || fail "nothing passes: ${1##*/} is $now"
+	done
+	from=$(uptime_ms) was=$(cat "$1")
+	sleep 4
+	echo $((($(cat "$1") - was) * 1000 / ($(uptime_ms) - from)))
+}
+
+# net_limited iops|bps N: what passes the tap while iperf3 wants more, by the tap's own counts (its rx is from the guest): by this
+# process, though vhost would be there; no more than N a second, and, as far as TCP on a slow host
+# makes anything of that, not much less
+net_limited()
+{
+	make_tap tap0
+	case $1 in iops) of=packets ;; *) of=bytes ;; esac
+	expect_error 125 'vhost=on and .* exclude each other' $M --kernel null.Image --net "tap0,vhost=on,$1=$2"
+	$M --kernel Image --initrd initrd.test --net "tap0,$1=$2" --cmdline "quiet ip4=$GUEST_IP/24 t=iperf,$HOST_IP,12" \
+		--timeout 300 >out 2>err </dev/null &
+	pid=$!
+	( for way in rx tx; do
+		rate=$(a_second /sys/class/net/tap0/statistics/${way}_$of "$2") || { echo "$rate"; exit 1; }
+		echo "figure: a card with $1=$2: $rate a second, $way of the tap"
+		[ "$rate" -le $(($2 * 115 / 100)) ] || fail "more than $2: $rate"
+		[ "$rate" -ge $(($2 / 3)) ] || fail "much less than $2: $rate"
+		! grep -qs '^vhost-' /proc/[0-9]*/task/[0-9]*/comm || fail 'by vhost'
+		# iperf3's other way
+		[ $way = tx ] || wait_for out 'iperf tx:'
+	  done )
+	status=$?
+	wait $pid
+	got=$?
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: iperf status 0' out || fail "status $got"
+}
+
 # net_exits LIMIT: how often KVM_RUN returns from start to ping and poweroff, on a host with views (pages of 4 KiB)
 net_exits()
 {

@@ -249,6 +249,7 @@ sandbox_attempts()
 	tries
 	tries --disk work/a,discard
 	tries --disk work/a --vsock 33,uds=work/v --balloon 8M
+	tries --console socket=work/c
 	command -v qemu-storage-daemon >/dev/null || return 0
 	make_disk b 1
 	storage work/b work/s

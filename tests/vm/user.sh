@@ -56,7 +56,7 @@ user_boot()
 	shift 2
 	mkfifo work/in
 	chmod 666 work/in
-	"$@" --kernel Image --initrd initrd.test --net "user,publish=8080:80,transport=$transport${mtu:+,mtu=$mtu}" --irq-check \
+	"$@" --kernel Image --initrd initrd.test --net "user,publish=8080:80,transport=$transport${mtu:+,mtu=$mtu}${limits:+,$limits}" --irq-check \
 		--cmdline "quiet t=user,$words" --timeout 200 <work/in >out 2>err &
 	pid=$!
 	exec 8>work/in
@@ -93,6 +93,17 @@ user_net()
 	[ ! -s err ] || fail "it said: $(cat err)"
 	user_gone "$passt"
 	sed -n 's/\r$//; s/^iperf \(.*\)/figure: --net user over '"$1"', MTU '"${3:-1500}"', iperf3 \1/p' out
+}
+
+# 256 KiB a second are 2.1 Mbit/s, and a tenth of a second's worth may come at once: iperf3 has one second each way
+user_limited()
+{
+	limits=bps=256K
+	user_net pci
+	for way in tx rx; do
+		rate=$(sed -n "s/\r$//; s/^iperf $way: \([0-9.]*\).*/\1/p" out)
+		awk "BEGIN { exit !($rate > 0.3 && $rate < 2.8) }" || fail "$way: $rate Mbit/s"
+	done
 }
 
 user_as_user()

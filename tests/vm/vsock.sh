@@ -45,17 +45,6 @@ vsock_bad()
 	expect_error 125 'cid= is not given' $M --kernel null.Image --vsock id=v
 }
 
-# The name is gone, and so is the broker, a moment after the VM's end.
-vsock_uds_gone()
-{
-	i=0
-	while [ -e work/v ] || grep -qs microvm-broker /proc/[0-9]*/comm; do
-		i=$((i + 1))
-		[ $i -lt 100 ] || fail "left behind: $(ls work) $(grep -l microvm-broker /proc/[0-9]*/comm)"
-		usleep 50000
-	done
-}
-
 find_broker() # $broker
 {
 	broker=$(grep -ls microvm-broker /proc/[0-9]*/comm | head -n 1)
@@ -128,7 +117,7 @@ vsock_uds_over() # STATUS
 	kill $host
 	cat out err work/back
 	[ "$1" = 0 ] && [ $got = 0 ] && grep -q 'guest: vsock status 0' out || fail "status $got"
-	vsock_uds_gone
+	name_goes work/v
 }
 
 # vsock_uds_both TRANSPORT N BYTES: as vsock_both, by Unix sockets
@@ -217,7 +206,7 @@ vsock_uds_killed()
 	  kill -9 $pid
 	  wait_for work/back 'all were ended'
 	  wait $held || fail "a client: $(cat work/back)"
-	  vsock_uds_gone )
+	  name_goes work/v )
 	status=$?
 	kill -9 $pid 2>/dev/null
 	exec 8>&-
@@ -232,7 +221,7 @@ vsock_uds_killed()
 	kill $host
 	[ $status = 0 ] || exit 1
 	$M --kernel null.Image --vsock 33,uds=work/v || fail 'the name is not free'
-	vsock_uds_gone
+	name_goes work/v
 }
 
 # All of it without root: the monitor, its broker, and who listens.
@@ -264,10 +253,10 @@ vsock_uds_bad()
 	rm work/v
 	expect_error 125 'the folder: No such file' $M --kernel null.Image --vsock 3,uds=work/none/v
 	$M --kernel null.Image --vsock 3,uds=work/v --dry-run || fail 'a dry run'
-	vsock_uds_gone
+	name_goes work/v
 	vsock_stale work/v
 	$M --kernel null.Image --vsock 3,uds=work/v || fail 'a null guest'
-	vsock_uds_gone
+	name_goes work/v
 	$M --kernel null.Image --vsock 3,uds=work/v --no-sandbox 2>err || fail "without a sandbox: $(cat err)"
-	vsock_uds_gone
+	name_goes work/v
 }

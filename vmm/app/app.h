@@ -21,6 +21,7 @@
 #include "vmm/app/signals.h"
 #include "vmm/base/err.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/uds.h"
 
 struct panic_text;
 
@@ -38,6 +39,7 @@ struct app {
 	bool has_terminal; /* standard input is one, and ours to read */
 	int terminal; /* -1: none */
 	struct pty pty; /* --console pty */
+	struct uds socket; /* --console socket=PATH */
 	int log_fd;
 	uint64_t begin_ns;
 	struct options options;

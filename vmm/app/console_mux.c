@@ -41,7 +41,6 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
-#include "vmm/core/stream.h"
 
 #define TICK_NS UINT64_C(40000000)
 #define TYPED_MAX 4096
@@ -468,21 +467,20 @@ static int open_wake(struct console_mux *m, struct loop *l)
 	return 0;
 }
 
-int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
+int console_mux_open(struct console_mux *m, struct loop *l, const struct stream_cfg *cfg, bool keys,
 		     const struct console_mux_ops *ops, void *ctx)
 {
-	struct stream_cfg cfg = { .in_fd = in_fd, .out_fd = out_fd, .pty = in_fd >= 0 && in_fd == out_fd };
 	int ret = loop_timer_init(l, &m->tick, ticked, m);
 
 	m->ops = ops;
 	m->ctx = ctx;
 	m->with_keys = keys;
-	m->gate_shut = !keys && in_fd >= 0;
+	m->gate_shut = !keys && cfg->in_fd >= 0;
 	m->gate_waits = false;
 	if (!ret && keys)
 		ret = open_wake(m, l);
 	if (!ret)
-		ret = stream_new(l, &cfg, &m->stream);
+		ret = stream_new(l, cfg, &m->stream);
 	if (ret) {
 		console_mux_close(m);
 		return ret;

@@ -13,6 +13,7 @@
 #define VMM_APP_CONSOLE_MUX_H
 
 #include "vmm/core/loop.h"
+#include "vmm/core/stream.h"
 #include "vmm/machine/machine.h"
 
 struct console_mux;
@@ -32,12 +33,12 @@ struct console_mux *console_mux_get(void);
 void console_mux_sinks(struct console_mux *m, struct machine_console *ret_con);
 
 /*
- * Before the loop's seal and the guest's first instruction. @in_fd, @out_fd: borrowed, -1 for
- * none. @keys: a user types at @in_fd, so Ctrl-A keys count, and always, even while the guest
+ * Before the loop's seal and the guest's first instruction. @cfg: where it goes, borrowed for the call, its descriptors until
+ * console_mux_close(). @keys: a user types at its in_fd, so Ctrl-A keys count, and always, even while the guest
  * takes no input; 4 KiB are kept for it. Without @keys, input waits until the console shows a
- * prompt or is quiet. Where both are one, it is a pseudo-terminal as stream.h wants it. -ENOMEM, -EMFILE, -ENOSPC.
+ * prompt or is quiet. -ENOMEM, -EMFILE, -ENOSPC.
  */
-int console_mux_open(struct console_mux *m, struct loop *l, int in_fd, int out_fd, bool keys,
+int console_mux_open(struct console_mux *m, struct loop *l, const struct stream_cfg *cfg, bool keys,
 		     const struct console_mux_ops *ops, void *ctx);
 /* With the guest stopped: shows what was held back, writes out for at most @timeout_ns, logs how much nobody took. */
 void console_mux_flush(struct console_mux *m, uint64_t timeout_ns);

@@ -164,6 +164,16 @@ static int set_irq(struct dev_config *d, const char *what, const char *value, st
 	return ret;
 }
 
+static int set_net_iops(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return value_number(what, value, 1, 1000000000, &d->net.iops, err);
+}
+
+static int set_net_bps(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return value_bytes(what, value, &d->net.bps, err);
+}
+
 static int set_user(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
 	return set_bool(&d->net.user, what, value, err);
@@ -220,6 +230,9 @@ static int check_net(struct dev_config *d, const char *what, struct err *err)
 		return check_user_net(net, what, err);
 	if (net->nr_publish || net->loopback)
 		return err_set(err, -EINVAL, "%s: %s is for user", what, net->loopback ? "loopback" : "publish=");
+	if ((net->iops || net->bps) && net->vhost == TRI_ON)
+		return err_set(err, -EINVAL, "%s: vhost=on and %s exclude each other: its packets do not pass this process (use vhost=off)",
+			       what, net->iops ? "iops=" : "bps=");
 	if (!net->tap && !net->nr_fds)
 		return err_set(err, -EINVAL, "%s: none of tap=, fd= and user is given", what);
 	if (net->tap && net->nr_fds)
@@ -241,6 +254,8 @@ static const struct devopt_key net_keys[] = {
 	{ "queues", "N", "pairs of queues, 1 to 16 (default 1; a tap with multi_queue beyond)", .set = set_queues },
 	{ "mac", "ADDR", "the guest's address (default: from the host's and the tap's name)", .set = set_mac },
 	{ "mtu", "N", "told to the guest, 68 to 65535", .set = set_mtu },
+	{ "iops", "N", "at most so many frames a second each way, by this process: without vhost", .set = set_net_iops },
+	{ "bps", "SIZE", "at most so many bytes a second each way (K, M, G), likewise", .set = set_net_bps },
 	{ "irq", "hop|direct", "over mmio: how interrupts of vhost reach the guest (default hop)", .set = set_irq },
 	{ "user", "on|off", "no tap: connections by the program passt, without root; also as the first word", .bare_on = true, .set = set_user },
 	{ "publish", "HOST:GUEST", "with user: a TCP port of the host's that leads to one of the guest's; repeatable", .repeat = true,

@@ -207,7 +207,7 @@ static int app(struct app *a, int argc, char *argv[])
 	a->begin_ns = clock_now_ns();
 	obj_arena(the_arena, sizeof(the_arena));
 	a->log_fd = STDERR_FILENO;
-	a->result.fd = a->console.fd = a->dtb.fd = a->pty.fd = -1;
+	a->result.fd = a->console.fd = a->dtb.fd = a->pty.fd = a->socket.listen_fd = a->socket.broker_fd = -1;
 	fill_standard_fds();
 	ret = libc_protect_relro();
 	if (ret) {

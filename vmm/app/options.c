@@ -141,14 +141,14 @@ static int set_console(struct options *o, const char *value, struct err *err)
 		c->console = CONSOLE_NONE;
 	else if (!strncmp(value, "file=", 5)) {
 		c->console = CONSOLE_FILE;
-		return set_path("--console: file", &c->console_file, value + 5, err);
+		return set_path("--console: file", &c->console_path, value + 5, err);
+	} else if (!strncmp(value, "socket=", 7)) {
+		c->console = CONSOLE_SOCKET;
+		return set_path("--console: socket", &c->console_path, value + 7, err);
 	} else if (!strcmp(value, "pty"))
 		c->console = CONSOLE_PTY;
-	else if (!strncmp(value, "socket=", 7))
-		return err_set(err, -EOPNOTSUPP, "--console: this version does not have '%s' (it has stdio, none, pty, file=PATH)",
-			       value);
 	else
-		return err_set(err, -EINVAL, "--console: '%s' is none of stdio, none, pty, file=PATH", value);
+		return err_set(err, -EINVAL, "--console: '%s' is none of stdio, none, pty, file=PATH, socket=PATH", value);
 	return 0;
 }
 
@@ -368,7 +368,7 @@ static const struct option table[] = {
 	{ "balloon", "[SIZE][,KEY=VALUE...]", "memory that the guest does not need goes back to the host", OPTION_ALONE, NULL,
 	  &devopt_balloon },
 	{ "rng", NULL, "entropy device; always there", OPTION_FLAG, set_rng, NULL },
-	{ "console", "stdio|none|pty|file=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
+	{ "console", "stdio|none|pty|file=PATH|socket=PATH", "where the guest's console goes (default stdio)", 0, set_console, NULL },
 	{ "transport", "auto|pci|mmio", "how the guest finds its devices (default auto)", 0, set_transport, NULL },
 	{ "irqchip", "auto|gicv3-its|gicv3|gicv2m|gicv2", "interrupt controller (default auto: the best that the host has)",
 	  0, set_irqchip, NULL },
@@ -628,7 +628,7 @@ static int complete_nets(struct config *c, struct err *err)
 			return ret;
 		if (d->net.irq_direct && t == TRANSPORT_PCI)
 			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
-		if (d->net.irq_direct && d->net.vhost == TRI_OFF)
+		if (d->net.irq_direct && (d->net.vhost == TRI_OFF || d->net.iops || d->net.bps))
 			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and vhost=off", d->id);
 		if (!d->net.has_mac)
 			mac_default(d->net.user ? d->id : d->net.tap, d->net.mac); /* the other end of user is nobody else's */

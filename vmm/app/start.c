@@ -97,23 +97,25 @@ static int write_dtb(struct app *a, struct err *err)
 static int open_mux(struct app *a, struct err *err)
 {
 	enum console_kind kind = a->options.config.console;
-	int in = -1, out = -1;
+	struct stream_cfg io = { .in_fd = -1, .out_fd = -1, .pty = kind == CONSOLE_PTY, .listens = kind == CONSOLE_SOCKET };
 	bool tty = false;
 	int ret;
 
 	if (kind == CONSOLE_STDIO) {
 		tty = terminal_is(STDIN_FILENO);
 		(void)terminal_is(STDOUT_FILENO); /* for its size */
-		in = !tty || terminal_usable(STDIN_FILENO) ? STDIN_FILENO : -1;
-		out = STDOUT_FILENO;
+		io.in_fd = !tty || terminal_usable(STDIN_FILENO) ? STDIN_FILENO : -1;
+		io.out_fd = STDOUT_FILENO;
 	} else if (kind == CONSOLE_FILE) {
-		out = a->console.fd;
+		io.out_fd = a->console.fd;
 	} else if (kind == CONSOLE_PTY) {
-		in = out = a->pty.fd;
+		io.in_fd = io.out_fd = a->pty.fd;
+	} else if (kind == CONSOLE_SOCKET) {
+		io.in_fd = io.out_fd = a->socket.listen_fd;
 	}
-	tty = tty && in >= 0;
-	a->terminal = tty ? in : -1;
-	ret = console_mux_open(a->mux, a->loop, in, out, tty, &app_mux_ops, a);
+	tty = tty && io.in_fd >= 0;
+	a->terminal = tty ? io.in_fd : -1;
+	ret = console_mux_open(a->mux, a->loop, &io, tty, &app_mux_ops, a);
 	return ret ? err_set(err, ret, "console: %s", strerror(-ret)) : 0;
 }
 
@@ -194,6 +196,13 @@ static int write_files(struct app *a, struct err *err)
 	return ret ? EXIT_NO_START : 0;
 }
 
+static int open_socket(struct app *a, struct err *err)
+{
+	const struct uds_cfg cfg = { .id = "--console", .key = "socket", .path = a->options.config.console_path };
+
+	return uds_open(&cfg, &a->socket, err);
+}
+
 /* Everything that has a path. */
 static int open_paths(struct app *a, bool *ret_no_kvm, struct err *err)
 {
@@ -203,9 +212,11 @@ static int open_paths(struct app *a, bool *ret_no_kvm, struct err *err)
 	if (!ret)
 		ret = machine_open(c, a->loop, &a->machine, ret_no_kvm, err);
 	if (!ret && c->console == CONSOLE_FILE)
-		ret = outfile_open(&a->console, "--console", c->console_file, err);
+		ret = outfile_open(&a->console, "--console", c->console_path, err);
 	if (!ret && !c->dry_run && c->console == CONSOLE_PTY)
 		ret = pty_open(&a->pty, err);
+	if (!ret && c->console == CONSOLE_SOCKET)
+		ret = open_socket(a, err);
 	if (!ret && c->dump_dtb)
 		ret = outfile_open(&a->dtb, "--dump-dtb", c->dump_dtb, err);
 	if (!ret && !c->dry_run)
@@ -268,11 +279,11 @@ static unsigned count_conns(const struct config *c)
 static struct sandbox_cfg sandbox_wants(const struct options *o)
 {
 	const struct config *c = &o->config;
-	unsigned conns = count_conns(c);
+	unsigned conns = count_conns(c), clients = c->console == CONSOLE_SOCKET ? STREAM_CLIENTS : 0;
 
 	return (struct sandbox_cfg){
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
-		.disks = count_kind(c, DEV_DISK), .conns = conns, .lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
+		.disks = count_kind(c, DEV_DISK), .conns = conns + clients, .lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
 		.pins_memory = count_kind(c, DEV_VFIO),
 	};
 }

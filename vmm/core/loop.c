@@ -239,6 +239,11 @@ int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags)
 	return start_io(io, &(struct slot){ .op = IORING_OP_RECVMSG, .want = 1, .msg = msg, .flags = flags });
 }
 
+int loop_await_end(struct loop_io *io)
+{
+	return start_io(io, &(struct slot){ .op = IORING_OP_POLL_ADD, .want = 1 });
+}
+
 int loop_shutdown(struct loop_io *io, int how)
 {
 	return start_io(io, &(struct slot){ .op = IORING_OP_SHUTDOWN, .want = 1, .flags = how });
@@ -276,6 +281,19 @@ void loop_io_cancel(struct loop_io *io)
 		s->in_kernel = false;
 	}
 	lring_dispatch_io(l, i);
+}
+
+void loop_io_try(struct loop_io *io)
+{
+	const struct slot *s = slot(io->loop, (unsigned)io->slot);
+
+	/* as often as it takes until its turn comes in the submission queue */
+	while (io->busy && !s->in_kernel && !s->done) {
+		lring_sync(io->loop);
+		if (lring_enter(io->loop, 0) < 0)
+			break;
+	}
+	loop_io_cancel(io);
 }
 
 int loop_later_init(struct loop *l, struct loop_later *later, void (*run)(void *ctx), void *ctx)

@@ -145,6 +145,8 @@ int loop_sendmsg(struct loop_io *io, const struct msghdr *m);
  * meanwhile. Not busy: nothing happens. Loop thread, also after loop_run().
  */
 void loop_io_cancel(struct loop_io *io);
+/* What is under way is submitted, and cancelled if it does not end at once: done() has run when this returns. As above. */
+void loop_io_try(struct loop_io *io);
 
 /*
  * A transfer on a descriptor that comes only when the guest runs, a connection's. A loop that has one of these takes requests on
@@ -160,6 +162,11 @@ void loop_io_aim(struct loop_io *io, int fd);
  */
 int loop_accept(struct loop_io *io);
 int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags);
+/*
+ * A late one's, a socket: done() is told what poll(2) says of its other end when that ends: POLLHUP, of both ways; POLLRDHUP alone,
+ * of the one to here; POLLERR. -EBUSY.
+ */
+int loop_await_end(struct loop_io *io);
 /* A late one's: shutdown(2) (@how: SHUT_*), and close(2), after which it is aimed at nothing. -EBUSY. */
 int loop_shutdown(struct loop_io *io, int how);
 int loop_close(struct loop_io *io);

@@ -107,6 +107,9 @@ static void prep_io(struct io_uring_sqe *sqe, const struct slot *s)
 	case IORING_OP_RECVMSG:
 		io_uring_prep_recvmsg(sqe, file, s->msg, (unsigned)s->flags);
 		break;
+	case IORING_OP_POLL_ADD:
+		io_uring_prep_poll_add(sqe, file, 0); /* what is told unasked */
+		break;
 	case IORING_OP_SHUTDOWN:
 		io_uring_prep_shutdown(sqe, file, s->flags);
 		break;

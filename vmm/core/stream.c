@@ -17,22 +17,20 @@
  * terminal. The master of a pseudo-terminal is not opened again: that would make another one.
  *
  * A pseudo-terminal that nobody has open says POLLHUP, at once and always. Then nothing is polled, and a timer looks from
- * time to time whether that still is so (`absent`).
+ * time to time whether that still is so (`absent`). A socket's client is stream_client.c's.
  *
  * Input. A read of at most one buffer follows each POLLIN, and goes to the receiver. While it
  * holds something back nothing is polled, so a flood waits in the kernel. `held` is set before
  * the receiver is asked and cleared after it took all: a stream_resume_input() that comes while
  * it is being asked is then never missed.
  */
-#include "vmm/core/stream.h"
+#include "vmm/core/stream_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -45,64 +43,12 @@
 #include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
 #include "vmm/base/rights.h"
-#include "vmm/core/loop.h"
 
 #define RING_DEFAULT (64 * KIB)
-#define HISTORY_SIZE 4096
-#define INPUT_SIZE 1024
 /* Writes of one callback: the ring's end, its start, and what came meanwhile; a writer without end does not hold up the loop. */
 #define TURNS 4
 /* Bytes that a terminal which says POLLOUT takes without blocking, newlines' returns included. */
 #define TTY_CHUNK 16
-#define LOOK_NS (NS_PER_SEC / 4)
-
-enum out_how {
-	OUT_NONE,     /* vanishes */
-	OUT_PLAIN,    /* does not block: a file, /dev/null */
-	OUT_NONBLOCK, /* O_NONBLOCK is set, by the caller or on our own description */
-	OUT_SOCKET,
-	OUT_CHUNK,    /* may block: at most `chunk` bytes after each POLLOUT */
-};
-
-struct stream {
-	struct loop *loop;
-	int kick_fd;
-	struct loop_poll kick;
-
-	/* output */
-	enum out_how how;
-	int out_fd;
-	int own_out_fd;          /* our own description, or -1 */
-	size_t chunk;
-	struct loop_poll out;
-	void (*room)(void *ctx);
-	void *room_ctx;
-	atomic_ullong dropped;
-
-	pthread_mutex_t lock;    /* the rest of the output */
-	uint8_t *ring;
-	size_t size;             /* power of two */
-	size_t head, tail;       /* bytes ever put in and taken out, since it was last empty */
-	bool gone;               /* nobody reads any more */
-	bool absent;             /* of a pseudo-terminal: nobody reads now; written by the loop alone */
-	bool want_room;
-	size_t shown;            /* bytes that went through history */
-	uint8_t history[HISTORY_SIZE];
-
-	/* input, the loop's */
-	int in_fd;
-	int own_in_fd;
-	bool in_socket;
-	bool in_ended;
-	struct loop_poll in;
-	bool pty;
-	struct loop_timer look;
-	size_t (*receive)(void *ctx, const uint8_t *buf, size_t len);
-	void *receive_ctx;
-	size_t in_off, in_len;   /* what is held back of input[] */
-	atomic_bool held;
-	uint8_t input[INPUT_SIZE];
-};
 
 static void kick(struct stream *s)
 {
@@ -139,7 +85,7 @@ static void remember_locked(struct stream *s, const uint8_t *p, size_t len)
 }
 
 /* The bytes that lie together at the tail. */
-static size_t peek(struct stream *s, const uint8_t **ret_p)
+size_t stream_peek(struct stream *s, const uint8_t **ret_p)
 {
 	size_t at, len;
 
@@ -154,7 +100,7 @@ static size_t peek(struct stream *s, const uint8_t **ret_p)
 	return len < s->size - at ? len : s->size - at;
 }
 
-static void consume(struct stream *s, const uint8_t *p, size_t n)
+void stream_consume(struct stream *s, const uint8_t *p, size_t n)
 {
 	pthread_mutex_lock(&s->lock);
 	remember_locked(s, p, n);
@@ -201,7 +147,7 @@ static bool is_for_good(ssize_t error)
 static int step(struct stream *s)
 {
 	const uint8_t *p;
-	size_t len = peek(s, &p);
+	size_t len = stream_peek(s, &p);
 	ssize_t n;
 
 	if (!len)
@@ -212,7 +158,7 @@ static int step(struct stream *s)
 	if (n < 0)
 		lose(s, is_for_good(n));
 	else
-		consume(s, p, (size_t)n);
+		stream_consume(s, p, (size_t)n);
 	return 1;
 }
 
@@ -222,6 +168,10 @@ static void drain(struct stream *s, bool ready)
 	unsigned turns = s->how == OUT_CHUNK ? ready : TURNS;
 	int r = 1;
 
+	if (s->how == OUT_CLIENT) {
+		client_write(s);
+		return;
+	}
 	for (; turns && r > 0; turns--)
 		r = step(s);
 	if (r)
@@ -235,12 +185,12 @@ static bool room_is_due(struct stream *s)
 	bool due;
 
 	pthread_mutex_lock(&s->lock);
-	due = s->want_room && s->size - used_locked(s) >= s->size / 4;
+	due = s->want_room && (s->absent || s->size - used_locked(s) >= s->size / 4);
 	pthread_mutex_unlock(&s->lock);
 	return due;
 }
 
-static void tell_room(struct stream *s)
+void stream_tell_room(struct stream *s)
 {
 	if (!room_is_due(s))
 		return;
@@ -251,7 +201,7 @@ static void tell_room(struct stream *s)
 		s->room(s->room_ctx);
 }
 
-static void set_absent(struct stream *s, bool absent)
+void stream_set_absent(struct stream *s, bool absent)
 {
 	pthread_mutex_lock(&s->lock);
 	s->absent = absent;
@@ -264,21 +214,26 @@ static void leave(struct stream *s)
 	const uint8_t *p;
 	size_t len;
 
-	set_absent(s, true);
-	while ((len = peek(s, &p)))
-		consume(s, p, len);
+	stream_set_absent(s, true);
+	while ((len = stream_peek(s, &p)))
+		stream_consume(s, p, len);
 	loop_poll_disarm(&s->out);
 	loop_poll_disarm(&s->in);
 	loop_timer_set(&s->look, LOOK_NS);
-	tell_room(s);
+	stream_tell_room(s);
 }
 
-/* Either is said at once, and one of them always. */
+/* Of a pseudo-terminal either is said at once, and one of them always. */
 static void look(void *ctx)
 {
 	struct stream *s = ctx;
 
-	loop_poll_arm(&s->in, POLLIN | POLLOUT);
+	if (s->pty) {
+		loop_poll_arm(&s->in, POLLIN | POLLOUT);
+		return;
+	}
+	client_accept(s);
+	client_read(s);
 }
 
 static void out_ready(void *ctx, uint32_t events)
@@ -291,16 +246,27 @@ static void out_ready(void *ctx, uint32_t events)
 	}
 	/* Errors too: the write says which one it is, and with nobody left to read it returns at once. */
 	drain(s, true);
-	tell_room(s);
+	stream_tell_room(s);
 }
 
-/* Copies in what fits; tells whether the ring was empty before. */
+/* With nobody there the newest bytes stay, as many as there is room for. Returns how many of @len that leaves out at the front. */
+static size_t make_room_locked(struct stream *s, size_t len)
+{
+	size_t skip = len > s->size ? len - s->size : 0;
+	size_t room = s->size - used_locked(s);
+
+	if (len - skip > room)
+		s->tail += len - skip - room;
+	return skip;
+}
+
+/* Copies in what fits; tells whether somebody has to see to it that it is written: the ring was empty before. */
 static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_first)
 {
-	size_t at, n, end;
+	size_t at, n, end, skip = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->gone || s->absent || s->how == OUT_NONE) {
+	if (s->gone || (s->absent && s->pty) || s->how == OUT_NONE) {
 		if (s->gone)
 			atomic_fetch_add_explicit(&s->dropped, len, memory_order_relaxed);
 		else
@@ -309,7 +275,11 @@ static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_f
 		*ret_first = false;
 		return len;
 	}
-	*ret_first = len && !used_locked(s);
+	if (s->absent)
+		skip = make_room_locked(s, len);
+	p += skip;
+	len -= skip;
+	*ret_first = len && !used_locked(s) && !s->absent;
 	n = s->size - used_locked(s);
 	if (n < len)
 		s->want_room = true;
@@ -321,7 +291,7 @@ static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_f
 	memcpy(s->ring, p + end, n - end);
 	s->head += n;
 	pthread_mutex_unlock(&s->lock);
-	return n;
+	return n + skip;
 }
 
 size_t stream_write(struct stream *s, const void *buf, size_t len)
@@ -382,7 +352,7 @@ size_t stream_tail(struct stream *s, char *buf, size_t cap)
 }
 
 /* Milliseconds until @deadline, rounded up, at most a minute at a time. */
-static int ms_until(uint64_t deadline)
+int stream_ms_until(uint64_t deadline)
 {
 	uint64_t now = clock_now_ns();
 	uint64_t ms = now < deadline ? (deadline - now + 999999) / 1000000 : 0;
@@ -390,21 +360,17 @@ static int ms_until(uint64_t deadline)
 	return ms < 60000 ? (int)ms : 60000;
 }
 
-void stream_flush(struct stream *s, uint64_t timeout_ns)
+static void flush_fd(struct stream *s, uint64_t deadline)
 {
-	uint64_t now = clock_now_ns();
-	uint64_t deadline = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 	struct pollfd pfd = { .fd = s->out_fd, .events = POLLOUT };
 	int r = s->how == OUT_CHUNK ? -EAGAIN : 1;
 	const uint8_t *p;
 
-	if (s->how == OUT_NONE)
-		return;
-	while (r && peek(s, &p)) {
+	while (r && stream_peek(s, &p)) {
 		if (r == -EAGAIN) {
-			int ms = ms_until(deadline);
+			int ms = stream_ms_until(deadline);
 
-			if (poll(&pfd, 1, ms) <= 0 && ms_until(deadline) == 0)
+			if (poll(&pfd, 1, ms) <= 0 && stream_ms_until(deadline) == 0)
 				break;
 			if (!pfd.revents)
 				continue;
@@ -413,6 +379,19 @@ void stream_flush(struct stream *s, uint64_t timeout_ns)
 		if (r > 0 && s->how == OUT_CHUNK)
 			r = -EAGAIN;
 	}
+}
+
+void stream_flush(struct stream *s, uint64_t timeout_ns)
+{
+	uint64_t now = clock_now_ns();
+	uint64_t deadline = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+
+	if (s->how == OUT_NONE)
+		return;
+	if (s->how == OUT_CLIENT)
+		client_flush(s, deadline);
+	else
+		flush_fd(s, deadline);
 	lose(s, false);
 }
 
@@ -425,7 +404,7 @@ static void end_input(struct stream *s)
 }
 
 /* Offers what is held back; reading goes on once all is taken. */
-static void offer(struct stream *s)
+void stream_offer(struct stream *s)
 {
 	size_t len = s->in_len - s->in_off;
 	size_t n;
@@ -433,12 +412,13 @@ static void offer(struct stream *s)
 	atomic_store(&s->held, true);
 	n = s->receive(s->receive_ctx, s->input + s->in_off, len);
 	s->in_off += n < len ? n : len;
-	if (s->in_off < s->in_len) {
+	if (s->in_off == s->in_len)
+		atomic_store(&s->held, false);
+	if (s->how == OUT_CLIENT)
+		client_read(s);
+	else if (s->in_off < s->in_len)
 		loop_poll_disarm(&s->in);
-		return;
-	}
-	atomic_store(&s->held, false);
-	if (!s->in_ended && !s->absent)
+	else if (!s->in_ended && !s->absent)
 		loop_poll_arm(&s->in, POLLIN);
 }
 
@@ -450,7 +430,7 @@ static bool is_there(struct stream *s, uint32_t events)
 		return false;
 	}
 	if (s->absent) {
-		set_absent(s, false);
+		stream_set_absent(s, false);
 		if (s->in_off < s->in_len) /* what the last one typed is still to be taken */
 			loop_poll_disarm(&s->in);
 		else
@@ -486,14 +466,14 @@ static void in_ready(void *ctx, uint32_t events)
 	}
 	s->in_off = 0;
 	s->in_len = (size_t)n;
-	offer(s);
+	stream_offer(s);
 }
 
 void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_t *buf, size_t len), void *ctx)
 {
 	s->receive = receive;
 	s->receive_ctx = ctx;
-	if (s->pty)
+	if (s->pty || s->how == OUT_CLIENT)
 		look(s);
 	else if (s->in_fd >= 0 && !s->in_ended)
 		loop_poll_arm(&s->in, POLLIN);
@@ -516,9 +496,9 @@ static void kicked(void *ctx, uint32_t events)
 		return;
 	if (s->how != OUT_NONE)
 		drain(s, false);
-	tell_room(s);
+	stream_tell_room(s);
 	if (s->in_off < s->in_len)
-		offer(s);
+		stream_offer(s);
 }
 
 static bool is_dev(const struct stat *st, unsigned maj, unsigned min)
@@ -588,6 +568,12 @@ static int choose_in(struct stream *s, int fd)
 	return 0;
 }
 
+static int init_ring(struct stream *s)
+{
+	s->ring = obj_new(s->size);
+	return s->ring ? 0 : -ENOMEM;
+}
+
 static int init_out(struct stream *s, int fd)
 {
 	int r;
@@ -597,9 +583,9 @@ static int init_out(struct stream *s, int fd)
 	r = choose_out(s, fd);
 	if (r < 0)
 		return r;
-	s->ring = obj_new(s->size);
-	if (!s->ring)
-		return -ENOMEM;
+	r = init_ring(s);
+	if (r < 0)
+		return r;
 	return loop_poll_init(s->loop, &s->out, s->out_fd, out_ready, s);
 }
 
@@ -613,6 +599,14 @@ static int init_in(struct stream *s, int fd)
 	if (r < 0)
 		return r;
 	return loop_poll_init(s->loop, &s->in, s->in_fd, in_ready, s);
+}
+
+static int init_listener(struct stream *s, int fd)
+{
+	int r = init_ring(s);
+
+	s->how = OUT_CLIENT;
+	return r ? r : client_init(s, fd);
 }
 
 static int init_kick(struct stream *s)
@@ -644,13 +638,19 @@ int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret
 	s->loop = l;
 	s->size = cfg->ring_size ? cfg->ring_size : RING_DEFAULT;
 	s->kick_fd = s->in_fd = s->own_in_fd = s->out_fd = s->own_out_fd = -1;
-	r = init_out(s, cfg->out_fd);
-	if (!r)
-		r = init_in(s, cfg->in_fd);
+	s->client.fd = s->client.next = -1;
+	if (cfg->listens) {
+		r = init_listener(s, cfg->in_fd);
+	} else {
+		r = init_out(s, cfg->out_fd);
+		if (!r)
+			r = init_in(s, cfg->in_fd);
+	}
 	if (!r)
 		r = init_kick(s);
-	s->pty = s->absent = !r && cfg->pty;
-	if (s->pty)
+	s->pty = !r && cfg->pty;
+	s->absent = s->pty || cfg->listens;
+	if (!r && s->absent)
 		r = loop_timer_init(l, &s->look, look, s);
 	if (r) {
 		stream_free(s);
@@ -667,8 +667,9 @@ void stream_free(struct stream *s)
 	loop_poll_fini(&s->out);
 	loop_poll_fini(&s->in);
 	loop_poll_fini(&s->kick);
-	if (s->pty)
-		loop_timer_fini(&s->look);
+	loop_timer_fini(&s->look);
+	if (s->how == OUT_CLIENT)
+		client_fini(s);
 	close_fd(&s->own_out_fd);
 	close_fd(&s->own_in_fd);
 	close_fd(&s->kick_fd);

@@ -3,7 +3,7 @@
  * stream - bytes between a guest's console device and the outside
  *
  * What:   a bounded output ring that the loop drains into a descriptor, and input from a
- *         descriptor as far as the device has room.
+ *         descriptor as far as the device has room; or both with who connects to a socket.
  * Not:    terminal modes and key sequences (vmm/app/terminal.h), what is shown of which
  *         device (vmm/app/console_mux.h).
  * Trust:  output bytes are the guest's and pass unchanged; input is the user's. A consumer
@@ -30,7 +30,15 @@ struct stream_cfg {
 	 * nobody has that open, output vanishes and is no loss; who comes is seen within a quarter of a second.
 	 */
 	bool pty;
+	/*
+	 * Both are a listening Unix socket, not O_NONBLOCK, noted, on which one client at a time is served; others wait. While none
+	 * is there the newest bytes stay in the ring, for the next one, and those that they take the place of are no loss.
+	 */
+	bool listens;
 };
+
+/* Descriptors that come while the guest runs, where it listens: a client's, and of one that is to follow it. */
+#define STREAM_CLIENTS 2
 
 /*
  * Before the loop's seal, and before a sandbox hides /proc: pipes and terminals are opened once

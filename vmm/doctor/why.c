@@ -73,6 +73,8 @@ bool why_backend(const struct doctor_facts *f, unsigned i, struct why *ret_w)
 			"user will fail: no program passt in PATH (as root: apt install passt)");
 	else if (d->net.vhost == TRI_OFF)
 		because(ret_w, "process", "asked for by vhost=off");
+	else if (d->net.iops || d->net.bps)
+		because(ret_w, "process", "iops= and bps= are kept by this process");
 	else if (!n->error)
 		because(ret_w, "vhost", d->net.vhost == TRI_ON ? "asked for by vhost=on" : "/dev/vhost-net can be opened");
 	else if (d->net.vhost == TRI_ON)

@@ -145,7 +145,7 @@ static void serve(const struct broker_child_cfg *cfg)
 		n = recv(SOCKET, &q, sizeof(q), MSG_TRUNC);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != sizeof(q) || !answer(cfg, &q))
+		if (n != sizeof(q) || cfg->only_name || !answer(cfg, &q))
 			break;
 	}
 }
@@ -322,6 +322,11 @@ static _Noreturn void child(const struct broker_child_cfg *cfg, int fd)
 	_exit(why);
 }
 
+static const char *task_of(const struct broker_child_cfg *cfg)
+{
+	return cfg->only_name ? "keeps its name" : "connects for it";
+}
+
 /* Of a child that ends: the errno that was its status. */
 static const char *why_it_ended(int pid)
 {
@@ -334,7 +339,7 @@ static const char *why_it_ended(int pid)
 }
 
 /* Waits for what narrow() tells, which a process that ends instead does not. */
-static int hear(const char *id, int pid, int fd, struct err *err)
+static int hear(const struct broker_child_cfg *cfg, int pid, int fd, struct err *err)
 {
 	uint8_t missing;
 	ssize_t n;
@@ -343,12 +348,12 @@ static int hear(const char *id, int pid, int fd, struct err *err)
 		n = recv(fd, &missing, sizeof(missing), 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return err_set(err, -errno, "%s: the process that connects for it: recv: %s", id, strerror(errno));
+		return err_set(err, -errno, "%s: the process that %s: recv: %s", cfg->id, task_of(cfg), strerror(errno));
 	if (n != sizeof(missing))
-		return err_set(err, -ECHILD, "%s: the process that connects for it could not give up its rights, and has ended: %s", id,
+		return err_set(err, -ECHILD, "%s: the process that %s could not give up its rights, and has ended: %s", cfg->id, task_of(cfg),
 			       why_it_ended(pid));
 	if (missing)
-		log_warn("%s: the process that connects for it could not have:%s%s%s%s (it goes on without)", id,
+		log_warn("%s: the process that %s could not have:%s%s%s%s (it goes on without)", cfg->id, task_of(cfg),
 			 missing & BIT32(NO_NAMESPACES) ? " [namespaces]" : "", missing & BIT32(NO_ROOT) ? " [a root of its own]" : "",
 			 missing & BIT32(NO_CAPABILITIES_GONE) ? " [no capabilities]" : "", missing & BIT32(NO_LIMITS) ? " [limits]" : "");
 	return 0;
@@ -369,11 +374,11 @@ int broker_child_start(const struct broker_child_cfg *cfg, int *ret_fd, struct e
 	its = s[1];
 	pid = fork();
 	if (pid < 0)
-		return err_set(err, -errno, "%s: a process that connects for it: fork: %s", cfg->id, strerror(errno));
+		return err_set(err, -errno, "%s: a process that %s: fork: %s", cfg->id, task_of(cfg), strerror(errno));
 	if (!pid)
 		child(cfg, its);
 	close_fd(&its);
-	r = hear(cfg->id, pid, ours, err);
+	r = hear(cfg, pid, ours, err);
 	if (r)
 		return r;
 	*ret_fd = steal_fd(&ours);

@@ -39,6 +39,7 @@ struct broker_child_cfg {
 	/* A listening socket whose name, paths[0]'s, ends with the process; -1: none. Borrowed. And what was at the name when it was made. */
 	int listen_fd;
 	dev_t dev; ino_t ino;
+	bool only_name;    /* that is all that it is for: there is one path, and it connects to nothing */
 };
 
 /*

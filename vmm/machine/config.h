@@ -27,7 +27,7 @@ enum transport { TRANSPORT_AUTO, TRANSPORT_PCI, TRANSPORT_MMIO };
 enum irqchip { IRQCHIP_AUTO, IRQCHIP_GICV3_ITS, IRQCHIP_GICV3, IRQCHIP_GICV2M, IRQCHIP_GICV2 };
 enum irq_routing { IRQ_ROUTING_AUTO, IRQ_ROUTING_EXPLICIT, IRQ_ROUTING_FLAT };
 enum tristate { TRI_AUTO, TRI_ON, TRI_OFF };
-enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE, CONSOLE_PTY };
+enum console_kind { CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_SOCKET };
 
 #define NET_MAX_PUBLISH 16
 
@@ -42,6 +42,7 @@ struct net_options {
 	bool user;            /* by a process of the user's, passt; then */
 	bool loopback;        /* the gateway's address leads to the host's own loopback */
 	struct { uint16_t host, guest; } publish[NET_MAX_PUBLISH]; unsigned nr_publish; /* TCP ports */
+	uint64_t iops, bps;   /* 0: no limit; with one, packets pass this process */
 };
 
 #define VSOCK_MAX_UDS 96
@@ -110,7 +111,7 @@ struct config {
 	enum irq_routing irq_routing;
 	bool irq_check;              /* look on while interrupts are wired */
 	enum console_kind console;
-	const char *console_file;
+	const char *console_path; /* of a file or socket */
 	uint64_t timeout_ns;         /* 0: none */
 	uint64_t grace_ns;           /* to obey the power button; 0: it is not pressed */
 	const char *result_path; int result_fd; /* NULL and -1: none */

@@ -62,7 +62,7 @@ static int net_open(struct machine *m, unsigned i, struct err *err)
 		return r;
 	if (!d->tap->up)
 		snprintf(d->tap_down, sizeof(d->tap_down), "%s", d->tap->name);
-	if (c->net.vhost == TRI_OFF)
+	if (c->net.vhost == TRI_OFF || c->net.iops || c->net.bps)
 		return 0;
 	r = open_vhost(d, d->tap->nr_fds);
 	if (!r)
@@ -84,6 +84,7 @@ static int net_make(struct machine *m, unsigned i, struct err *err)
 		.loop = m->loop,
 		.mem = m->mem,
 		.mtu = c->net.mtu,
+		.iops = c->net.iops, .bps = c->net.bps,
 		.peer = "passt",
 	};
 
@@ -131,8 +132,11 @@ static int vsock_open_it(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 
-	if (c->vsock.uds)
-		return uds_open(c->id, c->vsock.uds, &m->devs[i].uds, err);
+	if (c->vsock.uds) {
+		const struct uds_cfg uds = { .id = c->id, .key = "uds", .path = c->vsock.uds, .with_ports = true };
+
+		return uds_open(&uds, &m->devs[i].uds, err);
+	}
 	return vsock_open(c->id, c->vsock.cid, &m->devs[i].vhost_fds[0], err);
 }
 

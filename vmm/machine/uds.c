@@ -16,6 +16,7 @@
 #include "vmm/machine/broker_child.h"
 
 static_assert(UDS_PATH_MAX + BROKER_PORT_ROOM < sizeof(((struct sockaddr_un *)0)->sun_path), "a port fits behind it");
+static_assert(UDS_PLAIN_MAX < sizeof(((struct sockaddr_un *)0)->sun_path), "and nothing else");
 
 #define BACKLOG 128
 #define LEAVE_MS 500 /* for a VM that was there before, whose end is under way */
@@ -24,6 +25,12 @@ static_assert(UDS_PATH_MAX + BROKER_PORT_ROOM < sizeof(((struct sockaddr_un *)0)
 static int new_socket(int more)
 {
 	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | more, 0);
+}
+
+/* @r with a sentence about the path. */
+static int refuse(const struct uds_cfg *cfg, int r, const char *why, struct err *err)
+{
+	return err_set(err, r, "%s: %s='%s': %s", cfg->id, cfg->key, cfg->path, why);
 }
 
 /* Does anybody listen there? -ECONNREFUSED: nobody; -ENOENT: it is gone; 0: somebody does. */
@@ -38,59 +45,64 @@ static int knock(const struct sockaddr_un *a)
 	return -errno;
 }
 
+static const char *kind_of(const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) ? "there is a folder, which is left as it is (choose another name)" :
+	       S_ISREG(st->st_mode) ? "there is a file, which is left as it is (choose another name)" :
+	       "there is something else, which is left as it is (choose another name)";
+}
+
 /* What stands at the path gives way, or is left as it is. */
-static int make_way(const char *id, const struct sockaddr_un *a, struct err *err)
+static int make_way(const struct uds_cfg *cfg, const struct sockaddr_un *a, struct err *err)
 {
 	struct stat st;
 	int r = 0;
 
 	for (int ms = 0; ms < LEAVE_MS; ms += STEP_MS) {
 		if (lstat(a->sun_path, &st))
-			return errno == ENOENT ? 0 : err_set(err, -errno, "%s: uds='%s': %s", id, a->sun_path, strerror(errno));
+			return errno == ENOENT ? 0 : refuse(cfg, -errno, strerror(errno), err);
 		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, -EEXIST, "%s: uds='%s': there is a %s, which is left as it is (choose another name)", id,
-				       a->sun_path, S_ISDIR(st.st_mode) ? "folder" : S_ISREG(st.st_mode) ? "file" : "something else");
+			return refuse(cfg, -EEXIST, kind_of(&st), err);
 		r = knock(a);
 		if (r)
 			break;
 		poll(NULL, 0, STEP_MS);
 	}
 	if (!r)
-		return err_set(err, -EADDRINUSE, "%s: uds='%s': another program listens on it (each VM needs a name of its own)", id,
-			       a->sun_path);
+		return refuse(cfg, -EADDRINUSE, "another program listens on it (each VM needs a name of its own)", err);
 	if (r != -ECONNREFUSED && r != -ENOENT)
-		return err_set(err, r, "%s: uds='%s': %s", id, a->sun_path, strerror(-r));
+		return refuse(cfg, r, strerror(-r), err);
 	if (unlink(a->sun_path) && errno != ENOENT)
-		return err_set(err, -errno, "%s: uds='%s': a socket that nobody listens on cannot be removed: %s", id, a->sun_path,
-			       strerror(errno));
+		return err_set(err, -errno, "%s: %s='%s': a socket that nobody listens on cannot be removed: %s", cfg->id, cfg->key,
+			       cfg->path, strerror(errno));
 	return 0;
 }
 
 /* The folder that a path's name is in, and that name. */
-static int open_folder(const char *id, const char *path, const char **ret_name, int *ret_fd, struct err *err)
+static int open_folder(const struct uds_cfg *cfg, const char **ret_name, int *ret_fd, struct err *err)
 {
-	char folder[UDS_PATH_MAX + 2];
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char folder[UDS_PLAIN_MAX + 2];
+	const char *slash = strrchr(cfg->path, '/'), *name = slash ? slash + 1 : cfg->path;
 
-	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - cfg->path) + 1 : 1, slash ? cfg->path : ".");
 	*ret_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_fd < 0)
-		return err_set(err, -errno, "%s: uds='%s': the folder: %s", id, path, strerror(errno));
+		return err_set(err, -errno, "%s: %s='%s': the folder: %s", cfg->id, cfg->key, cfg->path, strerror(errno));
 	*ret_name = name;
 	return 0;
 }
 
-static int bind_to(const char *id, const struct sockaddr_un *a, int *ret_fd, struct stat *ret_st, struct err *err)
+static int bind_to(const struct uds_cfg *cfg, const struct sockaddr_un *a, int *ret_fd, struct stat *ret_st, struct err *err)
 {
 	_cleanup_close_ int fd = new_socket(0);
 	int r;
 
 	if (fd < 0)
-		return err_set(err, -errno, "%s: socket: %s", id, strerror(errno));
+		return err_set(err, -errno, "%s: socket: %s", cfg->id, strerror(errno));
 	if (bind(fd, (const struct sockaddr *)a, sizeof(*a)))
-		return err_set(err, -errno, "%s: uds='%s': %s", id, a->sun_path, strerror(errno));
+		return refuse(cfg, -errno, strerror(errno), err);
 	if (listen(fd, BACKLOG) || lstat(a->sun_path, ret_st)) {
-		r = err_set(err, -errno, "%s: uds='%s': %s", id, a->sun_path, strerror(errno));
+		r = refuse(cfg, -errno, strerror(errno), err);
 		unlink(a->sun_path);
 		return r;
 	}
@@ -98,32 +110,32 @@ static int bind_to(const char *id, const struct sockaddr_un *a, int *ret_fd, str
 	return 0;
 }
 
-int uds_open(const char *id, const char *path, struct uds *ret_u, struct err *err)
+int uds_open(const struct uds_cfg *cfg, struct uds *ret_u, struct err *err)
 {
 	_cleanup_close_ int dir = -1, fd = -1;
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct broker_child_cfg cfg = { .id = id, .nr_paths = 1 };
+	struct broker_child_cfg child = { .id = cfg->id, .nr_paths = 1, .only_name = !cfg->with_ports };
+	int r, most = cfg->with_ports ? UDS_PATH_MAX : UDS_PLAIN_MAX;
 	struct stat st;
-	int r;
 
-	if (strlen(path) > UDS_PATH_MAX)
-		return err_set(err, -ENAMETOOLONG, "%s: uds='%s': more than %d bytes", id, path, UDS_PATH_MAX);
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	r = open_folder(id, path, &cfg.paths[0].name, &dir, err);
+	if (strlen(cfg->path) > (size_t)most)
+		return err_set(err, -ENAMETOOLONG, "%s: %s='%s': more than %d bytes", cfg->id, cfg->key, cfg->path, most);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", cfg->path);
+	r = open_folder(cfg, &child.paths[0].name, &dir, err);
 	if (!r)
-		r = make_way(id, &a, err);
+		r = make_way(cfg, &a, err);
 	if (!r)
-		r = bind_to(id, &a, &fd, &st, err);
+		r = bind_to(cfg, &a, &fd, &st, err);
 	if (r)
 		return r;
-	cfg.paths[0].dir_fd = dir;
-	cfg.paths[0].with_port = true;
-	cfg.listen_fd = fd;
-	cfg.dev = st.st_dev;
-	cfg.ino = st.st_ino;
-	r = broker_child_start(&cfg, &ret_u->broker_fd, err);
+	child.paths[0].dir_fd = dir;
+	child.paths[0].with_port = cfg->with_ports;
+	child.listen_fd = fd;
+	child.dev = st.st_dev;
+	child.ino = st.st_ino;
+	r = broker_child_start(&child, &ret_u->broker_fd, err);
 	if (r) {
-		unlink(path);
+		unlink(cfg->path);
 		return r;
 	}
 	ret_u->listen_fd = steal_fd(&fd);
