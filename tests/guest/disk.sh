@@ -2,7 +2,7 @@
 # disk.sh MODE [ARG]: the first disk. rw: what was written is read again, several writers at once, a file system; ro: it is
 # not written; rebind N: the driver is unbound and bound N times while it reads and writes; sync: writes numbered blocks
 # and says after each how many are on the medium, until it is ended; image: a file system with files, for others;
-# load ...: disk-load's figures.
+# load ...: disk-load's figures; rounds N: several writers, N times, each said.
 . /t/tap.sh
 
 mode=${1:?}
@@ -118,7 +118,19 @@ test_sync()
 	done
 }
 
+test_rounds()
+{
+	rounds=0
+	while [ $rounds -lt "$1" ]; do
+		echo "disk: round $((rounds + 1)) begins"
+		several_writers || break
+		rounds=$((rounds + 1))
+	done
+	check "what several wrote is there, $rounds of $1 times" [ $rounds = "$1" ]
+}
+
 case $mode in
+rounds) test_rounds "$2" ;;
 rw) test_rw ;;
 ro) test_ro ;;
 rebind) test_rebind "$2" ;;
