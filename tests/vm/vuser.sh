@@ -91,6 +91,15 @@ vuser_fs_rebind()
 	return $status
 }
 
+# peer FILE SOCKET: serves a file as a disk, by a back end of ours that knows what is in flight
+peer()
+{
+	rm -f "$2"
+	./disk-peer "$2" "$1" >>work/peer.log 2>&1 &
+	back_end=$!
+	wait_for_socket "$2"
+}
+
 # wait_for_lines FILE TEXT N: up to 60 s, for N lines with TEXT
 wait_for_lines()
 {
@@ -106,30 +115,69 @@ wait_for_lines()
 vuser_returns()
 {
 	make_disk a 16
-	storage work/a work/s 2
-	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,$(($2 + 1))" --timeout 600 \
+	peer work/a work/s
+	echo $back_end >work/back-end
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,$(($2 + 1))" --timeout 900 \
 		--vhost-user "blk,socket=work/s,transport=$1" >out 2>err &
 	pid=$!
-	( i=0
-	  while [ $i -lt "$2" ]; do
-		i=$((i + 1))
-		wait_for out "round $i begins"
-		usleep $((i * 90000))
+	( turn=0
+	  while [ $turn -lt "$2" ]; do
+		turn=$((turn + 1))
+		wait_for out "round $turn begins"
+		usleep $((turn % 5 * 300000))
 		end_back_end
-		usleep $((i * 200000))
-		storage work/a work/s 2
+		usleep $((turn % 3 * 400000))
+		peer work/a work/s
 		echo $back_end >work/back-end
-		wait_for_lines err "another back end is there, and goes on" $i
+		wait_for_lines err "another back end is there, and goes on" $turn
 	  done )
 	status=$?
 	back_end=$(cat work/back-end)
 	wait $pid
 	got=$?
 	end_back_end
-	cat out err work/storage.log
+	cat out err work/peer.log
 	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
 	[ "$(grep -c 'has closed the connection; another one is waited for' err)" = "$2" ] && [ "$(wc -l <err)" = $((2 * $2)) ] || fail "other lines: $(cat err)"
 	! grep -q 'I/O error' out || fail "the guest noticed"
+	grep -q 'with [1-9][0-9]* in flight' work/peer.log || fail "nothing was in flight at any time"
+}
+
+# vuser_storage_returns: Debian's storage daemon does not tell what is in flight: at rest the disk goes on, and else it needs a reset
+vuser_storage_returns()
+{
+	make_disk a 16
+	storage work/a work/s 2
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,returns,3" --timeout 600 \
+		--vhost-user blk,socket=work/s <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	for turn in 1 2 3; do
+		wait_for out "disk: at rest, $turn"
+		end_back_end
+		wait_for_lines err 'has closed the connection; another one is waited for' $turn
+		[ $turn = 2 ] || storage work/a work/s 2
+		[ $turn = 2 ] || wait_for_lines err 'another back end is there, and goes on' $turn
+		echo >&8
+		# and once the guest comes before it
+		[ $turn != 2 ] || { sleep 1; storage work/a work/s 2; }
+	done
+	wait_for out 'disk: reading'
+	kill -STOP $back_end
+	sleep 1
+	end_back_end
+	wait_for err 'has closed the connection; the guest has to reset the device, and another one is waited for'
+	storage work/a work/s 2
+	wait_for err 'another back end is there$'
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 8 ] || fail "other lines: $(cat err)"
 }
 
 # vuser_fs_returns TRANSPORT: the driver has to reset the device then, and finds the folder again
@@ -171,7 +219,7 @@ vuser_other()
 {
 	make_disk a 16
 	make_disk b 17
-	storage work/a work/s
+	peer work/a work/s
 	mkfifo work/in
 	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,2" --timeout 300 \
 		--vhost-user blk,socket=work/s <work/in >out 2>err &
@@ -179,13 +227,13 @@ vuser_other()
 	exec 8>work/in
 	wait_for out 'round 1 begins'
 	end_back_end
-	storage work/b work/s
+	peer work/b work/s
 	wait_for err 'vhost-user0: another back end is at its socket, and is not taken: its disk has another size, or other properties'
 	sleep 2
 	[ "$(grep -c 'is not taken' err)" = 1 ] || fail "it is said again: $(cat err)"
 	end_back_end
 	head -c 17825792 /dev/zero | cmp - work/b || fail "the other disk was written"
-	storage work/a work/s
+	peer work/a work/s
 	exec 8>&-
 	wait $pid
 	got=$?
@@ -207,7 +255,7 @@ vuser_killed()
 	exec 8>work/in
 	( wait_for out 'guest: reading'
 	  end_back_end
-	  wait_for err 'vhost-user0: its back end by vhost-user has closed the connection; another one is waited for'
+	  wait_for err 'vhost-user0: its back end by vhost-user has closed the connection; (the guest has to reset the device, and )?another one is waited for'
 	  t0=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
 	  sleep 2
 	  t1=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
