@@ -4,7 +4,7 @@
  *
  * It does requests in any order and a few at a time, and keeps what is in flight in the memory that it gives the front end
  * (INFLIGHT_SHMFD): so it can be killed at any time, and the next one goes on, which is what it is for.
- * On SIGUSR1 it takes requests and answers none, until SIGUSR2: then some are surely in flight.
+ * On SIGUSR1 it takes requests and answers none any more, and says when it has some.
  *
  * Source: QEMU docs/interop/vhost-user.rst (inflight I/O tracking, split virtqueues); virtio 1.2 s2.7, s5.2.
  */
@@ -64,6 +64,7 @@ static size_t flights_size;
 static int disk, front = -1;
 static off_t disk_size;
 static volatile sig_atomic_t holds;
+static bool said;
 
 static void die(const char *what)
 {
@@ -73,7 +74,8 @@ static void die(const char *what)
 
 static void on_signal(int signo)
 {
-	holds = signo == SIGUSR1;
+	(void)signo;
+	holds = 1;
 }
 
 static void *at(uint64_t gpa, uint64_t len)
@@ -168,6 +170,10 @@ static void take(struct queue *q)
 static void work(struct queue *q)
 {
 	take(q);
+	if (holds && q->nr_open && !said) {
+		said = true;
+		fprintf(stderr, "disk-peer: holds %u\n", q->nr_open);
+	}
 	if (!q->nr_open || holds)
 		return;
 	usleep(EACH_US);
@@ -463,7 +469,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGUSR1, on_signal);
-	signal(SIGUSR2, on_signal);
 	disk = open(argv[2], O_RDWR | O_CLOEXEC);
 	if (disk < 0)
 		die(argv[2]);
