@@ -52,6 +52,7 @@ static struct rig {
 	bool garbled;         /* by bytes that may be half an answer */
 	bool doomed;          /* by the answer to a question that is not asked any more */
 	bool over;            /* or hung up */
+	bool unsendable;      /* as the kernel does, by an error that does not pass */
 	struct vq_regs want[QUEUES];
 } r;
 
@@ -270,19 +271,28 @@ static void move(struct fuzz_in *in)
 		gmem_write(r.mem, r.want[q].used + 2, &used, sizeof(used));
 }
 
+/* The device has ended the connection. */
+static bool is_hung_up(void)
+{
+	struct pollfd p = { .fd = r.b.fd };
+
+	return r.b.fd < 0 || (poll(&p, 1, 0) == 1 && p.revents & POLLHUP);
+}
+
 /* The back end ends. */
 static void hang_up(void)
 {
 	if (r.b.fd < 0)
 		return;
 	for (unsigned q = 0; q < QUEUES; q++)
-		if (r.b.ring[q].kick >= 0 && !r.lied &&
+		if (r.b.ring[q].kick >= 0 && !r.lied && !is_hung_up() &&
 		    (r.kind == VUSER_FS || (!r.b.inflight_file && index_at(r.b.ring[q].addr.avail) != index_at(r.b.ring[q].addr.used))))
 			r.unknown = true;
 	fake_back_fini(&r.b);
 	r.over = true;
-	fake_loop_turn(r.loop);
-	fake_loop_turn(r.loop);
+	/* an answer of its may still be there, in two pieces, and then the next question is not sent */
+	for (unsigned i = 0; i < 4; i++)
+		fake_loop_turn(r.loop);
 }
 
 /* Another one at the path, like the first, or not. */
@@ -337,7 +347,8 @@ static void come_back(struct fuzz_in *in)
 		m.msg_controllen = sizeof(control);
 		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
-		r.lied = r.garbled = r.doomed = r.over = false;
+		r.lied = r.garbled = r.doomed = false;
+		r.over = r.unsendable;
 	}
 	must(sendmsg(r.broker_fd, &m, 0) == sizeof(reply));
 	fake_back_close_fd(&fd);
@@ -384,7 +395,8 @@ static void step(struct fuzz_in *in)
 	case 10: {
 		int e = errors[fuzz_below(in, ARRAY_LEN(errors))];
 
-		r.over |= e == -EPIPE || e == -EINVAL;
+		r.unsendable = e == -EPIPE || e == -EINVAL;
+		r.over |= r.unsendable;
 		fake_loop_refuse_messages(r.loop, e);
 		break;
 	}
@@ -414,13 +426,6 @@ static void work_on(void)
 	if (good && !r.over && vdev_status(r.v) & VIRTIO_CONFIG_S_DRIVER_OK && !(vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	    r.b.queues >= r.v->nr_queues && r.b.protocol == r.first.protocol)
 		check_started();
-}
-
-static bool is_hung_up(void)
-{
-	struct pollfd p = { .fd = r.b.fd };
-
-	return r.b.fd < 0 || (poll(&p, 1, 0) == 1 && p.revents & POLLHUP);
 }
 
 /* The back end ends: so does all that waits, and nothing fires for ever. */
