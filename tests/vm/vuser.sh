@@ -245,6 +245,41 @@ vuser_other()
 	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
 }
 
+# vuser_two: of two devices in two folders each finds its own back end again, by one process that can do nothing else
+vuser_two()
+{
+	make_disk a 16
+	make_disk b 17
+	mkdir -p work/one work/two
+	peer work/b work/two/s
+	two=$back_end
+	peer work/a work/one/s
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,2" --timeout 300 \
+		--vhost-user blk,socket=work/one/s --vhost-user blk,socket=work/two/../two/s <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	wait_for out 'round 1 begins'
+	brokers=$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c microvm-broker)
+	[ "$brokers" = 1 ] || fail "$brokers brokers"
+	end_back_end
+	kill -9 $two
+	wait_for_lines err 'another one is waited for' 2
+	peer work/b work/two/s
+	two=$back_end
+	wait_for err 'vhost-user1: another back end is there, and goes on'
+	peer work/a work/one/s
+	wait_for err 'vhost-user0: another back end is there, and goes on'
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	kill -9 $two
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 4 ] || fail "other lines: $(cat err)"
+}
+
 # vuser_killed TRANSPORT: the disk waits, with one line; everything else goes on, and the loop does not spin
 vuser_killed()
 {
