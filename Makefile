@@ -258,7 +258,7 @@ fuzz-coverage: $(patsubst %,$(B)/fuzz-cov/fz_%,$(FUZZ))
 BT_SRCS     := $(wildcard tools/boot-test/*.c)
 VM_TOOLS    := with-tap tap-state without-io-uring hostile fault
 # Guests run it, too.
-VM_STATIC   := vsock-peer
+VM_STATIC   := vsock-peer disk-peer
 BENCH_TOOLS := floor runs
 
 $(eval $(call tree,$(COMPILER),$(ARM_CC),$(ARM_CFLAGS) $(CFLAGS),$(BT_SRCS) $(VM_TOOLS:%=tests/vm/%.c) $(VM_STATIC:%=tests/vm/%.c) $(BENCH_TOOLS:%=tests/bench/%.c)))

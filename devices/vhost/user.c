@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Set-up waits for each answer in turn, with one limit of time for all of them: the start of a VM is all that waits.
+ * Set-up waits for each answer in turn, with one limit of time for all of them: the start of a VM is all that waits. The greeting is a
+ * row of questions, which the loop works off without waiting where another back end comes later (user_run.c).
  */
-#include "devices/vhost/user.h"
+#include "devices/vhost/user_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 
 /* What we know how to use. */
 #define PROTOCOL_KNOWN (BIT64(VU_PROTOCOL_MQ) | BIT64(VU_PROTOCOL_REPLY_ACK) | BIT64(VU_PROTOCOL_CONFIG))
+/* And where another back end may have to go on with what this one had in hand. */
+#define PROTOCOL_TO_GO_ON BIT64(VU_PROTOCOL_INFLIGHT_SHMFD)
 #define F_VERSION_1 32
 
 static int explain_connect(const char *name, const char *path, int r, struct err *err)
@@ -86,19 +89,98 @@ void vu_prepare(struct vu_dev *d)
 	struct cmsghdr *c;
 
 	memset(&d->in, 0, sizeof(d->in));
-	d->iov = (struct iovec){ .iov_base = &o->msg, .iov_len = VU_HEAD_SIZE + o->msg.size };
-	d->mh = (struct msghdr){ .msg_iov = &d->iov, .msg_iovlen = 1 };
+	d->tx_iov = (struct iovec){ .iov_base = &o->msg, .iov_len = VU_HEAD_SIZE + o->msg.size };
+	d->tx_mh = (struct msghdr){ .msg_iov = &d->tx_iov, .msg_iovlen = 1 };
 	if (!o->nr_fds)
 		return;
-	memset(d->control, 0, sizeof(d->control));
-	d->mh.msg_control = d->control;
-	d->mh.msg_controllen = (__typeof__(d->mh.msg_controllen))CMSG_SPACE(len);
-	c = CMSG_FIRSTHDR(&d->mh);
+	memset(d->tx_control, 0, sizeof(d->tx_control));
+	d->tx_mh.msg_control = d->tx_control;
+	d->tx_mh.msg_controllen = (__typeof__(d->tx_mh.msg_controllen))CMSG_SPACE(len);
+	c = CMSG_FIRSTHDR(&d->tx_mh);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = (__typeof__(c->cmsg_len))CMSG_LEN(len);
 	memcpy(CMSG_DATA(c), o->fds, len);
 }
+
+/* ---- the greeting -------------------------------------------------------------------------- */
+
+static const uint8_t greeting[] = {
+	VU_GET_FEATURES, VU_GET_PROTOCOL_FEATURES, VU_SET_PROTOCOL_FEATURES, VU_GET_QUEUE_NUM, VU_SET_OWNER, VU_GET_CONFIG,
+};
+
+static bool has_protocol(const struct vu_dev *d, unsigned bit)
+{
+	return d->said.protocol & BIT64(bit);
+}
+
+static bool makes_sense(const struct vu_dev *d, unsigned request)
+{
+	switch (request) {
+	case VU_GET_PROTOCOL_FEATURES:
+	case VU_SET_PROTOCOL_FEATURES:
+		return d->said.features & BIT64(VU_F_PROTOCOL_FEATURES);
+	case VU_GET_QUEUE_NUM:
+		return has_protocol(d, VU_PROTOCOL_MQ);
+	case VU_GET_CONFIG:
+		return d->cfg.config_len;
+	default:
+		return true;
+	}
+}
+
+static bool is_of_use(const struct vu_dev *d)
+{
+	return d->said.features & BIT64(F_VERSION_1) && d->said.features & BIT64(VU_F_PROTOCOL_FEATURES) &&
+	       (d->said.protocol & d->cfg.need) == d->cfg.need;
+}
+
+static void fill_get_config(struct vu_dev *d)
+{
+	vu_fill(&d->out, VU_GET_CONFIG, (uint32_t)(sizeof(d->out.msg.body.config) - VU_CONFIG_MAX) + d->cfg.config_len);
+	d->out.msg.body.config.size = d->cfg.config_len;
+}
+
+int vu_greet_fill(struct vu_dev *d)
+{
+	if (!d->step)
+		d->said = (struct vu_said){ 0 };
+	while (d->step < ARRAY_LEN(greeting) && !makes_sense(d, greeting[d->step]))
+		d->step++;
+	if (d->step == ARRAY_LEN(greeting))
+		return 0;
+	switch (greeting[d->step]) {
+	case VU_SET_PROTOCOL_FEATURES:
+		vu_fill_u64(&d->out, VU_SET_PROTOCOL_FEATURES, d->said.protocol);
+		return 1;
+	case VU_GET_CONFIG:
+		fill_get_config(d);
+		return 1;
+	case VU_SET_OWNER:
+		if (!is_of_use(d))
+			return -ENOTSUP;
+		break;
+	}
+	vu_fill(&d->out, greeting[d->step], 0);
+	return 1;
+}
+
+int vu_greet_hear(struct vu_dev *d)
+{
+	uint64_t n = d->in.msg.body.u64, known = PROTOCOL_KNOWN | (d->cfg.broker && d->cfg.stateless ? PROTOCOL_TO_GO_ON : 0);
+
+	switch (d->out.msg.request) {
+	case VU_GET_FEATURES: d->said.features = n; break;
+	case VU_GET_PROTOCOL_FEATURES: d->said.protocol = n & known; break;
+	case VU_GET_QUEUE_NUM:
+		d->said.max_queues = n < VU_MAX_RINGS ? (unsigned)n : VU_MAX_RINGS;
+		return n ? 0 : -EPROTO;
+	case VU_GET_CONFIG: memcpy(d->said.config, d->in.msg.body.config.data, d->cfg.config_len); break;
+	}
+	return 0;
+}
+
+/* ---- at set-up ----------------------------------------------------------------------------- */
 
 /* Waits for an answer to go on. */
 static int wait_for_more(struct vu_dev *d)
@@ -113,118 +195,113 @@ static int wait_for_more(struct vu_dev *d)
 	return r < 0 && errno != EINTR ? -errno : 0;
 }
 
+/* Some of the answer, up to @most bytes. Descriptors that come along are closed by the kernel: there is no room for any. */
+static int hear_some(struct vu_dev *d, size_t most)
+{
+	ssize_t n = recv(d->fd, (char *)&d->in.msg + d->in.have, most, MSG_DONTWAIT);
+
+	if (n == 0)
+		return -ECONNRESET;
+	if (n < 0 && errno == EAGAIN)
+		return wait_for_more(d);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	d->in.have += (size_t)n;
+	return 0;
+}
+
 /* One question, and the answer where one is due; the caller has filled d->out. */
 static int ask(struct vu_dev *d)
 {
+	size_t more;
 	ssize_t n;
-	int r = 0;
+	int r;
 
 	vu_prepare(d);
 	/* So early there is room in the socket for all that is ever said. */
-	n = sendmsg(d->fd, &d->mh, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n != (ssize_t)d->iov.iov_len)
+	n = sendmsg(d->fd, &d->tx_mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n != (ssize_t)d->tx_iov.iov_len)
 		return n >= 0 ? -EIO : errno == EPIPE ? -ECONNRESET : -errno;
 	if (vu_answer_size(&d->out.msg) < 0)
 		return 0;
-	while (!(r = vu_take(d->fd, &d->out.msg, &d->in))) {
-		r = wait_for_more(d);
+	while (!(r = vu_check(&d->out.msg, &d->in, &more))) {
+		r = hear_some(d, more);
 		if (r)
 			break;
 	}
-	return r < 0 ? r : 0;
-}
-
-static int ask_u64(struct vu_dev *d, enum vu_request request, uint64_t *ret_v)
-{
-	int r;
-
-	vu_fill(&d->out, request, 0);
-	r = ask(d);
-	if (!r)
-		*ret_v = d->in.msg.body.u64;
-	return r;
+	return r < 0 ? r : vu_greet_hear(d);
 }
 
 static int explain(struct vu_dev *d, int r, struct err *err)
 {
+	const char *name = d->cfg.name;
+
 	switch (r) {
 	case -ETIMEDOUT:
-		return err_set(err, r, "%s: the back end does not answer (does it serve another VM, or another protocol?)", d->name);
+		return err_set(err, r, "%s: the back end does not answer (does it serve another VM, or another protocol?)", name);
 	case -ECONNRESET:
-		return err_set(err, r, "%s: the back end has closed the connection (see what it says itself)", d->name);
+		return err_set(err, r, "%s: the back end has closed the connection (see what it says itself)", name);
 	case -EPROTO:
-		return err_set(err, r, "%s: the back end's answer is not vhost-user's", d->name);
+		return err_set(err, r, "%s: the back end's answer is not vhost-user's", name);
+	case -EREMOTEIO:
+		return err_set(err, r, "%s: the back end has no configuration of %u bytes (is it of this kind?)", name, d->cfg.config_len);
+	case -ENOTSUP:
+		if (!(d->said.features & BIT64(F_VERSION_1)))
+			return err_set(err, r, "%s: the back end does not know virtio 1 (a newer one is needed)", name);
+		return err_set(err, r, "%s: the back end lacks what is needed of vhost-user%s", name,
+			       d->cfg.config_len ? " (a configuration space: is it of this kind?)" : "");
 	}
-	return err_set(err, r, "%s: vhost-user: %s", d->name, strerror(-r));
+	return err_set(err, r, "%s: vhost-user: %s", name, strerror(-r));
 }
 
-static int learn(struct vu_dev *d)
-{
-	uint64_t n = 0;
-	int r = ask_u64(d, VU_GET_FEATURES, &d->features);
-
-	if (r || !(d->features & BIT64(VU_F_PROTOCOL_FEATURES)))
-		return r;
-	r = ask_u64(d, VU_GET_PROTOCOL_FEATURES, &d->protocol);
-	if (r)
-		return r;
-	d->protocol &= PROTOCOL_KNOWN;
-	vu_fill_u64(&d->out, VU_SET_PROTOCOL_FEATURES, d->protocol);
-	r = ask(d);
-	if (!r && d->protocol & BIT64(VU_PROTOCOL_MQ)) {
-		r = ask_u64(d, VU_GET_QUEUE_NUM, &n);
-		d->max_queues = n < VU_MAX_RINGS ? (unsigned)n : VU_MAX_RINGS;
-		if (!r && !n)
-			r = -EPROTO;
-	}
-	return r;
-}
-
-int vu_greet(struct vu_dev *d, const char *name, int fd, uint64_t need, struct err *err)
+int vu_greet(struct vu_dev *d, const struct vu_cfg *cfg, struct err *err)
 {
 	int r;
 
-	d->name = name;
-	d->fd = fd;
+	d->cfg = *cfg;
+	d->fd = cfg->fd;
+	d->inflight_fd = d->came_fd = -1;
+	d->one = 1;
 	d->deadline_ns = clock_now_ns() + VU_START_PATIENCE_NS;
-	r = learn(d);
-	if (r)
-		return explain(d, r, err);
-	if (!(d->features & BIT64(F_VERSION_1)))
-		return err_set(err, -ENOTSUP, "%s: the back end does not know virtio 1 (a newer one is needed)", name);
-	if (!(d->features & BIT64(VU_F_PROTOCOL_FEATURES)) || (d->protocol & need) != need)
-		return err_set(err, -ENOTSUP, "%s: the back end lacks what is needed of vhost-user%s", name,
-			       need & BIT64(VU_PROTOCOL_CONFIG) ? " (a configuration space: is it of this kind?)" : "");
-	vu_fill(&d->out, VU_SET_OWNER, 0);
-	r = ask(d);
+	for (d->step = 0;; d->step++) {
+		r = vu_greet_fill(d);
+		if (r > 0)
+			r = ask(d) ? : 1;
+		if (r <= 0)
+			break;
+	}
 	return r ? explain(d, r, err) : 0;
 }
 
-int vu_get_config(struct vu_dev *d, void *buf, uint32_t len, struct err *err)
+int vu_attach(struct vu_dev *d, struct loop *loop, const struct gmem *mem)
 {
 	int r;
 
-	vu_fill(&d->out, VU_GET_CONFIG, (uint32_t)(sizeof(d->out.msg.body.config) - VU_CONFIG_MAX) + len);
-	d->out.msg.body.config.size = len;
-	r = ask(d);
-	if (r == -EREMOTEIO)
-		return err_set(err, r, "%s: the back end has no configuration of %u bytes (is it of this kind?)", d->name, len);
-	if (r)
-		return explain(d, r, err);
-	memcpy(buf, d->in.msg.body.config.data, len);
-	return 0;
+	for (unsigned i = 0; i < gmem_nr_regions(mem); i++)
+		if (gmem_region(mem, i)->fd < 0)
+			return -EINVAL;
+	d->mem = mem;
+	d->in.have = 0;
+	if (d->cfg.broker) {
+		r = vu_link_init(d, loop);
+	} else {
+		r = loop_io_init(loop, &d->rx, d->fd, vu_received, d);
+		if (!r)
+			r = loop_msg_init(loop, &d->tx, d->fd, vu_sent, d);
+	}
+	if (!r)
+		vu_listen(d);
+	return r;
 }
 
 void vu_fini(struct vu_dev *d)
 {
-	d->gone = true;
-	if (d->send.loop)
-		loop_io_cancel(&d->send);
-	loop_poll_fini(&d->poll);
-	close_fd(&d->fd);
+	d->link = VU_OVER;
+	if (d->rx.loop)
+		loop_io_cancel(&d->rx);
+	if (d->tx.loop)
+		loop_io_cancel(&d->tx);
+	vu_link_fini(d);
+	if (!d->late)
+		close_fd(&d->fd);
 }
-
-const struct right vu_rights[] = {
-	{ RIGHT_LOOP, SYS_recvfrom, RIGHT_FD, FD_BACKEND, 0, "what a back end by vhost-user answers" },
-	{ 0 },
-};

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 
 static_assert(offsetof(struct vu_msg, body) == VU_HEAD_SIZE, "the wire's header");
-static_assert(sizeof(struct vu_addr) == 40 && sizeof(struct vu_region) == 32, "the wire's bodies");
+static_assert(sizeof(struct vu_addr) == 40 && sizeof(struct vu_region) == 32 && sizeof(struct vu_inflight) == 24,
+	      "the wire's bodies");
 
 void vu_fill(struct vu_out *o, enum vu_request request, uint32_t size)
 {
@@ -42,7 +42,7 @@ const char *vu_request_name(unsigned request)
 		[VU_SET_FEATURES] = "SET_FEATURES", [VU_SET_MEM_TABLE] = "SET_MEM_TABLE", [VU_SET_VRING_NUM] = "SET_VRING_NUM",
 		[VU_SET_VRING_ADDR] = "SET_VRING_ADDR", [VU_SET_VRING_BASE] = "SET_VRING_BASE",
 		[VU_SET_VRING_KICK] = "SET_VRING_KICK", [VU_SET_VRING_CALL] = "SET_VRING_CALL",
-		[VU_SET_VRING_ENABLE] = "SET_VRING_ENABLE",
+		[VU_SET_VRING_ENABLE] = "SET_VRING_ENABLE", [VU_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
 	};
 
 	return request < ARRAY_LEN(names) && names[request] ? names[request] : "a message";
@@ -57,6 +57,8 @@ int vu_answer_size(const struct vu_msg *m)
 		return sizeof(m->body.u64);
 	case VU_GET_VRING_BASE:
 		return sizeof(m->body.state);
+	case VU_GET_INFLIGHT_FD:
+		return sizeof(m->body.inflight);
 	case VU_GET_CONFIG:
 		return (int)m->size;
 	default:
@@ -85,35 +87,19 @@ static int check_body(const struct vu_msg *m, const struct vu_msg *got)
 	return 1;
 }
 
-/* Up to @end bytes of the answer. 1: they are there. */
-static int read_to(int fd, struct vu_in *in, size_t end)
-{
-	while (in->have < end) {
-		ssize_t n = recv(fd, (char *)&in->msg + in->have, end - in->have, MSG_DONTWAIT);
-
-		if (n == 0)
-			return -ECONNRESET;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		in->have += (size_t)n;
-	}
-	return 1;
-}
-
-int vu_take(int fd, const struct vu_msg *m, struct vu_in *in)
+int vu_check(const struct vu_msg *m, const struct vu_in *in, size_t *ret_more)
 {
 	int r;
 
 	if (vu_answer_size(m) < 0 || vu_answer_size(m) > (int)sizeof(in->msg.body))
 		return -EPROTO;
-	r = read_to(fd, in, VU_HEAD_SIZE);
-	if (r <= 0)
-		return r;
+	if (in->have < VU_HEAD_SIZE) {
+		*ret_more = VU_HEAD_SIZE - in->have;
+		return 0;
+	}
 	r = check_head(m, &in->msg);
 	if (r)
 		return r;
-	r = read_to(fd, in, VU_HEAD_SIZE + in->msg.size);
-	return r <= 0 ? r : check_body(m, &in->msg);
+	*ret_more = VU_HEAD_SIZE + in->msg.size - in->have;
+	return *ret_more ? 0 : check_body(m, &in->msg);
 }

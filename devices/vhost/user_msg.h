@@ -2,12 +2,11 @@
 /*
  * user_msg - the messages of vhost-user: their form, and what may answer them
  *
- * What:   the bytes on the wire; filling a message; taking an answer in, piece by piece, held against the question.
- * Not:    which messages, and when (user.h).
+ * What:   the bytes on the wire; filling a message; holding an answer against the question, as far as it has come.
+ * Not:    which messages, and when (user.h); reading and writing.
  * Trust:  the back end is another process: an answer is taken only where it names the question, has the one size that
- *         fits it and says that it is an answer. Descriptors that come along are closed by the kernel, because nobody
- *         here offers room for them.
- * Thread: pure, but for vu_take(), which reads the socket and never waits.
+ *         fits it and says that it is an answer.
+ * Thread: pure.
  * Source: QEMU docs/interop/vhost-user.rst (message format, front-end message types).
  *
  * Names: the prefix is vu_; vhost_ belongs to the kernel's headers.
@@ -33,6 +32,8 @@ enum vu_request {
 	VU_GET_QUEUE_NUM = 17,
 	VU_SET_VRING_ENABLE = 18,
 	VU_GET_CONFIG = 24,
+	VU_GET_INFLIGHT_FD = 31,
+	VU_SET_INFLIGHT_FD = 32,
 };
 
 #define VU_VERSION 0x1u
@@ -44,6 +45,7 @@ enum vu_request {
 #define VU_PROTOCOL_MQ 0
 #define VU_PROTOCOL_REPLY_ACK 3
 #define VU_PROTOCOL_CONFIG 9
+#define VU_PROTOCOL_INFLIGHT_SHMFD 12
 
 #define VU_MAX_FDS 8        /* of a message, and regions of a memory table */
 #define VU_CONFIG_MAX 256   /* bytes of configuration space in a message */
@@ -62,6 +64,13 @@ struct vu_region {
 	uint64_t gpa, size, user, offset;
 };
 
+/* Memory in which a back end keeps what it has in hand; where in a file, and for which rings. */
+struct vu_inflight {
+	uint64_t size, offset;
+	uint16_t queues, queue_size;
+	uint32_t padding;
+};
+
 /* As on the wire. All little-endian, as are we. */
 struct vu_msg {
 	uint32_t request, flags;
@@ -70,6 +79,7 @@ struct vu_msg {
 		uint64_t u64;
 		struct vu_state state;
 		struct vu_addr addr;
+		struct vu_inflight inflight;
 		struct {
 			uint32_t nr, padding;
 			struct vu_region regions[VU_MAX_FDS];
@@ -107,10 +117,9 @@ const char *vu_request_name(unsigned request);
 /* Bytes of body that the answer to @m has to have; -1: none is due. */
 int vu_answer_size(const struct vu_msg *m);
 /*
- * Reads what there is of the answer to @m from the socket @fd into @in, which is zero at first. 1: it is whole, and its
- * form is right; 0: more is to come; -ECONNRESET: the back end has closed its end; -EPROTO: that is no answer to @m;
- * -EREMOTEIO: the back end says that it cannot give the configuration; recv(2)'s errors. No byte behind the answer is read.
+ * Is @in the answer to @m? 1: it is, and whole; 0: it is so far, and *@ret_more bytes, no less than one, are to be read behind what
+ * there is, but none after those; -EPROTO: it is no answer to @m; -EREMOTEIO: the back end says that it cannot give the configuration.
  */
-int vu_take(int fd, const struct vu_msg *m, struct vu_in *in);
+int vu_check(const struct vu_msg *m, const struct vu_in *in, size_t *ret_more);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * A start and a stop are rows of messages, each of which the back end answers (devices/vhost/user_run.c). activate() begins
  * the start and says LOOP_AGAIN until it is over; settle() does the same with the stop. In between nothing of a request
- * passes this process.
+ * passes this process. Where the back end ends, another one at its path takes over (devices/vhost/user_link.c), if it is this device:
+ * it has the features and queues that the guest was offered, and the same configuration, byte by byte.
  */
 #include "devices/virtio/vuser.h"
 
@@ -38,6 +39,7 @@ _Static_assert(BLK_CONFIG <= VU_CONFIG_MAX, "fits a message");
 struct vuser {
 	struct vdev v;
 	bool has_vdev;
+	enum vuser_kind kind;
 	struct vu_dev vu;
 	union {
 		struct virtio_blk_config blk;
@@ -98,14 +100,17 @@ static void vuser_reset(struct vdev *v)
 	vu_let_go(&to_vuser(v)->vu);
 }
 
-/* Once. A start that is under way fails by itself, and the driver is told of that then. */
-static void lost(void *ctx, const char *why)
+static void needs_reset(void *ctx)
 {
-	struct vuser *s = ctx;
+	vdev_lost(&((struct vuser *)ctx)->v);
+}
 
-	log_warn("%s: its back end by vhost-user %s; the device is dead, and the guest runs on", s->v.name, why);
-	if (!s->v.begun)
-		vdev_lost(&s->v);
+static void vuser_dump(struct vdev *v, FILE *out)
+{
+	const struct vu_dev *d = &to_vuser(v)->vu;
+
+	fprintf(out, "%s: back end %s, came back %u times\n", v->name,
+		d->link == VU_UP ? "connected" : d->link == VU_AWAY ? "away" : "gone", d->returns);
 }
 
 static void vuser_config_read(struct vdev *v, unsigned off, void *buf, unsigned len)
@@ -136,6 +141,7 @@ static const struct vdev_ops blk_ops = {
 	.settle = vuser_settle,
 	.reset = vuser_reset,
 	.config_read = vuser_config_read,
+	.dump = vuser_dump,
 	.free = vuser_free,
 };
 
@@ -147,33 +153,57 @@ static const struct vdev_ops fs_ops = {
 	.settle = vuser_settle,
 	.reset = vuser_reset,
 	.config_read = vuser_config_read,
+	.dump = vuser_dump,
 	.free = vuser_free,
 };
 
-/* As many queues as the back end has, where it can tell them apart, and as many as we want. */
+/* As many as the back end has, where it can tell them apart. */
+static unsigned blk_queues(const struct vu_said *said)
+{
+	const struct virtio_blk_config *c = (const void *)said->config;
+	unsigned has = le16toh(c->num_queues);
+
+	if (!(said->features & BIT64(VIRTIO_BLK_F_MQ)) || !said->max_queues || !has)
+		return 1;
+	return has < said->max_queues ? has : said->max_queues;
+}
+
+/* The configuration as the guest finds it. */
+static void blk_config(const struct vu_said *said, unsigned queues, struct virtio_blk_config *ret_c)
+{
+	memset(ret_c, 0, sizeof(*ret_c));
+	memcpy(ret_c, said->config, BLK_CONFIG);
+	ret_c->num_queues = htole16((uint16_t)queues);
+}
+
 static int learn_blk(struct vuser *s, const struct vuser_cfg *cfg, struct vdev_cfg *vc, struct err *err)
 {
-	struct virtio_blk_config *c = &s->config.blk;
-	unsigned has = 1;
-	int r = vu_get_config(&s->vu, c, BLK_CONFIG, err);
+	unsigned has = blk_queues(&s->vu.said);
 
-	if (r)
-		return r;
-	if (s->vu.features & BIT64(VIRTIO_BLK_F_MQ) && s->vu.max_queues)
-		has = le16toh(c->num_queues) < s->vu.max_queues ? le16toh(c->num_queues) : s->vu.max_queues;
-	vc->nr_queues = has > cfg->queues ? cfg->queues : has ? has : 1;
-	c->num_queues = htole16((uint16_t)vc->nr_queues);
-	vc->offered = s->vu.features & BLK_FEATURES;
+	(void)err;
+	vc->nr_queues = has > cfg->queues ? cfg->queues : has;
+	blk_config(&s->vu.said, vc->nr_queues, &s->config.blk);
+	vc->offered = s->vu.said.features & BLK_FEATURES;
 	if (vc->nr_queues > 1)
 		vc->offered |= BIT64(VIRTIO_BLK_F_MQ);
 	return 0;
+}
+
+static const char *blk_lacks(const struct vuser *s)
+{
+	struct virtio_blk_config c;
+
+	if (blk_queues(&s->vu.said) < s->v.nr_queues)
+		return "it has fewer queues";
+	blk_config(&s->vu.said, s->v.nr_queues, &c);
+	return memcmp(&c, &s->config.blk, sizeof(c)) ? "its disk has another size, or other properties" : NULL;
 }
 
 static int learn_fs(struct vuser *s, const struct vuser_cfg *cfg, struct vdev_cfg *vc, struct err *err)
 {
 	struct virtio_fs_config *c = &s->config.fs;
 
-	if (s->vu.max_queues && s->vu.max_queues < FS_QUEUES)
+	if (s->vu.said.max_queues && s->vu.said.max_queues < FS_QUEUES)
 		return err_set(err, -ENOTSUP, "%s: the back end has one queue, and a file system needs two (is it of this kind?)", cfg->name);
 	memcpy(c->tag, cfg->tag, strnlen(cfg->tag, sizeof(c->tag)));
 	c->num_request_queues = htole32(FS_QUEUES - 1);
@@ -181,16 +211,36 @@ static int learn_fs(struct vuser *s, const struct vuser_cfg *cfg, struct vdev_cf
 	return 0;
 }
 
+static const char *fs_lacks(const struct vuser *s)
+{
+	return s->vu.said.max_queues && s->vu.said.max_queues < FS_QUEUES ? "it has fewer queues" : NULL;
+}
+
 static const struct {
 	const struct vdev_ops *ops;
 	uint16_t type;
 	unsigned config_len;
 	uint64_t need; /* of the protocol */
+	bool has_config;
+	bool stateless; /* a file system's back end knows which files the guest has open */
 	int (*learn)(struct vuser *s, const struct vuser_cfg *cfg, struct vdev_cfg *vc, struct err *err);
+	const char *(*lacks)(const struct vuser *s);
 } kinds[] = {
-	[VUSER_BLK] = { &blk_ops, VIRTIO_ID_BLOCK, BLK_CONFIG, BIT64(VU_PROTOCOL_CONFIG), learn_blk },
-	[VUSER_FS] = { &fs_ops, VIRTIO_ID_FS, sizeof(struct virtio_fs_config), 0, learn_fs },
+	[VUSER_BLK] = { &blk_ops, VIRTIO_ID_BLOCK, BLK_CONFIG, BIT64(VU_PROTOCOL_CONFIG), true, true, learn_blk, blk_lacks },
+	[VUSER_FS] = { &fs_ops, VIRTIO_ID_FS, sizeof(struct virtio_fs_config), 0, false, false, learn_fs, fs_lacks },
 };
+
+/* Another back end: is it what the guest was shown? */
+static const char *lacks(void *ctx)
+{
+	const struct vuser *s = ctx;
+
+	if (s->v.offered & ~s->vu.said.features)
+		return "it has fewer features";
+	return kinds[s->kind].lacks(s);
+}
+
+static const struct vu_ops vu_ops = { .lacks = lacks, .needs_reset = needs_reset };
 
 static int init(struct vuser *s, const struct vuser_cfg *cfg, struct err *err)
 {
@@ -204,17 +254,22 @@ static int init(struct vuser *s, const struct vuser_cfg *cfg, struct err *err)
 		.loop = cfg->loop,
 		.mem = cfg->mem,
 	};
-	int r = vu_greet(&s->vu, cfg->name, cfg->fd, kinds[cfg->kind].need, err);
+	const struct vu_cfg uc = {
+		.name = cfg->name, .fd = cfg->fd, .need = kinds[cfg->kind].need, .config_len = kinds[cfg->kind].has_config ? vc.config_len : 0,
+		.broker = cfg->broker, .path = cfg->path, .stateless = kinds[cfg->kind].stateless, .ops = &vu_ops, .ctx = s,
+	};
+	int r = vu_greet(&s->vu, &uc, err);
 
+	s->kind = cfg->kind;
 	if (!r)
 		r = kinds[cfg->kind].learn(s, cfg, &vc, err);
 	if (r)
 		return r;
-	vc.lacks = OPTIONAL & ~s->vu.features;
+	vc.lacks = OPTIONAL & ~s->vu.said.features;
 	r = vdev_init(&s->v, &vc);
 	s->has_vdev = !r;
 	if (!r)
-		r = vu_attach(&s->vu, cfg->loop, cfg->mem, lost, s);
+		r = vu_attach(&s->vu, cfg->loop, cfg->mem);
 	return r ? err_set(err, r, "%s: %s", cfg->name, strerror(-r)) : 0;
 }
 

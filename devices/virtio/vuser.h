@@ -4,8 +4,11 @@
  *
  * What:   a block device (device id 2) and a file system (26): features and configuration as the back end has them, queues
  *         that are its own, interrupts and kicks by eventfds between it and KVM.
- * Not:    what is in a request: the back end's business (qemu-storage-daemon, virtiofsd, ...). Another connection where the
- *         first one ended: the device is dead then, with NEEDS_RESET, and everything else goes on.
+ * Not:    what is in a request: the back end's business (qemu-storage-daemon, virtiofsd, ...).
+ * End:    a back end that ends is waited for at its path, if it came by one. Another that is the same device takes over. A block
+ *         device goes on with it, without the driver's noticing, where the requests in flight are known (INFLIGHT_SHMFD), or
+ *         there were none; else, and a file system always, whose back end knew the guest's open files, it has NEEDS_RESET, and
+ *         works with the other back end from the driver's reset on. By fd= there is no path: the device stays dead.
  * Trust:  as vdev.h for the guest, as devices/vhost/user.h for the back end. Its configuration space is read once, and what
  *         the guest reads of it is that copy.
  * Thread: as vdev.h.
@@ -16,6 +19,7 @@
 
 #include "devices/virtio/vdev.h"
 #include "vmm/base/err.h"
+#include "vmm/core/broker.h"
 
 enum vuser_kind { VUSER_BLK, VUSER_FS };
 
@@ -27,11 +31,13 @@ struct vuser_cfg {
 	struct loop *loop;
 	struct gmem *mem;   /* shared */
 	int fd;             /* connected (vu_connect()); taken over, also on failure */
+	struct broker *broker; /* connects to others by path @path; NULL: nobody does. It outlives the device, but for its answers. */
+	uint32_t path;
 	const char *tag;    /* FS: 1 to VUSER_TAG_MAX bytes */
 	unsigned queues;    /* BLK: at most so many */
 };
 
-/* Before the loop's seal. Waits for the back end, some seconds at most. Errors, with a sentence: those of vu_greet(), vu_get_config(), vdev_init(). */
+/* Before the loop's seal. Waits for the back end, some seconds at most. Errors, with a sentence: those of vu_greet(), vdev_init(). */
 int vuser_new(const struct vuser_cfg *cfg, struct vdev **ret_v, struct err *err);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define FAKE_SOURCES 4096
 
@@ -25,13 +27,14 @@ struct source {
 	bool has_cancel_res;
 	int cancel_res;
 	uint64_t delay_ns;
+	struct loop_timer *timer;
 };
 
 struct loop {
 	struct source sources[FAKE_SOURCES];
 	unsigned nr;
 	unsigned calls;
-	bool sealed, stopped, ended, away;
+	bool sealed, stopped, ended, away, serves;
 	int fail_in; /* -1: never */
 	int fail_error;
 	int message_error;
@@ -149,6 +152,27 @@ unsigned fake_loop_fire_fd(struct loop *l, int fd, uint32_t events)
 	return fired;
 }
 
+void fake_loop_serve(struct loop *l)
+{
+	l->serves = true;
+}
+
+/* A transfer on its real descriptor, if that does not wait. */
+static bool serve(const struct source *s)
+{
+	bool writes = s->op == FAKE_IO_WRITEV;
+	struct pollfd p = { .fd = s->fd, .events = writes ? POLLOUT : POLLIN };
+	ssize_t n;
+
+	if (s->op == FAKE_IO_CLOSE)
+		return fake_loop_complete(s->io, close(s->fd) ? -errno : 0);
+	if ((!writes && s->op != FAKE_IO_READV && s->op != FAKE_IO_RECVMSG) || poll(&p, 1, 0) < 1)
+		return false;
+	n = writes ? writev(s->fd, s->iov, (int)s->n) : s->op == FAKE_IO_READV ? readv(s->fd, s->iov, (int)s->n) :
+	    recvmsg(s->fd, s->msg, s->place.flags);
+	return fake_loop_complete(s->io, n < 0 ? -errno : (int)n);
+}
+
 unsigned fake_loop_turn(struct loop *l)
 {
 	unsigned fired = 0;
@@ -167,6 +191,8 @@ unsigned fake_loop_turn(struct loop *l)
 	for (unsigned i = 0; i < l->nr; i++)
 		if (l->sources[i].op == FAKE_IO_SENDMSG)
 			fired += fake_loop_complete(l->sources[i].io, l->sources[i].sent);
+	for (unsigned i = 0; l->serves && i < l->nr; i++)
+		fired += serve(&l->sources[i]);
 	for (unsigned i = 0; i < l->nr; i++) {
 		struct source *s = &l->sources[i];
 
@@ -202,11 +228,11 @@ int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 {
 	int slot = new_source(l);
 
-	(void)fd;
 	if (slot < 0)
 		return slot;
 	*io = (struct loop_io){ .loop = l, .done = done, .ctx = ctx, .slot = slot };
 	l->sources[slot].io = io;
+	l->sources[slot].fd = fd;
 	return 0;
 }
 
@@ -272,11 +298,12 @@ int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
 
 int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
 {
-	int r = loop_io_init(l, io, -1, done, ctx);
+	return loop_io_init(l, io, -1, done, ctx);
+}
 
-	if (!r)
-		l->sources[io->slot].fd = -1;
-	return r;
+int loop_msg_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
+{
+	return loop_io_init(l, io, -1, done, ctx);
 }
 
 void loop_io_aim(struct loop_io *io, int fd)
@@ -327,11 +354,7 @@ struct msghdr *fake_loop_msg(const struct loop_io *io)
 
 int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
 {
-	int r = loop_io_init(l, io, fd, done, ctx);
-
-	if (!r)
-		l->sources[io->slot].fd = fd;
-	return r;
+	return loop_io_init(l, io, fd, done, ctx);
 }
 
 int loop_sendmsg(struct loop_io *io, const struct msghdr *m)
@@ -374,6 +397,8 @@ void loop_io_cancel(struct loop_io *io)
 	if (!io->busy)
 		return;
 	s = &io->loop->sources[io->slot];
+	if (io->loop->serves && s->op == FAKE_IO_CLOSE)
+		close(s->fd);
 	fake_loop_complete(io, s->has_cancel_res ? s->cancel_res : -ECANCELED);
 	s->has_cancel_res = false;
 }
@@ -462,6 +487,7 @@ int loop_timer_init(struct loop *l, struct loop_timer *t, void (*fired)(void *ct
 	t->fired = fired;
 	t->ctx = ctx;
 	t->fd = -1;
+	l->sources[t->poll.slot].timer = t;
 	return 0;
 }
 
@@ -490,6 +516,26 @@ bool fake_loop_expire(struct loop_timer *t)
 	loop_timer_set(t, 0);
 	t->fired(t->ctx);
 	return true;
+}
+
+unsigned fake_loop_expire_all(struct loop *l)
+{
+	unsigned fired = 0;
+
+	for (unsigned i = 0; i < l->nr; i++)
+		if (l->sources[i].timer && l->sources[i].timer->poll.loop)
+			fired += fake_loop_expire(l->sources[i].timer);
+	return fired;
+}
+
+uint64_t fake_loop_next_timer(const struct loop *l)
+{
+	uint64_t next = 0;
+
+	for (unsigned i = 0; i < l->nr; i++)
+		if (l->sources[i].delay_ns && (!next || l->sources[i].delay_ns < next))
+			next = l->sources[i].delay_ns;
+	return next;
 }
 
 /* ---- the loop itself ---- */

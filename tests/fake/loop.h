@@ -49,6 +49,11 @@ struct msghdr *fake_loop_msg(const struct loop_io *io);
  * go, and complete with @error; 0: they go again.
  */
 void fake_loop_refuse_messages(struct loop *l, int error);
+/*
+ * From now on reads, writes and closes are done on their real descriptors as well: each turn those that do not wait. A close that is
+ * cancelled closes.
+ */
+void fake_loop_serve(struct loop *l);
 /* done(@res). Nothing is copied. False where nothing is under way. */
 bool fake_loop_complete(struct loop_io *io, int res);
 /* Completes a readv with @len bytes of @data: what fits is copied into the iovecs, the result is what was copied. */
@@ -63,6 +68,10 @@ void fake_loop_cancel_result(struct loop_io *io, int res);
 /* Nanoseconds it was last set to, 0 where it is stopped. */
 uint64_t fake_loop_timer(const struct loop_timer *t);
 bool fake_loop_expire(struct loop_timer *t);
+/* All that are set; returns how many. */
+unsigned fake_loop_expire_all(struct loop *l);
+/* What the one that is set soonest was set to; 0: none is. */
+uint64_t fake_loop_next_timer(const struct loop *l);
 
 /* ---- the loop itself ---- */
 

@@ -3,7 +3,7 @@
  * fake/vuser - plays a back end of vhost-user
  *
  * What:   takes messages from its end of a socket, keeps what they say, answers; complains of what a front end must not say.
- *         The answers of the greeting are put into the socket beforehand, since set-up waits for them.
+ *         The answers of the first greeting are put into the socket beforehand, since set-up waits for them.
  * Not:    serving a ring.
  * Thread: the test's.
  */
@@ -14,7 +14,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "devices/vhost/user_msg.h"
@@ -35,10 +37,15 @@ struct fake_back {
 	unsigned prepaid;    /* so many questions are answered already */
 	unsigned refuse;     /* this request is answered by 1; 0: none */
 	unsigned mute;       /* and this one not at all */
+	bool later;          /* it is greeted while the guest runs: it answers then */
+	enum { FAKE_INFLIGHT_WELL, FAKE_INFLIGHT_NO_FILE, FAKE_INFLIGHT_NO_SIZE } inflight_how;
 
 	unsigned messages;
 	uint64_t said_protocol, acked;
 	bool owned;
+	uint32_t config_len; /* that was asked for */
+	struct vu_inflight inflight; /* as it was asked for, or set */
+	ino_t inflight_file; /* that was set; 0: none */
 	unsigned nr_regions;
 	struct vu_region regions[VU_MAX_FDS];
 	off_t region_size[VU_MAX_FDS]; /* of their files */
@@ -141,6 +148,8 @@ static inline void fake_back_prepay(struct fake_back *b, uint32_t config)
 
 static inline unsigned fake_back_due_fds(const struct vu_msg *m)
 {
+	if (m->request == VU_SET_INFLIGHT_FD)
+		return 1;
 	if (m->request == VU_SET_MEM_TABLE)
 		return m->body.mem.nr;
 	return m->request == VU_SET_VRING_KICK || m->request == VU_SET_VRING_CALL;
@@ -157,6 +166,40 @@ static inline void fake_back_mem_table(struct fake_back *b, const struct vu_msg 
 	for (unsigned i = 0; i < b->nr_regions; i++)
 		b->region_size[i] = lseek(fds[i], 0, SEEK_END);
 	b->seals = b->nr_regions ? fcntl(fds[0], F_GET_SEALS) : 0;
+}
+
+#define FAKE_INFLIGHT_SIZE 0x3000
+
+/* Memory for what is in flight, made and forgotten: the front end keeps it. */
+static inline void fake_back_answer_inflight(struct fake_back *b)
+{
+	struct vu_msg m = { .request = VU_GET_INFLIGHT_FD, .flags = VU_VERSION | VU_REPLY, .size = sizeof(m.body.inflight) };
+	int fd = b->inflight_how == FAKE_INFLIGHT_NO_FILE ? -1 : memfd_create("inflight", MFD_CLOEXEC);
+	_Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = &m, .iov_len = VU_HEAD_SIZE + m.size };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
+
+	m.body.inflight = (struct vu_inflight){ .size = b->inflight_how == FAKE_INFLIGHT_NO_SIZE ? 0 : FAKE_INFLIGHT_SIZE, .offset = 0x1000 };
+	*CMSG_FIRSTHDR(&h) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), &fd, sizeof(fd));
+	if (fd < 0)
+		h.msg_controllen = 0;
+	if (b->fd >= 0 && sendmsg(b->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE && errno != ECONNRESET)
+		abort();
+	fake_back_close_fd(&fd);
+}
+
+static inline void fake_back_set_inflight(struct fake_back *b, const struct vu_msg *m, int fd)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < FAKE_RINGS; i++)
+		if (b->ring[i].kick >= 0)
+			fake_back_complain(b, "memory for what is in flight after a ring has begun");
+	b->inflight = m->body.inflight;
+	b->inflight_file = fstat(fd, &st) ? 0 : st.st_ino;
+	if (b->inflight.size != FAKE_INFLIGHT_SIZE || b->inflight.offset != 0x1000)
+		fake_back_complain(b, "memory for what is in flight of another size");
 }
 
 /* The ring that @m is about. */
@@ -207,8 +250,10 @@ static inline void fake_back_ring_message(struct fake_back *b, const struct vu_m
 static inline void fake_back_keep(struct fake_back *b, const struct vu_msg *m, int *fds)
 {
 	switch (m->request) {
-	case VU_GET_FEATURES: case VU_GET_PROTOCOL_FEATURES: case VU_GET_QUEUE_NUM: case VU_GET_CONFIG:
-		break;
+	case VU_GET_FEATURES: case VU_GET_PROTOCOL_FEATURES: case VU_GET_QUEUE_NUM: break;
+	case VU_GET_CONFIG: b->config_len = m->body.config.size; break;
+	case VU_GET_INFLIGHT_FD: b->inflight = m->body.inflight; break;
+	case VU_SET_INFLIGHT_FD: fake_back_set_inflight(b, m, fds[0]); break;
 	case VU_SET_PROTOCOL_FEATURES: b->said_protocol = m->body.u64; break;
 	case VU_SET_OWNER: b->owned = true; break;
 	case VU_SET_FEATURES: b->acked = m->body.u64; break;
@@ -240,6 +285,14 @@ static inline void fake_back_reply(struct fake_back *b, const struct vu_msg *m)
 		fake_back_answer_u64(b, m->request, b->features);
 	else if (m->flags & VU_NEED_REPLY)
 		fake_back_answer_u64(b, m->request, m->request == b->refuse);
+	else if (m->request == VU_GET_INFLIGHT_FD)
+		fake_back_answer_inflight(b);
+	else if (b->later && m->request == VU_GET_PROTOCOL_FEATURES)
+		fake_back_answer_u64(b, m->request, b->protocol);
+	else if (b->later && m->request == VU_GET_QUEUE_NUM)
+		fake_back_answer_u64(b, m->request, b->queues);
+	else if (b->later && m->request == VU_GET_CONFIG)
+		fake_back_answer_config(b, m->request == b->refuse ? 0 : b->config_len);
 	else
 		fake_back_complain(b, "a question of set-up, later");
 }

@@ -2,14 +2,17 @@
 /*
  * vuser: what a back end of vhost-user may say, and when.
  *
- * Covers: user.c, user_run.c, user_msg.c, vuser.c: greetings of any bytes; starts and resets with rings anywhere, answered
- *         well, late, by a refusal, by anything, or not at all; words unasked; the end of the back end at any time; a kernel
- *         that does not send.
+ * Covers: user.c, user_run.c, user_link.c, user_msg.c, vuser.c: greetings of any bytes; starts and resets with rings anywhere,
+ *         answered well, late, by a refusal, by anything, or not at all; words unasked; the end of the back end at any time; a
+ *         kernel that does not send; other back ends in its place, the same, with other features, or without sense, while
+ *         the guest goes on with its rings; a broker that connects to nobody, or ends.
  * Oracle: the fake back end of tests/fake/vuser.h, which complains of a message that it should not get. A device has queues
  *         and features that both sides have. Ring addresses that are said lie in memory. A start that is done has started
  *         its rings, and after a reset none runs, where the back end kept the rules; where it did not, or is gone, the device
- *         is dead, whose socket is no longer looked at, says NEEDS_RESET, and is silent: what waits ends, and no poll fires for ever. A greeting that fails
- *         says why in one line and leaves nothing open.
+ *         is dead, whose socket is no longer looked at, says NEEDS_RESET, and is silent: what waits ends, and nothing happens for ever.
+ *         A greeting that fails says why in one line and leaves nothing open. Another back end that lacks what the guest was
+ *         shown is not told of any memory. It begins a ring where that was new, or where its used index stands; and none where
+ *         requests may have been in the last one's hands that nobody knows, of which the driver is told. In the end no descriptor is left.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -28,6 +31,8 @@
 #define RAM_SIZE 0x20000ull
 #define BLK_CONFIG 60
 #define QUEUES 4
+#define PATH 5 /* its number */
+#define MQ_AT 34 /* bytes; where a disk's configuration has its number of queues */
 
 static struct rig {
 	struct gmem *mem;
@@ -35,11 +40,19 @@ static struct rig {
 	struct vdev *v;
 	struct fake_back b;
 	int fd, call[QUEUES];
+	struct broker broker;
+	int broker_fd;        /* its own end; -1: the device has no path */
+	enum vuser_kind kind;
+	struct fake_back first; /* what the guest was shown */
+	bool first_lied;      /* which is not known then */
+	bool misfit;          /* the back end that is there lacks some of that */
+	bool unknown;         /* which requests were in the hands of one that has ended */
 	enum vdev_todo waits; /* for this the driver does */
 	bool lied;            /* the back end has broken a rule */
 	bool garbled;         /* by bytes that may be half an answer */
 	bool doomed;          /* by the answer to a question that is not asked any more */
 	bool over;            /* or hung up */
+	bool unsendable;      /* as the kernel does, by an error that does not pass */
 	struct vq_regs want[QUEUES];
 } r;
 
@@ -71,6 +84,17 @@ static void say_anything(struct fuzz_in *in, unsigned most)
 	for (unsigned i = 0; i < n; i++)
 		bytes[i] = fuzz_u8(in);
 	fake_back_send(&r.b, bytes, n);
+}
+
+static void give_path(struct vuser_cfg *cfg)
+{
+	int s[2];
+
+	must(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s));
+	must(!broker_init(&r.broker, r.loop, s[0], "vhost-user"));
+	r.broker_fd = s[1];
+	cfg->broker = &r.broker;
+	cfg->path = PATH;
 }
 
 static void prepare_back_end(struct fuzz_in *in, enum vuser_kind kind)
@@ -108,6 +132,9 @@ static bool greet(struct fuzz_in *in)
 	};
 	struct err err = { "" };
 
+	r.kind = cfg.kind;
+	if (how & 0x40)
+		give_path(&cfg);
 	if (how & 0x80) {
 		r.lied = r.garbled = true;
 		say_anything(in, 64);
@@ -124,6 +151,8 @@ static bool greet(struct fuzz_in *in)
 		r.b.prepaid = 100; /* all that was asked has had its answer */
 	fake_back_turn(&r.b);
 	r.b.prepaid = 0;
+	r.first = r.b;
+	r.first_lied = r.lied;
 	check_new(&cfg);
 	return true;
 }
@@ -131,6 +160,14 @@ static bool greet(struct fuzz_in *in)
 static bool in_ram(uint64_t gpa, uint64_t len)
 {
 	return gpa >= RAM && gpa - RAM <= RAM_SIZE && len <= RAM_SIZE - (gpa - RAM);
+}
+
+static uint16_t index_at(gpa_t ring)
+{
+	uint16_t idx = 0;
+
+	gmem_read(r.mem, ring + 2, &idx, sizeof(idx));
+	return idx;
 }
 
 /* What the back end was told of each ring that runs. */
@@ -141,6 +178,7 @@ static void check_rings(void)
 
 		if (b->kick < 0)
 			continue;
+		must(!r.unknown && (!b->base || r.lied || b->base == index_at(b->addr.used)));
 		must(in_ram(b->addr.desc, 16ull * b->num) && in_ram(b->addr.avail, 6 + 2ull * b->num) &&
 		     in_ram(b->addr.used, 6 + 8ull * b->num));
 	}
@@ -171,13 +209,15 @@ static void act(void)
 	result = vdev_act(r.v, r.waits);
 	if (result == LOOP_AGAIN)
 		return;
-	if (r.waits == VDEV_RESET)
+	if (r.waits == VDEV_RESET) {
 		must(!vdev_status(r.v) && !r.v->active && !r.v->begun);
-	else
+		r.unknown = false;
+	}
+	if (r.waits == VDEV_ACTIVATE)
 		must(result || r.v->active || (vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET));
 	if (!r.lied && !r.over && r.waits == VDEV_RESET)
 		check_silent();
-	if (!r.lied && !r.over && r.waits == VDEV_ACTIVATE && r.v->active)
+	if (!r.lied && !r.over && r.waits == VDEV_ACTIVATE && r.v->active && !r.b.later)
 		check_started();
 	r.waits = VDEV_NOTHING;
 }
@@ -220,13 +260,108 @@ static void reset(void)
 	act();
 }
 
+/* The guest makes requests available; where nobody is there it may also write what a back end does. */
+static void move(struct fuzz_in *in)
+{
+	unsigned q = fuzz_below(in, r.v->nr_queues);
+	uint16_t avail = fuzz_u8(in) & 3, used = fuzz_u8(in) & 3;
+
+	gmem_write(r.mem, r.want[q].avail + 2, &avail, sizeof(avail));
+	if (r.b.fd < 0)
+		gmem_write(r.mem, r.want[q].used + 2, &used, sizeof(used));
+}
+
+/* The device has ended the connection. */
+static bool is_hung_up(void)
+{
+	struct pollfd p = { .fd = r.b.fd };
+
+	return r.b.fd < 0 || (poll(&p, 1, 0) == 1 && p.revents & POLLHUP);
+}
+
+/* The back end ends. */
+static void hang_up(void)
+{
+	if (r.b.fd < 0)
+		return;
+	for (unsigned q = 0; q < QUEUES; q++)
+		if (r.b.ring[q].kick >= 0 && !r.lied && !is_hung_up() &&
+		    (r.kind == VUSER_FS || (!r.b.inflight_file && index_at(r.b.ring[q].addr.avail) != index_at(r.b.ring[q].addr.used))))
+			r.unknown = true;
+	fake_back_fini(&r.b);
+	r.over = true;
+	/* an answer of its may still be there, in two pieces, and then the next question is not sent */
+	for (unsigned i = 0; i < 4; i++)
+		fake_loop_turn(r.loop);
+}
+
+/* Another one at the path, like the first, or not. */
+static int another(struct fuzz_in *in)
+{
+	uint8_t how = fuzz_u8(in);
+	int fd;
+
+	fake_back_init(&r.b, &fd);
+	r.b.features = r.first.features;
+	r.b.protocol = r.first.protocol;
+	r.b.queues = r.first.queues;
+	memcpy(r.b.config, r.first.config, sizeof(r.b.config));
+	r.b.later = true;
+	if (how & 1)
+		r.b.features ^= BIT64(fuzz_u8(in) & 63);
+	if (how & 2)
+		r.b.protocol ^= BIT64(fuzz_u8(in) & 15);
+	if (how & 4)
+		r.b.queues = fuzz_u8(in) & 3;
+	if (how & 8)
+		r.b.config[fuzz_below(in, BLK_CONFIG)] ^= 1;
+	if (how & 16)
+		r.b.inflight_how = fuzz_below(in, 3);
+	r.misfit = r.v->offered & ~r.b.features || !(r.b.features & BIT64(VU_F_PROTOCOL_FEATURES)) ||
+		   (r.kind == VUSER_BLK && !r.first_lied && (memcmp(r.b.config, r.first.config, MQ_AT) ||
+					    memcmp(r.b.config + MQ_AT + 2, r.first.config + MQ_AT + 2, BLK_CONFIG - MQ_AT - 2)));
+	return fd;
+}
+
+/* The broker is asked by a timer; it answers by a connection, or an error. */
+static void come_back(struct fuzz_in *in)
+{
+	struct broker_reply reply = { .error = -ECONNREFUSED };
+	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct broker_request q;
+	int fd = -1;
+
+	fake_loop_expire_all(r.loop);
+	fake_loop_turn(r.loop);
+	if (recv(r.broker_fd, &q, sizeof(q), MSG_DONTWAIT) != sizeof(q))
+		return;
+	must(q.path == PATH);
+	reply.number = q.number;
+	if (fuzz_u8(in) & 3) {
+		hang_up();
+		fd = another(in);
+		reply.error = 0;
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
+		r.lied = r.garbled = r.doomed = false;
+		r.over = r.unsendable;
+	}
+	must(sendmsg(r.broker_fd, &m, 0) == sizeof(reply));
+	fake_back_close_fd(&fd);
+	fake_loop_turn(r.loop);
+}
+
 /* An answer of the right form to anything, by its number. */
 static void answer_wrongly(struct fuzz_in *in)
 {
 	uint8_t request = fuzz_u8(in) & 31;
 
 	r.lied = true;
-	r.doomed |= request == VU_SET_OWNER || request == VU_GET_QUEUE_NUM;
+	r.doomed |= request == VU_SET_OWNER;
 	if (request == VU_GET_VRING_BASE) {
 		struct vu_state s = { .index = fuzz_u8(in), .num = fuzz_u8(in) };
 
@@ -240,7 +375,7 @@ static void step(struct fuzz_in *in)
 {
 	static const int errors[] = { 0, 0, -ETOOMANYREFS, -EAGAIN, -EPIPE, -EINVAL };
 
-	switch (fuzz_below(in, 11)) {
+	switch (fuzz_below(in, 16)) {
 	case 0: start(in); break;
 	case 1: case 2: fake_back_turn(&r.b); break;
 	case 3: case 4: fake_loop_turn(r.loop); break;
@@ -260,14 +395,37 @@ static void step(struct fuzz_in *in)
 	case 10: {
 		int e = errors[fuzz_below(in, ARRAY_LEN(errors))];
 
-		r.over |= e == -EPIPE || e == -EINVAL;
+		r.unsendable = e == -EPIPE || e == -EINVAL;
+		r.over |= r.unsendable;
 		fake_loop_refuse_messages(r.loop, e);
 		break;
 	}
+	case 11: case 12: move(in); break;
+	case 13: hang_up(); break;
+	case 14: case 15: come_back(in); break;
 	}
 	if (r.b.complaint)
 		fuzz_fail(__FILE__, __LINE__, r.b.complaint);
 	check_rings();
+	must(!r.misfit || !r.b.nr_regions);
+	must(!r.unknown || r.waits != VDEV_NOTHING || !(vdev_status(r.v) & VIRTIO_CONFIG_S_DRIVER_OK) ||
+	     vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* One that keeps the rules, and is what the guest was shown, does all that is asked of it. */
+static void work_on(void)
+{
+	bool good = !r.lied && !r.first_lied && !memcmp(r.b.config, r.first.config, BLK_CONFIG) && !r.over && !r.misfit && r.waits == VDEV_NOTHING && !r.b.refuse && !r.b.mute;
+
+	for (unsigned i = 0; i < 100; i++) {
+		fake_back_turn(&r.b);
+		if (!(i % 10))
+			fake_loop_expire_all(r.loop);
+		fake_loop_turn(r.loop);
+	}
+	if (good && !r.over && vdev_status(r.v) & VIRTIO_CONFIG_S_DRIVER_OK && !(vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET) &&
+	    r.b.queues >= r.v->nr_queues && r.b.protocol == r.first.protocol)
+		check_started();
 }
 
 /* The back end ends: so does all that waits, and nothing fires for ever. */
@@ -278,10 +436,14 @@ static void end(void)
 	fake_loop_refuse_messages(r.loop, 0);
 	for (unsigned i = 0; r.doomed && !r.garbled && i < 64; i++)
 		fake_loop_turn(r.loop);
-	must(!r.doomed || r.garbled || !fake_loop_fire_fd(r.loop, r.fd, POLLIN));
-	fake_back_hang_up(&r.b);
-	r.over = true;
+	must(!r.doomed || r.garbled || r.broker_fd >= 0 || !fake_loop_busy(r.loop, 0));
+	must(!r.doomed || r.garbled || r.broker_fd < 0 || is_hung_up());
+	work_on();
+	hang_up();
+	if (r.broker_fd >= 0)
+		fake_back_close_fd(&r.broker_fd);
 	for (unsigned i = 0; i < 8; i++) {
+		fake_loop_expire_all(r.loop);
 		fired = fake_loop_turn(r.loop);
 		act();
 	}
@@ -295,11 +457,15 @@ static void end(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { .p = data, .left = size };
+	int lowest = dup(0), after;
 
+	close(lowest);
 	memset(&r, 0, sizeof(r));
+	r.broker_fd = -1;
 	must(!loop_new(&r.loop) && !gmem_new(&r.mem) && !gmem_add(r.mem, RAM, RAM_SIZE, true));
 	for (unsigned q = 0; q < QUEUES; q++)
 		r.call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fake_loop_serve(r.loop);
 	fake_back_init(&r.b, &r.fd);
 	if (greet(&in)) {
 		while (fuzz_more(&in))
@@ -308,9 +474,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		vdev_free(r.v);
 	}
 	fake_back_fini(&r.b);
+	broker_fini(&r.broker);
+	fake_back_close_fd(&r.broker_fd);
 	loop_free(r.loop);
 	gmem_free(r.mem);
 	for (unsigned q = 0; q < QUEUES; q++)
 		close(r.call[q]);
+	after = dup(0);
+	close(after);
+	must(after == lowest);
 	return 0;
 }

@@ -2,7 +2,8 @@
 # disk.sh MODE [ARG]: the first disk. rw: what was written is read again, several writers at once, a file system; ro: it is
 # not written; rebind N: the driver is unbound and bound N times while it reads and writes; sync: writes numbered blocks
 # and says after each how many are on the medium, until it is ended; image: a file system with files, for others;
-# load ...: disk-load's figures.
+# load ...: disk-load's figures; rounds N: several writers, N times, each said; returns N: the same N times, each followed by a rest, then one that reads
+# without end, whose back end ends.
 . /t/tap.sh
 
 mode=${1:?}
@@ -118,7 +119,39 @@ test_sync()
 	done
 }
 
+test_rounds()
+{
+	rounds=0
+	while [ $rounds -lt "$1" ]; do
+		echo "disk: round $((rounds + 1)) begins"
+		several_writers || break
+		rounds=$((rounds + 1))
+	done
+	check "what several wrote is there, $rounds of $1 times" [ $rounds = "$1" ]
+}
+
+test_returns()
+{
+	rests=0
+	while [ $rests -lt "$1" ]; do
+		several_writers || break
+		sync
+		rests=$((rests + 1))
+		echo "disk: at rest, $rests"
+		read -r _
+	done
+	check "what several wrote is there, $rests of $1 times" [ $rests = "$1" ]
+	status=$(readlink -f $sys/device)/status
+	check "the device is well" [ $(($(cat "$status") & 64)) = 0 ]
+	while dd if=$disk of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done &
+	echo "disk: reading"
+	read -r _
+	check "and needs a reset in the end" [ $(($(cat "$status") & 64)) = 64 ]
+}
+
 case $mode in
+returns) test_returns "$2" ;;
+rounds) test_rounds "$2" ;;
 rw) test_rw ;;
 ro) test_ro ;;
 rebind) test_rebind "$2" ;;

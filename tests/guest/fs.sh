@@ -2,6 +2,7 @@
 # fs.sh TAG: the host's folder of that name. Its tree is what the host's list of sums says; a tree of the guest's is
 # written into it, for the host to look at; many small files come and go.
 # fs.sh TAG rebind N: its driver is unbound and bound N times, and each time a file is read.
+# fs.sh TAG returns: its back end ends, twice, and another one comes: its status says so, and after a rebind a file is read.
 . /t/tap.sh
 
 same_tree()
@@ -47,6 +48,28 @@ if [ "$2" = rebind ]; then
 	echo "fs: $i rebinds"
 	read -r _
 	test_clean
+	done_testing
+	exit
+fi
+needs_reset()
+{
+	[ $(($(cat "/sys/bus/virtio/devices/$device/status") & 64)) = 64 ]
+}
+
+if [ "$2" = returns ]; then
+	device=$(basename $driver/virtio*)
+	check "a file is read" rebind "$1"
+	needs_reset
+	check "and the device is well" [ $? = 1 ]
+	echo "fs: at rest"
+	read -r _
+	check "the device needs a reset" needs_reset
+	check "and after that a file is read" rebind "$1"
+	echo "fs: at rest again"
+	read -r _
+	check "the device needs a reset again" needs_reset
+	echo "fs: mounts"
+	check "and a file is read when another back end is there" rebind "$1"
 	done_testing
 	exit
 fi

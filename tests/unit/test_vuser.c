@@ -2,174 +2,13 @@
 /* Devices by vhost-user before a back end that keeps the rules, and one that does not (tests/fake/vuser.h). */
 #include "devices/virtio/vuser.h"
 
-#include <check.h>
-#include <errno.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "devices/vhost/user.h"
-#include "tests/fake/driver.h"
-#include "tests/fake/loop.h"
-#include "tests/fake/vuser.h"
-#include "vmm/base/cleanup.h"
-#include "vmm/base/fdbook.h"
-
-#define RAM 0x40000000ull
-#define RAM_SIZE 0x40000ull
-#define BLK_CONFIG 60
-#define MAX_QUEUES 4
-
-struct rig {
-	struct gmem *mem;
-	struct loop *loop;
-	struct vdev *v;
-	struct fake_back b;
-	int fd;
-	struct vuser_cfg cfg;
-	struct fake_ring ring[MAX_QUEUES];
-	int call[MAX_QUEUES];
-	unsigned config_irqs;
-	struct err err;
-};
-
-static void queue_irq(void *t, unsigned q)
-{
-	(void)t, (void)q;
-	ck_abort_msg("the back end interrupts, not this process");
-}
-
-static void config_irq(void *t)
-{
-	((struct rig *)t)->config_irqs++;
-}
-
-static int call_fd(void *t, unsigned q, int *ret_fd)
-{
-	*ret_fd = ((struct rig *)t)->call[q];
-	return 0;
-}
-
-static const struct vdev_irq irq_ops = { .queue = queue_irq, .config = config_irq, .call_fd = call_fd };
-
-/* Up to the device, whose back end may still be changed. */
-static void rig_begin(struct rig *r, enum vuser_kind kind)
-{
-	memset(r, 0, sizeof(*r));
-	ck_assert_int_eq(loop_new(&r->loop), 0);
-	ck_assert_int_eq(gmem_new(&r->mem), 0);
-	ck_assert_int_eq(gmem_add(r->mem, RAM, RAM_SIZE, true), 0);
-	for (unsigned q = 0; q < MAX_QUEUES; q++)
-		r->call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	fake_back_init(&r->b, &r->fd);
-	r->cfg = (struct vuser_cfg){
-		.name = "vhost-user0", .kind = kind, .loop = r->loop, .mem = r->mem, .fd = r->fd, .tag = "folder", .queues = MAX_QUEUES,
-	};
-}
-
-static int rig_new(struct rig *r)
-{
-	return vuser_new(&r->cfg, &r->v, &r->err);
-}
-
-static void rig_init(struct rig *r, enum vuser_kind kind)
-{
-	rig_begin(r, kind);
-	r->b.features |= BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_CONFIG_WCE) | BIT64(VIRTIO_BLK_F_MQ) | BIT64(34) | BIT64(33);
-	((struct virtio_blk_config *)r->b.config)->capacity = 1234;
-	((struct virtio_blk_config *)r->b.config)->num_queues = 16;
-	fake_back_prepay(&r->b, kind == VUSER_BLK ? BLK_CONFIG : 0);
-	ck_assert_msg(!rig_new(r), "%s", r->err.text);
-	fake_back_turn(&r->b);
-	vdev_set_irq(r->v, &irq_ops, r);
-}
-
-static void rig_fini(struct rig *r)
-{
-	ck_assert_msg(!r->b.complaint, "%s", r->b.complaint);
-	if (r->v)
-		vdev_free(r->v);
-	fake_back_fini(&r->b);
-	loop_free(r->loop);
-	gmem_free(r->mem);
-	for (unsigned q = 0; q < MAX_QUEUES; q++)
-		close(r->call[q]);
-}
-
-/* Both sides go on, until what the driver waits for is done or nothing moves any more. */
-static int act(struct rig *r, enum vdev_todo todo, int result)
-{
-	for (unsigned n = 0; result == LOOP_AGAIN && n < 100; n++) {
-		fake_loop_turn(r->loop);
-		fake_back_turn(&r->b);
-		result = vdev_act(r->v, todo);
-	}
-	return result;
-}
-
-static int begin_start(struct rig *r, unsigned queues)
-{
-	gpa_t at = RAM;
-
-	for (unsigned q = 0; q < queues; q++) {
-		at = fake_ring_init(&r->ring[q], r->mem, at, 16);
-		fake_ring_give(&r->ring[q], r->v, q);
-	}
-	return fake_vdev_start(r->v, r->v->offered);
-}
-
-static int start(struct rig *r, unsigned queues)
-{
-	return act(r, VDEV_ACTIVATE, begin_start(r, queues));
-}
-
-static int reset(struct rig *r)
-{
-	ck_assert_int_eq(vdev_set_status(r->v, 0), VDEV_RESET);
-	return act(r, VDEV_RESET, LOOP_AGAIN);
-}
-
-static bool needs_reset(struct rig *r)
-{
-	return vdev_status(r->v) & VIRTIO_CONFIG_S_NEEDS_RESET;
-}
-
-static bool same_file(int a, int b)
-{
-	uint64_t n = 3, got = 0;
-
-	/* a count that goes in at one end comes out at the other */
-	return write(a, &n, sizeof(n)) == sizeof(n) && read(b, &got, sizeof(got)) == sizeof(got) && got >= 3;
-}
-
-static void check_running(struct rig *r, unsigned queues)
-{
-	ck_assert_uint_eq(r->b.nr_regions, 1);
-	ck_assert_uint_eq(r->b.regions[0].gpa, RAM);
-	ck_assert_uint_eq(r->b.regions[0].user, RAM);
-	ck_assert_uint_eq(r->b.regions[0].size, RAM_SIZE);
-	ck_assert_int_eq(r->b.region_size[0], RAM_SIZE);
-	ck_assert_int_eq(r->b.seals & (F_SEAL_SHRINK | F_SEAL_GROW), F_SEAL_SHRINK | F_SEAL_GROW);
-	for (unsigned q = 0; q < queues; q++) {
-		const struct fake_back_ring *b = &r->b.ring[q];
-
-		ck_assert(b->enabled && b->num == 16 && b->base == 0);
-		ck_assert(b->addr.desc == r->ring[q].desc && b->addr.avail == r->ring[q].avail && b->addr.used == r->ring[q].used);
-		ck_assert(same_file(b->call, r->call[q]) && same_file(vdev_kick_fd(r->v, q), b->kick));
-	}
-}
-
-static void check_silent(struct rig *r)
-{
-	for (unsigned q = 0; q < FAKE_RINGS; q++)
-		ck_assert(r->b.ring[q].kick < 0 && r->b.ring[q].call < 0 && !r->b.ring[q].enabled);
-}
+#include "tests/unit/vuser_rig.h"
 
 START_TEST(test_vuser_blk_is_what_the_back_end_has)
 {
@@ -266,7 +105,7 @@ START_TEST(test_vuser_bad_ring_is_not_shown_to_the_back_end)
 	ck_assert_int_eq(fake_vdev_start(r.v, r.v->offered), -EFAULT);
 	fake_back_turn(&r.b);
 	ck_assert_uint_eq(r.b.messages, before);
-	ck_assert(needs_reset(&r));
+	ck_assert(has_to_be_reset(&r));
 	ck_assert_int_eq(reset(&r), 0);
 	ck_assert_int_eq(start(&r, 2), 0);
 	rig_fini(&r);
@@ -334,7 +173,7 @@ START_TEST(test_vuser_refusal_stops_what_had_begun_and_heals)
 	rig_init(&r, VUSER_BLK);
 	r.b.refuse = start_requests[_i];
 	ck_assert_int_eq(start(&r, 2), -EIO);
-	ck_assert(needs_reset(&r));
+	ck_assert(has_to_be_reset(&r));
 	for (unsigned q = 0; q < 2; q++)
 		ck_assert(r.b.ring[q].kick < 0 && !r.b.ring[q].enabled);
 	fake_back_close_fd(&r.b.ring[0].call); /* a ring without kick does not run, whatever else it has */
@@ -348,12 +187,12 @@ END_TEST
 
 static void check_dead(struct rig *r)
 {
-	ck_assert(needs_reset(r));
+	ck_assert(has_to_be_reset(r));
 	ck_assert_uint_eq(r->config_irqs, 1);
 	ck_assert_uint_eq(fake_loop_turn(r->loop), 0); /* nothing spins */
 	ck_assert_int_eq(reset(r), 0);
 	ck_assert_int_eq(start(r, 2), -ENOTCONN);
-	ck_assert(needs_reset(r));
+	ck_assert(has_to_be_reset(r));
 	ck_assert_int_eq(reset(r), 0);
 }
 
@@ -380,7 +219,7 @@ START_TEST(test_vuser_back_end_that_ends_before_a_driver_comes)
 	fake_loop_turn(r.loop);
 	ck_assert_uint_eq(vdev_status(r.v), 0);
 	ck_assert_int_eq(start(&r, 2), -ENOTCONN);
-	ck_assert(needs_reset(&r));
+	ck_assert(has_to_be_reset(&r));
 	rig_fini(&r);
 }
 END_TEST
@@ -440,11 +279,19 @@ END_TEST
 
 static unsigned lost_calls;
 
-static void lost(void *ctx, const char *why)
+static void lost(void *ctx)
 {
-	(void)ctx, (void)why;
+	(void)ctx;
 	lost_calls++;
 }
+
+static const char *lacks_nothing(void *ctx)
+{
+	(void)ctx;
+	return NULL;
+}
+
+static const struct vu_ops engine_ops = { .lacks = lacks_nothing, .needs_reset = lost };
 
 static void turns(struct rig *r, unsigned n)
 {
@@ -454,20 +301,27 @@ static void turns(struct rig *r, unsigned n)
 	}
 }
 
-static void engine_init(struct rig *r, struct vu_dev *d, struct vu_ring *ring)
+static void engine_finish(struct rig *r, struct vu_dev *d, struct vu_ring *ring)
 {
-	rig_begin(r, VUSER_FS);
+	const struct vu_cfg cfg = { .name = "x", .fd = r->fd, .ops = &engine_ops, .broker = r->cfg.broker, .stateless = true };
+
 	fake_back_prepay(&r->b, 0);
 	memset(d, 0, sizeof(*d));
-	ck_assert_msg(!vu_greet(d, "x", r->fd, 0, &r->err), "%s", r->err.text);
+	ck_assert_msg(!vu_greet(d, &cfg, &r->err), "%s", r->err.text);
 	fake_back_turn(&r->b);
-	ck_assert_int_eq(vu_attach(d, r->loop, r->mem, lost, NULL), 0);
+	ck_assert_int_eq(vu_attach(d, r->loop, r->mem), 0);
 	fake_ring_init(&r->ring[0], r->mem, RAM, 16);
 	*ring = (struct vu_ring){
 		.at = { .size = 16, .desc = r->ring[0].desc, .avail = r->ring[0].avail, .used = r->ring[0].used },
 		.kick_fd = r->call[1], .call_fd = r->call[0],
 	};
 	lost_calls = 0;
+}
+
+static void engine_init(struct rig *r, struct vu_dev *d, struct vu_ring *ring)
+{
+	rig_begin(r, VUSER_FS);
+	engine_finish(r, d, ring);
 }
 
 START_TEST(test_vu_back_end_that_is_mute_is_given_up)
@@ -508,7 +362,7 @@ START_TEST(test_vu_start_without_room_for_descriptors_keeps_the_connection)
 	turns(&r, 1);
 	d.deadline_ns = 1;
 	ck_assert_int_eq(vu_result(&d), -ETOOMANYREFS);
-	ck_assert(vu_settle(&d) && !d.gone);
+	ck_assert(vu_settle(&d) && d.link == VU_UP);
 	fake_loop_refuse_messages(r.loop, 0);
 	ck_assert_int_eq(vu_start(&d, ~0ull, &ring, 1), 0);
 	turns(&r, 40);
@@ -535,7 +389,7 @@ START_TEST(test_vu_stop_without_an_answer_ends)
 	ck_assert(!vu_settle(&d));
 	d.deadline_ns = 1;
 	ck_assert(vu_settle(&d));
-	ck_assert(d.gone);
+	ck_assert(d.link == VU_OVER);
 	vu_fini(&d);
 	rig_fini(&r);
 }
@@ -563,7 +417,7 @@ START_TEST(test_vu_wrong_answers_end_the_connection)
 	fake_back_send(&r.b, &wrong[_i], VU_HEAD_SIZE + 8);
 	turns(&r, 3);
 	ck_assert_int_eq(vu_result(&d), -ENOTCONN);
-	ck_assert_uint_eq(lost_calls, 1);
+	ck_assert_uint_eq(lost_calls, 0); /* the start's result tells the driver */
 	ck_assert_uint_eq(r.b.nr_regions, 0);
 	vu_fini(&d);
 	rig_fini(&r);
@@ -618,8 +472,8 @@ START_TEST(test_vu_memory_must_be_shared)
 	fake_back_prepay(&r.b, 0);
 	memset(&d, 0, sizeof(d));
 	memset(&ring, 0, sizeof(ring));
-	ck_assert_int_eq(vu_greet(&d, "x", r.fd, 0, &r.err), 0);
-	ck_assert_int_eq(vu_attach(&d, r.loop, r.mem, lost, NULL), -EINVAL);
+	ck_assert_int_eq(vu_greet(&d, &(struct vu_cfg){ .name = "x", .fd = r.fd, .ops = &engine_ops }, &r.err), 0);
+	ck_assert_int_eq(vu_attach(&d, r.loop, r.mem), -EINVAL);
 	vu_fini(&d);
 	rig_fini(&r);
 }

@@ -92,7 +92,196 @@ vuser_fs_rebind()
 	return $status
 }
 
-# vuser_killed TRANSPORT: the disk is dead, with one line; everything else goes on, and the loop does not spin
+# peer FILE SOCKET: serves a file as a disk, by a back end of ours that knows what is in flight
+peer()
+{
+	rm -f "$2"
+	./disk-peer "$2" "$1" >>work/peer.log 2>&1 &
+	back_end=$!
+	wait_for_socket "$2"
+}
+
+# wait_for_lines FILE TEXT N: up to 60 s, for N lines with TEXT
+wait_for_lines()
+{
+	n=0
+	until [ "$(grep -c "$2" "$1")" -ge "$3" ]; do
+		n=$((n + 1))
+		[ $n -lt 600 ] || { look_at "$pid"; fail "no $3 lines with '$2' in $1: $(cat "$1")"; }
+		usleep 100000
+	done
+}
+
+# vuser_returns TRANSPORT N: the back end is killed N times amid verified writes, and another one started: the guest does not notice
+vuser_returns()
+{
+	make_disk a 16
+	peer work/a work/s
+	echo $back_end >work/back-end
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,$(($2 + 1))" --timeout 900 \
+		--vhost-user "blk,socket=work/s,transport=$1" >out 2>err &
+	pid=$!
+	( turn=0
+	  while [ $turn -lt "$2" ]; do
+		turn=$((turn + 1))
+		wait_for out "round $turn begins"
+		usleep $((turn % 5 * 300000))
+		# each other time with something in hand for sure
+		[ $((turn % 2)) = 0 ] || { kill -USR1 $back_end; wait_for_lines work/peer.log 'holds' $((turn / 2 + 1)); }
+		end_back_end
+		usleep $((turn % 3 * 400000))
+		peer work/a work/s
+		echo $back_end >work/back-end
+		wait_for_lines err "another back end is there, and goes on" $turn
+	  done )
+	status=$?
+	back_end=$(cat work/back-end)
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err work/peer.log
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+	[ "$(grep -c 'has closed the connection; another one is waited for' err)" = "$2" ] && [ "$(wc -l <err)" = $((2 * $2)) ] || fail "other lines: $(cat err)"
+	! grep -q 'I/O error' out || fail "the guest noticed"
+	[ "$(grep -c 'with [1-9][0-9]* in flight' work/peer.log)" -ge $(($2 / 2)) ] || fail "what was in flight is not known"
+}
+
+# vuser_storage_returns: Debian's storage daemon does not tell what is in flight: at rest the disk goes on, and else it needs a reset
+vuser_storage_returns()
+{
+	make_disk a 16
+	storage work/a work/s 2
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,returns,3" --timeout 600 \
+		--vhost-user blk,socket=work/s <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	for turn in 1 2 3; do
+		wait_for out "disk: at rest, $turn"
+		end_back_end
+		wait_for_lines err 'has closed the connection; another one is waited for' $turn
+		[ $turn = 2 ] || storage work/a work/s 2
+		[ $turn = 2 ] || wait_for_lines err 'another back end is there, and goes on' $turn
+		echo >&8
+		# and once the guest comes before it
+		[ $turn != 2 ] || { sleep 1; storage work/a work/s 2; }
+	done
+	wait_for out 'disk: reading'
+	kill -STOP $back_end
+	sleep 1
+	end_back_end
+	wait_for err 'has closed the connection; the guest has to reset the device, and another one is waited for'
+	storage work/a work/s 2
+	wait_for err 'another back end is there$'
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 8 ] || fail "other lines: $(cat err)"
+}
+
+# vuser_fs_returns TRANSPORT: the driver has to reset the device then, and finds the folder again
+vuser_fs_returns()
+{
+	mkdir -p work/share
+	echo "of the host" >work/share/file
+	folder work/share work/s
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=fs,our-folder,returns" --timeout 300 \
+		--fs "our-folder,socket=work/s,transport=$1" <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	wait_for out 'fs: at rest'
+	end_back_end
+	wait_for err 'fs0: its back end by vhost-user has closed the connection; the guest has to reset the device, and another one is waited for'
+	folder work/share work/s
+	wait_for err 'fs0: another back end is there$'
+	echo >&8
+	wait_for out 'fs: at rest again'
+	# and once more, with nobody there when the driver comes
+	end_back_end
+	wait_for_lines err 'the guest has to reset the device' 2
+	echo >&8
+	wait_for out 'fs: mounts'
+	sleep 1
+	folder work/share work/s
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err work/fs.log
+	[ $got = 0 ] && grep -q 'guest: fs status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 4 ] || fail "other lines: $(cat err)"
+}
+
+# vuser_other: what is started at the path afterwards is another disk: it is not taken, and the right one is
+vuser_other()
+{
+	make_disk a 16
+	make_disk b 17
+	sum=$(md5sum <work/b)
+	peer work/a work/s
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,2" --timeout 300 \
+		--vhost-user blk,socket=work/s <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	wait_for out 'round 1 begins'
+	end_back_end
+	peer work/b work/s
+	wait_for err 'vhost-user0: another back end is at its socket, and is not taken: its disk has another size, or other properties'
+	sleep 2
+	[ "$(grep -c 'is not taken' err)" = 1 ] || fail "it is said again: $(cat err)"
+	end_back_end
+	[ "$(md5sum <work/b)" = "$sum" ] || fail "the other disk was written"
+	peer work/a work/s
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+}
+
+# vuser_two: of two devices in two folders each finds its own back end again, by one process that can do nothing else
+vuser_two()
+{
+	make_disk a 16
+	make_disk b 17
+	mkdir -p work/one work/two
+	peer work/b work/two/s
+	two=$back_end
+	peer work/a work/one/s
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=disk,rounds,2" --timeout 300 \
+		--vhost-user blk,socket=work/one/s --vhost-user blk,socket=work/two/../two/s <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	wait_for out 'round 1 begins'
+	brokers=$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c microvm-broker)
+	[ "$brokers" = 1 ] || fail "$brokers brokers"
+	end_back_end
+	kill -9 $two
+	wait_for_lines err 'another one is waited for' 2
+	peer work/b work/two/s
+	two=$back_end
+	wait_for err 'vhost-user1: another back end is there, and goes on'
+	peer work/a work/one/s
+	wait_for err 'vhost-user0: another back end is there, and goes on'
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	kill -9 $two
+	cat out err
+	[ $got = 0 ] && grep -q 'guest: disk status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 4 ] || fail "other lines: $(cat err)"
+}
+
+# vuser_killed TRANSPORT: the disk waits, with one line; everything else goes on, and the loop does not spin
 vuser_killed()
 {
 	make_disk a 16
@@ -105,7 +294,7 @@ vuser_killed()
 	exec 8>work/in
 	( wait_for out 'guest: reading'
 	  end_back_end
-	  wait_for err 'vhost-user0: its back end by vhost-user has closed the connection; the device is dead, and the guest runs on'
+	  wait_for err 'vhost-user0: its back end by vhost-user has closed the connection; (the guest has to reset the device, and )?another one is waited for'
 	  t0=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
 	  sleep 2
 	  t1=$(awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat")
@@ -143,7 +332,7 @@ vuser_stopped()
 	end_back_end
 	cat out err
 	[ $got = 0 ] && grep -q 'guest: stopped status 0' out || fail "status $got"
-	grep -q 'vhost-user0: the back end does not stop; it is given up' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
+	grep -q 'vhost-user0: its back end by vhost-user does not stop, and is given up; another one is waited for' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
 }
 
 vuser_bad()

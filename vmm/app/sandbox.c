@@ -313,7 +313,7 @@ static rlim_t most_fds(const struct sandbox_cfg *cfg)
 		return want;
 	if (conns <= now.rlim_max)
 		return now.rlim_max;
-	log_warn("connections: this process may have %llu descriptors, which are less than they want (more are allowed by: ulimit -Hn)",
+	log_warn("this process may have %llu descriptors, which are less than connections may want (more are allowed by: ulimit -Hn)",
 		 (unsigned long long)now.rlim_max);
 	return now.rlim_max;
 }

@@ -23,7 +23,6 @@
 
 #include "devices/vfio/hostdev.h"
 #include "devices/vhost/tap.h"
-#include "devices/vhost/user.h"
 #include "devices/vhost/vhost.h"
 #include "devices/virtio/rng.h"
 #include "vmm/app/outfile.h"
@@ -62,7 +61,7 @@ static const struct right process_rights[] = {
 
 static const struct right *const lists[] = {
 	process_rights, log_rights, vcpu_rights, hyp_rights, loop_rights, stream_rights, signals_rights,
-	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, vu_rights, hostdev_rights, gmem_rights, NULL,
+	terminal_rights, outfile_rights, rng_rights, tap_rights, vh_rights, hostdev_rights, gmem_rights, NULL,
 };
 
 /* Without pointers, which each start would have to relocate. */

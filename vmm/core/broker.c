@@ -33,7 +33,7 @@ static void lost(struct broker *b, const char *why)
 	if (b->gone)
 		return;
 	b->gone = true;
-	log_warn("%s: the process that connects for it %s; connections from the guest are refused from here on", b->name, why);
+	log_warn("%s: the process that connects for it %s; there are no new connections from here on", b->name, why);
 	while (b->first)
 		end_first(b, -EPIPE);
 }

@@ -174,6 +174,15 @@ int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void 
 	return r;
 }
 
+int loop_msg_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init_late(l, io, done, ctx);
+
+	if (!r)
+		l->sends = true;
+	return r;
+}
+
 /* Starts what @want describes: op, iov, want, off, len, flags. */
 static int start_io(struct loop_io *io, const struct slot *want)
 {

@@ -153,6 +153,8 @@ void loop_io_try(struct loop_io *io);
  * any descriptor of the process, not on registered ones alone, and four operations more: those below. loop_io_init()'s errors.
  */
 int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx);
+/* The same for one that sends messages (loop_sendmsg()). */
+int loop_msg_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx);
 /* @fd, borrowed, is what the following transfers are on. Not while one is under way. */
 void loop_io_aim(struct loop_io *io, int fd);
 /*

@@ -23,7 +23,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/types.h"
 
-#define BROKER_MAX_PATHS 8
+#define BROKER_MAX_PATHS 64
 /* What a name may grow by: "_4294967295". */
 #define BROKER_PORT_ROOM 11
 

@@ -39,7 +39,7 @@ static struct machine *machine_alloc(const struct config *c, struct loop *loop)
 		return NULL;
 	m->cfg = c;
 	m->loop = loop;
-	m->kvm_fd = m->kernel_fd = -1;
+	m->kvm_fd = m->kernel_fd = m->vuser_broker_fd = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_INITRDS; i++)
 		m->initrd_fds[i] = -1;
 	m->gic.gic_fd = m->gic.its_fd = -1;
@@ -74,6 +74,8 @@ int machine_open(const struct config *c, struct loop *loop, struct machine **ret
 	}
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
 		r = mdev_open(m, i, err);
+	if (!r)
+		r = vuser_open_broker(m, err);
 	if (r) {
 		machine_free(m);
 		return r;
@@ -244,6 +246,7 @@ static int make_devices(struct machine *m, struct err *err)
 
 	if (r)
 		return err_set(err, r, "platform devices: %s", strerror(-r));
+	r = vuser_make_broker(m, err);
 	for (unsigned i = 0; i < m->plan.nr_devs && !r; i++)
 		r = mdev_make(m, i, err);
 	return r;
@@ -384,6 +387,8 @@ void machine_free(struct machine *m)
 	if (!m)
 		return;
 	cpus_free(m->cpus);
+	broker_fini(&m->vuser_broker);
+	close_fd(&m->vuser_broker_fd);
 	for (unsigned i = 0; i < m->cfg->nr_devices; i++) {
 		mdev_free(&m->devs[i]);
 		pmem_close(&m->devs[i].image); /* the VM's memory, as RAM is: a device may be taken apart before */

@@ -101,6 +101,12 @@ struct dev_config {
 	struct pmem_options pmem; /* DEV_PMEM */
 };
 
+/* A back end by a path: another one may come there. */
+static inline bool config_may_reconnect(const struct dev_config *d)
+{
+	return (d->kind == DEV_VHOST_USER || d->kind == DEV_FS) && d->vuser.socket;
+}
+
 struct config {
 	const char *kernel;          /* path */
 	const char *initrds[CONFIG_MAX_INITRDS]; unsigned nr_initrds; /* paths */

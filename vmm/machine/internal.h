@@ -22,6 +22,7 @@
 #include "devices/virtio/pmem.h"
 #include "devices/virtio/virtio_mmio.h"
 #include "devices/virtio/virtio_pci.h"
+#include "vmm/core/broker.h"
 #include "vmm/core/line.h"
 #include "vmm/core/loop.h"
 #include "vmm/machine/machine.h"
@@ -48,6 +49,7 @@ struct mdev {
 	struct disk disk;
 	struct pmem_image image;
 	int vuser_fd;            /* until it is the device's */
+	unsigned vuser_path;     /* the broker's number for it */
 	char tap_down[16];       /* its name, if the interface was down */
 	int no_vhost;            /* -errno: why it does without */
 	int vhost_fds[NET_MAX_PAIRS]; /* a vsock has one, too */
@@ -78,6 +80,8 @@ struct machine {
 	struct cpus *cpus;
 	struct gic gic;
 	struct v2m v2m;
+	struct broker vuser_broker; /* who connects to other back ends of vhost-user */
+	int vuser_broker_fd;     /* until it is the broker's */
 	struct gsi_space *space;
 	struct irq_check *check; /* --irq-check; else NULL */
 	struct pci_host *pci;
@@ -130,6 +134,10 @@ int vfio_make(struct machine *m, unsigned i, struct err *err);
 /* vmm/machine/vuser.c: the same for a device of another process's. */
 int vuser_open(struct machine *m, unsigned i, struct err *err);
 int vuser_make(struct machine *m, unsigned i, struct err *err);
+/* When all of them are open, before the sandbox: who connects to other back ends later. broker_child_start()'s errors. */
+int vuser_open_broker(struct machine *m, struct err *err);
+/* Before the devices are made. broker_init()'s errors. */
+int vuser_make_broker(struct machine *m, struct err *err);
 /* Does the guest's memory have to be shared with other processes? */
 bool vuser_wanted(const struct config *c);
 
