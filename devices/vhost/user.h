@@ -96,6 +96,8 @@ struct vu_dev {
 	int inflight_fd;         /* owned; -1: nobody keeps what is in flight */
 	int came_fd;             /* owned; what came with the answer that is looked at */
 	struct vu_inflight inflight;
+	bool keeps_inflight;     /* the back end of this start keeps it there */
+	unsigned stillborn;      /* so many starts in a row ended after they were shown it */
 
 	/* where it is (user_run.c) */
 	enum vu_phase phase;
@@ -108,6 +110,7 @@ struct vu_dev {
 	struct vu_out out;       /* the question under way */
 	struct vu_in in;         /* and its answer */
 	bool unsent;             /* the kernel had no room for it */
+	bool waits;              /* it is asked when the bin is empty */
 	bool early;              /* something of an answer is there, and we do not know yet that the question is gone */
 	bool takes_fd;           /* the read under way has room for a descriptor */
 	struct loop_io tx, rx;

@@ -25,6 +25,8 @@
 #include "devices/vhost/user_priv.h"
 #include "vmm/base/cleanup.h"
 
+#define VU_MOST_STILLBORN 32 /* of one that is tried once a second */
+
 /* ---- descriptors --------------------------------------------------------------------------- */
 
 static void empty_bin(struct vu_dev *d)
@@ -42,6 +44,7 @@ static void closed(void *ctx, int res)
 	(void)res; /* whatever it says, the descriptor is gone */
 	memmove(d->bin, d->bin + 1, --d->nr_bin * sizeof(*d->bin));
 	empty_bin(d);
+	vu_go_on(d);
 }
 
 void vu_throw_away(struct vu_dev *d, int fd)
@@ -54,6 +57,7 @@ void vu_throw_away(struct vu_dev *d, int fd)
 
 void vu_forget_inflight(struct vu_dev *d)
 {
+	d->keeps_inflight = false;
 	vu_throw_away(d, steal_fd(&d->inflight_fd));
 }
 
@@ -67,15 +71,28 @@ static uint16_t index_at(const struct vu_dev *d, gpa_t gpa)
 	return le16toh(le);
 }
 
-/* Decided where the connection ends: may another back end go on? */
-static bool can_go_on(struct vu_dev *d)
+/* What is in flight is there, and whoever looks at it ends: it is no good. */
+static bool is_stillborn(struct vu_dev *d)
 {
+	return d->phase == VU_STARTING && d->keeps_inflight && ++d->stillborn == VU_MOST_STILLBORN;
+}
+
+/*
+ * Decided where the connection ends, by @r: may another back end go on? One that we gave up may touch its rings still, and one that
+ * has refused them is no example for others.
+ */
+static bool can_go_on(struct vu_dev *d, int r)
+{
+	bool gave_up = r != -ECONNRESET && d->begun, refused = d->phase == VU_STOPPING && d->result;
+
+	if (gave_up || refused || is_stillborn(d))
+		return false;
 	for (unsigned i = 0; i < d->begun; i++) {
 		const struct vh_ring *at = &d->rings[i].at;
 
 		/* used first: what the guest adds in between only makes us careful */
 		d->bases[i] = index_at(d, at->used);
-		if (!d->cfg.stateless || (d->inflight_fd < 0 && index_at(d, at->avail) != d->bases[i]))
+		if (!d->cfg.stateless || (!d->keeps_inflight && index_at(d, at->avail) != d->bases[i]))
 			return false;
 	}
 	if (d->begun > d->served)
@@ -88,8 +105,11 @@ static bool can_be_gone_on_with(struct vu_dev *d)
 {
 	bool keeps = d->inflight_fd >= 0;
 
-	if (keeps && !(d->said.protocol & BIT64(VU_PROTOCOL_INFLIGHT_SHMFD)) && d->served)
-		return false;
+	if (keeps && !(d->said.protocol & BIT64(VU_PROTOCOL_INFLIGHT_SHMFD))) {
+		if (d->served)
+			return false;
+		vu_forget_inflight(d); /* nothing was in flight yet */
+	}
 	for (unsigned i = 0; i < d->served; i++) {
 		uint16_t used = index_at(d, d->rings[i].at.used);
 
@@ -159,7 +179,7 @@ static void hang_up(struct vu_dev *d)
 {
 	d->phase = VU_QUIET;
 	d->begun = 0;
-	d->unsent = d->early = false;
+	d->unsent = d->waits = d->early = false;
 	d->link = d->cfg.broker ? VU_AWAY : VU_OVER;
 	loop_io_cancel(&d->rx);
 	loop_io_cancel(&d->tx);
@@ -178,7 +198,7 @@ static void hang_up(struct vu_dev *d)
 
 void vu_drop(struct vu_dev *d, int r)
 {
-	bool keeps = d->cfg.broker && can_go_on(d), was_wanted = d->wanted, was_awaited = d->awaited;
+	bool keeps = d->cfg.broker && can_go_on(d, r), was_wanted = d->wanted, was_awaited = d->awaited;
 	enum vu_phase phase = d->phase;
 
 	if (phase == VU_GREETING) {
@@ -192,7 +212,7 @@ void vu_drop(struct vu_dev *d, int r)
 	if (!keeps)
 		d->served = 0;
 	say_lost(d, r, phase, was_wanted && !keeps);
-	if (!was_awaited && (d->link == VU_OVER || (was_wanted && !keeps)))
+	if (!was_awaited && was_wanted && !keeps)
 		d->cfg.ops->needs_reset(d->cfg.ctx);
 }
 

@@ -20,6 +20,8 @@ int vu_greet_fill(struct vu_dev *d);
 /* Takes the answer to it. -EPROTO: no good. */
 int vu_greet_hear(struct vu_dev *d);
 
+/* The bin is empty. */
+void vu_go_on(struct vu_dev *d);
 /* Sets out on a row of questions. */
 void vu_begin(struct vu_dev *d, enum vu_phase phase);
 /* Reads what comes next: an answer, or the end. */

@@ -25,6 +25,7 @@
 
 #include "devices/vhost/user_priv.h"
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 
 /* Of a start, before the rings. */
 enum { STEP_FEATURES, STEP_MEMORY, STEP_GET_INFLIGHT, STEP_SET_INFLIGHT, HEAD_STEPS };
@@ -98,10 +99,15 @@ static void fill_ring_step(struct vu_dev *d, unsigned ring, unsigned step)
 	}
 }
 
-/* Where there is something to be closed still, this life goes without: so what is to be closed has a bound. */
 static bool asks_for_inflight(const struct vu_dev *d)
 {
-	return d->said.protocol & BIT64(VU_PROTOCOL_INFLIGHT_SHMFD) && d->inflight_fd < 0 && d->nr_rings && !d->nr_bin;
+	return d->said.protocol & BIT64(VU_PROTOCOL_INFLIGHT_SHMFD) && d->inflight_fd < 0 && d->nr_rings;
+}
+
+/* First closes what there is to be closed: so that has a bound. Nothing is read until then. */
+static bool waits_for_bin(const struct vu_dev *d)
+{
+	return d->phase == VU_STARTING && d->step == STEP_GET_INFLIGHT && d->nr_bin && asks_for_inflight(d);
 }
 
 static void skip_steps(struct vu_dev *d)
@@ -122,7 +128,10 @@ static bool fill_start(struct vu_dev *d)
 	case STEP_FEATURES: vu_fill_u64(&d->out, VU_SET_FEATURES, (d->acked & d->said.features) | BIT64(VU_F_PROTOCOL_FEATURES)); return true;
 	case STEP_MEMORY: fill_mem_table(d); return true;
 	case STEP_GET_INFLIGHT: fill_get_inflight(d); return true;
-	case STEP_SET_INFLIGHT: fill_set_inflight(d); return true;
+	case STEP_SET_INFLIGHT:
+		fill_set_inflight(d);
+		d->keeps_inflight = true;
+		return true;
 	}
 	if (at == d->nr_rings * RING_STEPS)
 		return false;
@@ -160,6 +169,7 @@ static int fill(struct vu_dev *d)
 static void started(struct vu_dev *d)
 {
 	d->served = d->nr_rings;
+	d->stillborn = 0;
 	if (!d->awaited)
 		vu_poke(d);
 }
@@ -233,14 +243,24 @@ static void submit(struct vu_dev *d)
 
 static void go_on(struct vu_dev *d)
 {
-	int r = fill(d);
+	int r;
 
+	d->waits = waits_for_bin(d);
+	if (d->waits)
+		return;
+	r = fill(d);
 	if (r > 0)
 		submit(d);
 	else if (!r)
 		end_phase(d);
 	else
 		vu_turn_away(d, r, "it lacks what is needed of vhost-user");
+}
+
+void vu_go_on(struct vu_dev *d)
+{
+	if (d->link == VU_UP && d->waits)
+		go_on(d);
 }
 
 static void next_step(struct vu_dev *d)
@@ -333,17 +353,6 @@ void vu_sent(void *ctx, int res)
 	}
 }
 
-/* The descriptor that came with an answer; -1: none. */
-static int take_fd(struct vu_dev *d)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(&d->rx_mh);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fd)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 /* Unasked, a back end has nothing to say. */
 static bool is_due(const struct vu_dev *d)
 {
@@ -365,15 +374,19 @@ static void heard(struct vu_dev *d, size_t n)
 void vu_received(void *ctx, int res)
 {
 	struct vu_dev *d = ctx;
-	int fd = res > 0 && d->takes_fd ? take_fd(d) : -1;
+	int fd = res > 0 && d->takes_fd ? fd_of_message(&d->rx_mh) : -1;
 
 	if (d->link != VU_UP) {
 		vu_throw_away(d, fd);
 		return;
 	}
-	if (fd >= 0)
+	if (fd >= 0) {
+		vu_throw_away(d, steal_fd(&d->came_fd));
 		d->came_fd = fd;
-	if (res > 0)
+	}
+	if (fd >= 0 && d->out.msg.request != VU_GET_INFLIGHT_FD)
+		vu_drop(d, -EPROTO); /* room was made for the answer to a question that was never sent */
+	else if (res > 0)
 		heard(d, (size_t)res);
 	else if (res == -EINTR || res == -ENOMEM || res == -EAGAIN)
 		vu_listen(d);
@@ -400,7 +413,7 @@ int vu_start(struct vu_dev *d, uint64_t acked, const struct vu_ring *rings, unsi
 	d->nr_rings = n;
 	d->acked = acked;
 	d->result = 0;
-	d->begun = d->served = 0;
+	d->begun = d->served = d->stillborn = 0;
 	d->wanted = true;
 	d->awaited = d->link == VU_UP && d->phase == VU_QUIET;
 	if (d->awaited)
@@ -444,8 +457,8 @@ int vu_result(struct vu_dev *d)
 
 bool vu_settle(struct vu_dev *d)
 {
+	d->wanted = false; /* first: nobody has to be told */
 	vu_look_after(d);
-	d->wanted = false;
 	if (d->phase == VU_QUIET && d->begun)
 		vu_begin(d, VU_STOPPING);
 	if (d->phase == VU_STARTING || d->phase == VU_STOPPING)

@@ -197,6 +197,17 @@ START_TEST(test_stream_bad_arguments_refused)
 }
 END_TEST
 
+START_TEST(test_stream_listener_after_the_seal_is_refused)
+{
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct stream_cfg cfg = { .in_fd = l, .out_fd = l, .listens = true };
+
+	ck_assert_int_eq(loop_seal(loop), 0);
+	ck_assert_int_eq(stream_new(loop, &cfg, &st), -EBUSY);
+	close(l);
+}
+END_TEST
+
 START_TEST(test_stream_without_output_takes_all)
 {
 	static char big[200000];
@@ -1390,6 +1401,7 @@ static void add_output(TCase *t)
 	tcase_add_test(t, test_stream_write_of_thread_is_shown_by_loop);
 	tcase_add_test(t, test_stream_shared_description_stays_blocking);
 	tcase_add_test(t, test_stream_bad_arguments_refused);
+	tcase_add_test(t, test_stream_listener_after_the_seal_is_refused);
 	tcase_add_test(t, test_stream_without_output_takes_all);
 	tcase_add_loop_test(t, test_stream_file_and_null_are_written_plainly, 0, 2);
 	tcase_add_test(t, test_stream_full_disk_drops_and_goes_on);

@@ -219,7 +219,38 @@ START_TEST(test_uds_in_use_is_left_alone)
 	ck_assert_ptr_nonnull(strstr(e.text, "another program listens on it"));
 	ck_assert_int_eq(stat(path, &after), 0);
 	ck_assert_uint_eq(before.st_ino, after.st_ino);
+	/* and it has not been knocked at: that would be a client of theirs */
+	ck_assert_int_eq(poll(&(struct pollfd){ .fd = l, .events = POLLIN }, 1, 0), 0);
 	close(l);
+}
+END_TEST
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+/* Who closes a descriptor that came waits as long as its owner has arranged for: so none may come. */
+START_TEST(test_uds_clients_hand_over_no_descriptors)
+{
+	struct sockaddr_un a = address(path);
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char x = 0;
+	struct iovec iov = { &x, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), is;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &is, &(socklen_t){ sizeof(is) })) {
+		printf("SKIP test_uds_clients_hand_over_no_descriptors: no SO_PASSRIGHTS here (Linux 6.16)\n");
+		close(fd);
+		return;
+	}
+	ck_assert_msg(!open_at(path), "%s", e.text);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	ck_assert_int_eq(sendmsg(fd, &m, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(errno, EPERM);
+	ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	close(fd);
 }
 END_TEST
 
@@ -318,6 +349,7 @@ int main(void)
 	tcase_add_test(t, test_uds_broker_ends_at_a_message_that_is_none);
 	tcase_add_test(t, test_uds_stale_socket_gives_way);
 	tcase_add_test(t, test_uds_in_use_is_left_alone);
+	tcase_add_test(t, test_uds_clients_hand_over_no_descriptors);
 	tcase_add_loop_test(t, test_uds_other_files_are_left_alone, 0, 4);
 	tcase_add_test(t, test_uds_new_owner_keeps_the_name);
 	tcase_add_test(t, test_uds_no_folder);

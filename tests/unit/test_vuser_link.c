@@ -480,6 +480,109 @@ START_TEST(test_vuser_dies_within_a_start)
 }
 END_TEST
 
+/* The next one has no such memory: it is not told of the last one's, and nobody believes that it was kept. */
+START_TEST(test_vuser_dies_within_a_start_before_one_that_keeps_nothing)
+{
+	struct rig r;
+	int fd;
+
+	for (unsigned steps = 0; steps < 16; steps++) {
+		rig_init_with_path(&r, VUSER_BLK, true);
+		ck_assert_int_eq(begin_start(&r, 2), LOOP_AGAIN);
+		turns(&r, steps);
+		fake_back_hang_up(&r.b);
+		ck_assert_int_eq(act(&r, VDEV_ACTIVATE, LOOP_AGAIN), 0);
+		turns(&r, 2);
+		new_back_end(&r, &fd);
+		r.b.protocol &= ~BIT64(VU_PROTOCOL_INFLIGHT_SHMFD);
+		connects(&r, fd);
+		turns(&r, 60);
+		if (goes_on(&r)) {
+			ck_assert_uint_eq(r.b.inflight_file, 0);
+			requests(&r, 0, 7, 6);
+			ends(&r);
+		}
+		check_told_once(&r);
+		rig_fini(&r);
+	}
+}
+END_TEST
+
+/* Whoever looks at what the first one left ends: at some time it is not handed on any more. */
+START_TEST(test_vuser_memory_that_kills_is_forgotten)
+{
+	unsigned tries = 0;
+	struct rig r;
+	int fd;
+
+	rig_init_with_path(&r, VUSER_BLK, true);
+	ck_assert_int_eq(start(&r, 2), 0);
+	requests(&r, 0, 7, 6);
+	ends(&r);
+	while (goes_on(&r)) {
+		ck_assert_uint_lt(++tries, 100);
+		new_back_end(&r, &fd);
+		connects(&r, fd);
+		for (unsigned i = 0; i < 60 && !r.b.inflight_file; i++)
+			turns(&r, 1);
+		ck_assert_uint_ne(r.b.inflight_file, 0);
+		ends(&r);
+	}
+	check_told_once(&r);
+	ck_assert_uint_gt(tries, 10);
+	comes_back(&r);
+	check_works_after_reset(&r);
+	rig_fini(&r);
+}
+END_TEST
+
+/* Given up, it runs still, and may do to its rings what it likes: nobody takes its place there. _i: as it runs, as it starts. */
+START_TEST(test_vuser_given_up_needs_a_reset)
+{
+	struct rig r;
+	int fd;
+
+	rig_init_with_path(&r, VUSER_BLK, true);
+	ck_assert_int_eq(start(&r, 2), 0);
+	requests(&r, 0, 7, 6);
+	if (_i) {
+		ends(&r);
+		new_back_end(&r, &fd);
+		connects(&r, fd);
+		for (unsigned i = 0; i < 60 && r.b.ring[0].kick < 0; i++)
+			turns(&r, 1);
+		ck_assert_int_ge(r.b.ring[0].kick, 0);
+	}
+	ck_assert(goes_on(&r));
+	fake_back_answer_u64(&r.b, VU_SET_OWNER, 0);
+	turns(&r, 3);
+	check_told_once(&r);
+	comes_back(&r);
+	check_works_after_reset(&r);
+	rig_fini(&r);
+}
+END_TEST
+
+/* It says no, and ends before that start is taken back: the driver's start has failed all the same. */
+START_TEST(test_vuser_refuses_and_ends)
+{
+	struct rig r;
+
+	for (unsigned steps = 0; steps < 30; steps++) {
+		rig_init_with_path(&r, VUSER_BLK, true);
+		r.b.refuse = VU_SET_VRING_ENABLE;
+		ck_assert_int_eq(begin_start(&r, 2), LOOP_AGAIN);
+		for (unsigned i = 0; i < 60 && !r.b.ring[0].enabled; i++)
+			turns(&r, 1);
+		turns(&r, steps);
+		fake_back_hang_up(&r.b);
+		ck_assert_int_lt(act(&r, VDEV_ACTIVATE, LOOP_AGAIN), 0);
+		ck_assert(has_to_be_reset(&r));
+		rig_fini(&r);
+	}
+}
+END_TEST
+
 /* A reset at any step of another one's coming: nothing runs, and the next start is one from nothing. */
 START_TEST(test_vuser_reset_at_any_step)
 {
@@ -599,6 +702,10 @@ int main(void)
 	tcase_add_test(t, test_vuser_without_the_broker_is_dead);
 	tcase_add_loop_test(t, test_vuser_dies_at_any_step, 0, 2);
 	tcase_add_test(t, test_vuser_dies_within_a_start);
+	tcase_add_test(t, test_vuser_dies_within_a_start_before_one_that_keeps_nothing);
+	tcase_add_test(t, test_vuser_memory_that_kills_is_forgotten);
+	tcase_add_loop_test(t, test_vuser_given_up_needs_a_reset, 0, 2);
+	tcase_add_test(t, test_vuser_refuses_and_ends);
 	tcase_add_test(t, test_vuser_reset_at_any_step);
 	tcase_add_test(t, test_vuser_bad_rings_while_it_comes_back);
 	tcase_add_test(t, test_vuser_signals_that_cannot_be_given_hold_nobody_up);

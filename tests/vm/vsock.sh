@@ -52,7 +52,7 @@ find_broker() # $broker
 	[ -n "$broker" ] || fail 'no broker'
 }
 
-# check_broker CAPABILITIES: the process that connects has these rights, and no others
+# check_broker CAPABILITIES [ROOT]: the process that connects has these rights, and no others
 check_broker()
 {
 	find_broker
@@ -67,7 +67,7 @@ check_broker()
 	for n in mnt net ipc uts; do
 		[ "$(readlink "/proc/$broker/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ] || fail "the broker's namespace $n is ours"
 	done
-	[ "$(readlink "/proc/$broker/root")" = "$PWD/work" ] || fail "the broker's root: $(readlink "/proc/$broker/root")"
+	[ "$(readlink "/proc/$broker/root")" = "${2:-$PWD/work}" ] || fail "the broker's root: $(readlink "/proc/$broker/root")"
 	[ "$(ls "/proc/$broker/fd" | wc -l)" = 3 ] || fail "the broker's descriptors: $(ls -l "/proc/$broker/fd")"
 	grep -q 'Max processes *0 *0' "/proc/$broker/limits" || fail "the broker's limits: $(cat "/proc/$broker/limits")"
 }

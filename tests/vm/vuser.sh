@@ -263,6 +263,7 @@ vuser_two()
 	wait_for out 'round 1 begins'
 	brokers=$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c microvm-broker)
 	[ "$brokers" = 1 ] || fail "$brokers brokers"
+	check_broker $broker_rights /
 	end_back_end
 	kill -9 $two
 	wait_for_lines err 'another one is waited for' 2

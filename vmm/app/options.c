@@ -629,7 +629,8 @@ static int complete_nets(struct config *c, struct err *err)
 		if (d->net.irq_direct && t == TRANSPORT_PCI)
 			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
 		if (d->net.irq_direct && (d->net.vhost == TRI_OFF || d->net.iops || d->net.bps))
-			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and vhost=off", d->id);
+			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and %s", d->id,
+				       d->net.vhost == TRI_OFF ? "vhost=off" : "a card with iops= or bps= is not vhost's");
 		if (!d->net.has_mac)
 			mac_default(d->net.user ? d->id : d->net.tap, d->net.mac); /* the other end of user is nobody else's */
 		d->net.has_mac = true;

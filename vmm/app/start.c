@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/vhost/user.h"
 #include "vmm/app/app.h"
 #include "vmm/app/panic_text.h"
 #include "vmm/app/result.h"
@@ -77,7 +76,7 @@ static int refuse_ring(int ret, struct err *err)
 		return err_set(err, ret, "io_uring: %s (see sysctl kernel.io_uring_disabled, or the container's seccomp profile)",
 			       strerror(-ret));
 	return err_set(err, ret, "io_uring: %s%s", strerror(-ret),
-		       ret == -EINVAL ? " (Linux 5.10 or newer is needed; for --vsock with uds=, --fs and --vhost-user 5.11)" : "");
+		       ret == -EINVAL ? " (Linux 5.10 or newer is needed; for sockets of --vsock, --console, --fs and --vhost-user 5.11)" : "");
 }
 
 static int write_dtb(struct app *a, struct err *err)
@@ -277,16 +276,6 @@ static unsigned count_conns(const struct config *c)
 	return n;
 }
 
-/* And what comes for devices whose back ends may be others. */
-static unsigned count_reconnects(const struct config *c)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->nr_devices; i++)
-		n += config_may_reconnect(&c->devices[i]) ? VU_MORE_FDS : 0;
-	return n;
-}
-
 static struct sandbox_cfg sandbox_wants(const struct options *o)
 {
 	const struct config *c = &o->config;
@@ -294,7 +283,7 @@ static struct sandbox_cfg sandbox_wants(const struct options *o)
 
 	return (struct sandbox_cfg){
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
-		.disks = count_kind(c, DEV_DISK), .conns = conns + clients + count_reconnects(c),
+		.disks = count_kind(c, DEV_DISK), .conns = conns + clients + machine_more_fds(c),
 		.lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
 		.pins_memory = count_kind(c, DEV_VFIO),
 	};

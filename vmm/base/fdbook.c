@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -89,4 +90,14 @@ ssize_t fd_read(int fd, void *buf, size_t len, bool now)
 	const struct iovec iov = { .iov_base = buf, .iov_len = len };
 
 	return syscall(SYS_preadv2, fd, &iov, 1L, -1L, -1L, now ? (long)RWF_NOWAIT : 0L);
+}
+
+int fd_of_message(const struct msghdr *m)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fd)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
 }

@@ -10,6 +10,7 @@
 #ifndef VMM_BASE_FDBOOK_H
 #define VMM_BASE_FDBOOK_H
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "vmm/base/types.h"
@@ -74,6 +75,8 @@ int fd_event(void);
  * know how (RWF_NOWAIT of preadv2(2), from Linux 5.8 on). Any thread.
  */
 ssize_t fd_read(int fd, void *buf, size_t len, bool now);
+/* The one descriptor that came with a message that was received; -1: none. */
+int fd_of_message(const struct msghdr *m);
 
 /*
  * One read takes all that the eventfd @fd holds, and tells how many signals that were; 0: none. More may come at once, from as many

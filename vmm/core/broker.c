@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/fdbook.h"
 #include "vmm/base/log.h"
 
 #define MOST_ASKED 2
@@ -75,17 +76,6 @@ static void receive(struct broker *b)
 		lost(b, "cannot be read from");
 }
 
-/* The descriptor that came with the message; -1: none. */
-static int take_fd(struct broker *b)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(&b->msg);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fd)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 static void received(void *ctx, int res)
 {
 	struct broker *b = ctx;
@@ -101,7 +91,7 @@ static void received(void *ctx, int res)
 		lost(b, "is gone");
 		return;
 	}
-	fd = take_fd(b);
+	fd = fd_of_message(&b->msg);
 	if (res != sizeof(b->in) || !b->first || b->first == b->unsent || b->in.number != b->first->number ||
 	    b->in.error > 0 || (b->in.error && fd >= 0)) {
 		lost(b, "says what it was not asked");

@@ -294,8 +294,11 @@ void loop_io_cancel(struct loop_io *io)
 
 void loop_io_try(struct loop_io *io)
 {
-	const struct slot *s = slot(io->loop, (unsigned)io->slot);
+	const struct slot *s;
 
+	if (!io->busy)
+		return;
+	s = slot(io->loop, (unsigned)io->slot);
 	/* as often as it takes until its turn comes in the submission queue */
 	while (io->busy && !s->in_kernel && !s->done) {
 		lring_sync(io->loop);

@@ -299,9 +299,12 @@ static bool take_fds(const struct broker_child_cfg *cfg, int fd)
 		if (from >= 0 && high[i] < 0)
 			return false;
 	}
-	for (unsigned i = 0; i < NR_FDS(cfg); i++)
-		if (high[i] >= 0 && dup2(high[i], (int)i) < 0)
+	for (unsigned i = 0; i < NR_FDS(cfg); i++) {
+		if (high[i] < 0)
+			close((int)i);
+		else if (dup2(high[i], (int)i) < 0)
 			return false;
+	}
 	return !syscall(SYS_close_range, NR_FDS(cfg), ~0u, 0);
 }
 

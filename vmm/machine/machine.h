@@ -101,6 +101,9 @@ void machine_let_go(struct machine *m);
  */
 int machine_host_facts(const struct hyp *h, unsigned max_ipa_bits, struct host_facts *ret_f, struct err *err);
 
+/* So many descriptors may come while the guest runs, for devices whose back ends may be others. */
+unsigned machine_more_fds(const struct config *c);
+
 /* The device tree as built: @ret_len bytes, borrowed. */
 const void *machine_dtb(const struct machine *m, size_t *ret_len);
 /*

@@ -18,14 +18,13 @@
 static_assert(UDS_PATH_MAX + BROKER_PORT_ROOM < sizeof(((struct sockaddr_un *)0)->sun_path), "a port fits behind it");
 static_assert(UDS_PLAIN_MAX < sizeof(((struct sockaddr_un *)0)->sun_path), "and nothing else");
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
 #define BACKLOG 128
 #define LEAVE_MS 500 /* for a VM that was there before, whose end is under way */
 #define STEP_MS 10
-
-static int new_socket(int more)
-{
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | more, 0);
-}
 
 /* @r with a sentence about the path. */
 static int refuse(const struct uds_cfg *cfg, int r, const char *why, struct err *err)
@@ -33,15 +32,18 @@ static int refuse(const struct uds_cfg *cfg, int r, const char *why, struct err 
 	return err_set(err, r, "%s: %s='%s': %s", cfg->id, cfg->key, cfg->path, why);
 }
 
-/* Does anybody listen there? -ECONNREFUSED: nobody; -ENOENT: it is gone; 0: somebody does. */
+/*
+ * Does anybody have it? -ECONNREFUSED: nobody; -ENOENT: it is gone; 0: somebody does. Asked by a socket of another type, which
+ * unix(7) refuses: a connection would be one of theirs to serve.
+ */
 static int knock(const struct sockaddr_un *a)
 {
-	_cleanup_close_ int fd = new_socket(SOCK_NONBLOCK);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno == EAGAIN)
-		return 0; /* or more wait there than it has room for */
+	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno == EPROTOTYPE)
+		return 0;
 	return -errno;
 }
 
@@ -94,11 +96,14 @@ static int open_folder(const struct uds_cfg *cfg, const char **ret_name, int *re
 
 static int bind_to(const struct uds_cfg *cfg, const struct sockaddr_un *a, int *ret_fd, struct stat *ret_st, struct err *err)
 {
-	_cleanup_close_ int fd = new_socket(0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int no = 0;
 	int r;
 
 	if (fd < 0)
 		return err_set(err, -errno, "%s: socket: %s", cfg->id, strerror(errno));
+	/* nothing that a client may hand over is closed by us, which can take as long as the client likes; an older kernel has no word for it */
+	setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
 	if (bind(fd, (const struct sockaddr *)a, sizeof(*a)))
 		return refuse(cfg, -errno, strerror(errno), err);
 	if (listen(fd, BACKLOG) || lstat(a->sun_path, ret_st)) {

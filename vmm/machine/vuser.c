@@ -44,12 +44,31 @@ int vuser_open(struct machine *m, unsigned i, struct err *err)
 
 static_assert(BROKER_MAX_PATHS >= CONFIG_MAX_DEVICES, "a path for each");
 
-/* The folder of a socket, past all links, and its name there. */
+/* Past all links. A back end may have taken its name away when it was connected to: then past those of the folder. */
+static bool real_name(const char *socket, char path[PATH_MAX])
+{
+	const char *slash = strrchr(socket, '/'), *name = slash ? slash + 1 : socket;
+	char folder[PATH_MAX];
+	size_t n;
+
+	if (realpath(socket, path))
+		return true;
+	if (errno != ENOENT)
+		return false;
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(name - socket) : 1, slash ? socket : ".");
+	if (!realpath(folder, path))
+		return false;
+	n = strlen(path);
+	errno = ENAMETOOLONG;
+	return snprintf(path + n, PATH_MAX - n, "%s%s", n > 1 ? "/" : "", name) < (int)(PATH_MAX - n);
+}
+
+/* The folder of a socket, and its name there. */
 static int open_folder(const char *id, const char *socket, char name[NAME_ROOM], int *ret_fd, struct err *err)
 {
 	char path[PATH_MAX], *slash;
 
-	if (!realpath(socket, path))
+	if (!real_name(socket, path))
 		return err_set(err, -errno, "%s: socket '%s': %s", id, socket, strerror(errno));
 	slash = strrchr(path, '/'); /* it is absolute */
 	if (snprintf(name, NAME_ROOM, "%s", slash + 1) >= (int)NAME_ROOM)
@@ -87,6 +106,15 @@ int vuser_open_broker(struct machine *m, struct err *err)
 	while (n)
 		close_fd(&fds[--n]);
 	return r;
+}
+
+unsigned machine_more_fds(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		n += config_may_reconnect(&c->devices[i]) ? VU_MORE_FDS : 0;
+	return n;
 }
 
 int vuser_make_broker(struct machine *m, struct err *err)
