@@ -173,13 +173,13 @@ look_at()
 	cat guest.log
 }
 
-# wait_for FILE PATTERN: up to 60 s
+# wait_for FILE PATTERN [SECONDS]: up to 60 s
 wait_for()
 {
 	i=0
 	until grep -Eq "$2" "$1" 2>/dev/null; do
 		i=$((i + 1))
-		if [ $i -ge 600 ]; then
+		if [ $i -ge $((${3:-60} * 10)) ]; then
 			[ -z "$pid" ] || look_at "$pid"
 			cat err log 2>/dev/null
 			fail "no '$2' in $1: $(tail -n 5 "$1")"

@@ -19,10 +19,10 @@ vsock_both()
 	./vsock-peer listen 7 >work/host &
 	host=$!
 	$M --kernel Image --initrd work/initrd --cpus 2 --vsock "33,transport=$1" \
-		--cmdline "quiet t=vsock,$2,$3" --timeout 300 <work/in >out 2>err &
+		--cmdline "quiet t=vsock,$2,$3" --timeout $((300 + $2 * $3 / 500000)) <work/in >out 2>err &
 	pid=$!
 	exec 8>work/in
-	( wait_for out 'guest: listening'
+	( wait_for out 'guest: listening' $((60 + $2 * $3 / 1000000))
 	  ./vsock-peer connect 33 8 "$2" "$3" >work/back || fail "from the host: $(cat work/back)"
 	  expect_error 125 "vsock0: CID 33 is another VM's" $M --kernel null.Image --vsock 33 )
 	status=$?
@@ -103,7 +103,7 @@ vsock_uds_boot()
 	host=$!
 	[ $# != 0 ] || set -- $M
 	"$@" --kernel Image --initrd work/initrd --cpus 2 --vsock "33,uds=work/v,transport=$transport" \
-		--cmdline "quiet t=vsock,$n,$bytes" --timeout ${limit:-400} <work/in >out 2>err &
+		--cmdline "quiet t=vsock,$n,$bytes" --timeout $((${limit:-400} + n * bytes / 500000)) <work/in >out 2>err &
 	pid=$!
 	exec 8>work/in
 }
@@ -124,7 +124,7 @@ vsock_uds_over() # STATUS
 vsock_uds_both()
 {
 	vsock_uds_boot "$@"
-	( wait_for out 'guest: listening'
+	( wait_for out 'guest: listening' $((60 + $2 * $3 / 1000000))
 	  check_broker $broker_rights
 	  ./vsock-peer connect-unix work/v 8 "$2" "$3" >work/back || fail "from the host: $(cat work/back)"
 	  vsock_uds_by_socat
