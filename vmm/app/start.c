@@ -76,7 +76,7 @@ static int refuse_ring(int ret, struct err *err)
 		return err_set(err, ret, "io_uring: %s (see sysctl kernel.io_uring_disabled, or the container's seccomp profile)",
 			       strerror(-ret));
 	return err_set(err, ret, "io_uring: %s%s", strerror(-ret),
-		       ret == -EINVAL ? " (Linux 5.10 or newer is needed; for sockets of --vsock, --console, --fs and --vhost-user 5.11)" : "");
+		       ret == -EINVAL ? " (Linux 5.13 or newer is needed)" : "");
 }
 
 static int write_dtb(struct app *a, struct err *err)

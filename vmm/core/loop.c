@@ -386,7 +386,8 @@ static int init_ring(struct loop *l)
 		return r;
 	l->has_ring = true;
 	fd_note(l->ring.ring_fd, FD_RING);
-	return 0;
+	/* the sign of Linux 5.13, from which on a poll may be for more than once */
+	return p.features & IORING_FEAT_RSRC_TAGS ? 0 : -EINVAL;
 }
 
 static int init_wake(struct loop *l)

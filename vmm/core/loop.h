@@ -134,7 +134,6 @@ int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len);
 /*
  * For a socket to which messages go: loop_io_init(), with its errors. loop_sendmsg() is sendmsg(2), without a signal; @m and
  * all behind it stay valid until done() ran, and so do descriptors in it. On a socket that blocks it waits for room. -EBUSY.
- * Descriptors are passed from Linux 5.13 on, -EINVAL for done() before.
  */
 int loop_msg_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx);
 int loop_sendmsg(struct loop_io *io, const struct msghdr *m);

@@ -254,10 +254,7 @@ static int submit_and_wait_a_little(struct loop *l)
 	struct __kernel_timespec ts = { .tv_nsec = AGAIN_NS };
 	struct io_uring_cqe *cqe;
 
-	if (l->ring.features & IORING_FEAT_EXT_ARG)
-		return io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
-	pause_briefly(); /* before Linux 5.11 */
-	return io_uring_submit(&l->ring);
+	return io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
 }
 
 /* Submits what is prepared, waits for @wait completions, takes in what there is. */

@@ -264,7 +264,7 @@ static void say_why_no_ring(struct line *line, const struct doctor_facts *f)
 	if (r == -EPERM)
 		remedy(line, "something denies it, often a container's seccomp profile");
 	else if (r == -ENOSYS || r == -EINVAL)
-		remedy(line, "a kernel of 5.10 or newer that has CONFIG_IO_URING");
+		remedy(line, "a kernel of 5.13 or newer that has CONFIG_IO_URING");
 	else if (r == -ENOMEM)
 		remedy(line, "raise the limit of locked memory: ulimit -l");
 }
