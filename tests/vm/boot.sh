@@ -249,6 +249,20 @@ end_button_early()
 	[ "$(result reason result.json)" = poweroff ] || fail "reason"
 }
 
+# Debian's kernel for real machines has the button's driver as a module, which an initramfs loads.
+end_button_module()
+{
+	./microvm --irq-check --kernel "$(kernel full)" --initrd "$(initrd full)" --cmdline 't=button cryptomgr.notests' --grace 300s --timeout 900s \
+		--result result.json >out 2>err &
+	pid=$!
+	wait_for out 'guest: listening' 300
+	kill -TERM $pid
+	wait $pid
+	got=$?
+	[ $got = 0 ] && grep -q 'guest: button status 0' out || fail "status $got: $(tail -n 9 out; cat err)"
+	[ "$(result reason result.json)" = poweroff ] && [ -n "$(result power_button result.json)" ] || fail "$(cat result.json)"
+}
+
 end_result()
 {
 	timeout 60 $M --kernel Image --initrd initrd.tiny --cmdline quiet --result result.json >out || fail "status $?"

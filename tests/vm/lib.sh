@@ -58,10 +58,11 @@ skip()
 	exit 77
 }
 
-# kernel NAME: its Image (small, stock: Debian's, backports: a newer one of Debian's). initrd NAME: what goes with it.
+# kernel NAME: its Image (small, stock: Debian's, backports: a newer one of Debian's, full: Debian's for real machines).
+# initrd NAME: what goes with it.
 kernel()
 {
-	case $1 in stock | backports) echo "./Image.$1" ;; *) echo ./Image ;; esac
+	case $1 in stock | backports | full) echo "./Image.$1" ;; *) echo ./Image ;; esac
 }
 
 initrd()
