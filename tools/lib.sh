@@ -6,6 +6,7 @@
 #   need             names a missing program and the way to get it
 #   as_root          runs a command as root, or prints what to run as root
 #   cache_once       fills a folder of the cache exactly once
+#   arm64_fetch      fetches Debian's arm64 packages into a folder
 #   arm64_unpack     unpacks Debian's arm64 packages into a folder
 #
 # Sourcing it sets bash's strict options: a command that fails ends the script, in substitutions too.
@@ -154,11 +155,11 @@ arm64_apt()
 	(cd "$state/debs" && APT_CONFIG=$state/apt.conf DEBIAN_FRONTEND=noninteractive apt-get "$quiet" -y "$@" >&2)
 }
 
-# arm64_unpack RELEASE DIR PACKAGE...: unpack these and all they depend on into DIR, as a /usr-merged root;
-# with --only before the packages, those alone. Nothing of them is run.
-arm64_unpack()
+# arm64_fetch RELEASE DIR PACKAGE...: fetch the files of these and of all they depend on into DIR; with --only before
+# the packages, those alone
+arm64_fetch()
 {
-	local release=$1 dir=$2 state=$CACHE/apt/$1 fetch='install --download-only' deb
+	local release=$1 dir=$2 state=$CACHE/apt/$1 fetch='install --download-only'
 
 	shift 2
 	if [ "$1" = --only ]; then
@@ -166,7 +167,7 @@ arm64_unpack()
 		shift
 	fi
 	need apt-get build
-	mkdir -p "$state" "$CACHE/locks"
+	mkdir -p "$state" "$CACHE/locks" "$dir"
 	(
 		flock 8
 		arm64_apt_configure "$release" "$state"
@@ -185,16 +186,36 @@ arm64_unpack()
 			# shellcheck disable=SC2086
 			arm64_apt $fetch "$@"
 		fi
-		mkdir -p "$dir"/usr/{bin,sbin,lib}
-		ln -sfn usr/bin "$dir/bin"
-		ln -sfn usr/sbin "$dir/sbin"
-		ln -sfn usr/lib "$dir/lib"
-		for deb in "$state"/debs/*.deb; do
-			dpkg-deb --fsys-tarfile "$deb" |
-				tar -C "$dir" -x --no-same-owner --keep-directory-symlink
-		done
-		rm -f "$state"/debs/*.deb
+		mv "$state"/debs/*.deb "$dir/"
 	) 8>"$CACHE/locks/apt-$release"
+}
+
+# arm64_unpack RELEASE DIR PACKAGE...: unpack these and all they depend on into DIR, as a /usr-merged root;
+# with --only before the packages, those alone. Nothing of them is run.
+arm64_unpack()
+{
+	local release=$1 dir=$2 debs=$2.debs
+
+	shift 2
+	arm64_fetch "$release" "$debs" "$@"
+	unpack_debs "$debs" "$dir"
+	rm -rf "$debs"
+}
+
+# unpack_debs DEBS DIR [TAR-OPTION...]: unpack the packages in the folder DEBS into DIR, as a /usr-merged root
+unpack_debs()
+{
+	local debs=$1 dir=$2 deb
+
+	shift 2
+	mkdir -p "$dir"/usr/{bin,sbin,lib}
+	ln -sfn usr/bin "$dir/bin"
+	ln -sfn usr/sbin "$dir/sbin"
+	ln -sfn usr/lib "$dir/lib"
+	for deb in "$debs"/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" |
+			tar -C "$dir" -x --no-same-owner --keep-directory-symlink "$@"
+	done
 }
 
 # arm64_depends RELEASE PACKAGE: the names of what PACKAGE depends on (after an arm64_unpack of that release)
