@@ -8,7 +8,9 @@
  * What becomes of rings that ran is decided when the connection ends. Another back end can go on with them where
  * - it has no state but the rings (a disk), and
  * - it can know which requests the last one had taken and not answered: by the memory that both of them keep it in
- *   (INFLIGHT_SHMFD), or because there were none: all that was available was used.
+ *   (INFLIGHT_SHMFD), or because there were none: all that was available was used; or
+ * - what is lost, or done twice, are packets (a network card). That takes back ends which answer in the order of the ring, as those for
+ *   cards do, and as QEMU relies on.
  * Otherwise some requests would be lost, or done twice, and nobody would know which: the driver is told that it has to reset the
  * device. In either case a ring goes on where its used index stands, which is the guest's memory and the back end's to check.
  * A signal of the last back end may have been lost with it, and so may a kick that it had read: so both are given once more.
@@ -67,15 +69,25 @@ static uint16_t index_at(const struct vu_dev *d, gpa_t gpa)
 	return le16toh(le);
 }
 
+/* A ring that stood there; what the guest made available in between only makes us careful. */
+static bool may_be_gone_on_with(const struct vu_dev *d, gpa_t avail, uint16_t used)
+{
+	switch (d->cfg.loss) {
+	case VU_LOSES_REQUESTS: return d->inflight_fd >= 0 || index_at(d, avail) == used;
+	case VU_LOSES_STATE: return false;
+	case VU_LOSES_PACKETS: break;
+	}
+	return true;
+}
+
 /* Decided where the connection ends: may another back end go on? */
 static bool can_go_on(struct vu_dev *d)
 {
 	for (unsigned i = 0; i < d->begun; i++) {
 		const struct vh_ring *at = &d->rings[i].at;
 
-		/* used first: what the guest adds in between only makes us careful */
 		d->bases[i] = index_at(d, at->used);
-		if (!d->cfg.stateless || (d->inflight_fd < 0 && index_at(d, at->avail) != d->bases[i]))
+		if (!may_be_gone_on_with(d, at->avail, d->bases[i]))
 			return false;
 	}
 	if (d->begun > d->served)
@@ -135,6 +147,12 @@ void vu_stop_poking(struct vu_dev *d)
 		loop_io_cancel(&d->poke);
 }
 
+void vu_say_there(struct vu_dev *d, bool yes)
+{
+	if (d->cfg.ops->there)
+		d->cfg.ops->there(d->cfg.ctx, yes);
+}
+
 /* ---- the end ------------------------------------------------------------------------------- */
 
 static void say_lost(struct vu_dev *d, int r, enum vu_phase phase, bool void_rings)
@@ -192,6 +210,8 @@ void vu_drop(struct vu_dev *d, int r)
 	if (!keeps)
 		d->served = 0;
 	say_lost(d, r, phase, was_wanted && !keeps);
+	vu_end_switch(d, true);
+	vu_say_there(d, false);
 	if (!was_awaited && (d->link == VU_OVER || (was_wanted && !keeps)))
 		d->cfg.ops->needs_reset(d->cfg.ctx);
 }
@@ -230,7 +250,10 @@ void vu_welcome(struct vu_dev *d)
 		    ", and cannot go on where the last one was; the guest has to reset the device");
 	if (goes_on) {
 		vu_begin(d, VU_STARTING);
-	} else if (d->wanted) {
+		return;
+	}
+	vu_say_there(d, true);
+	if (d->wanted) {
 		d->wanted = false;
 		d->served = 0;
 		d->cfg.ops->needs_reset(d->cfg.ctx);
@@ -279,7 +302,7 @@ static void look_for_another(struct vu_dev *d)
 		d->cfg.ops->needs_reset(d->cfg.ctx);
 }
 
-static void tick(void *ctx)
+void vu_tick(void *ctx)
 {
 	struct vu_dev *d = ctx;
 
@@ -296,10 +319,8 @@ static void tick(void *ctx)
 
 int vu_link_init(struct vu_dev *d, struct loop *loop)
 {
-	int r = loop_timer_init(loop, &d->timer, tick, d);
+	int r = loop_io_init_late(loop, &d->rx, vu_received, d);
 
-	if (!r)
-		r = loop_io_init_late(loop, &d->rx, vu_received, d);
 	if (!r)
 		r = loop_msg_init_late(loop, &d->tx, vu_sent, d);
 	if (!r)
