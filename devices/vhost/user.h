@@ -136,6 +136,7 @@ struct vu_dev {
 	struct loop_timer timer;
 	uint64_t delay_ns, up_ns; /* to the next try; since when it is connected (CLOCK_MONOTONIC) */
 	int told;                /* why the last try came to nothing, if that has been said */
+	bool was_reset;          /* the last one hung up on us */
 	unsigned returns;        /* so often another one was taken */
 	struct loop_io end, poke;
 	int bin[VU_MORE_FDS + 1]; /* to be closed, the first one just now */

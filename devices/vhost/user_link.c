@@ -229,8 +229,12 @@ static bool is_news(struct vu_dev *d, int r)
 
 void vu_turn_away(struct vu_dev *d, int r, const char *why)
 {
+	/* who ends may listen for a moment longer than he speaks: then it is he, and no other one */
+	bool passes = r == -ECONNRESET && !d->was_reset;
+
 	hang_up(d);
-	if (is_news(d, r))
+	d->was_reset = r == -ECONNRESET;
+	if (!passes && is_news(d, r))
 		log_limited(&d->log, "%s: another back end is at its socket, and is not taken: %s (start one like the first)", d->cfg.name, why);
 }
 
@@ -244,6 +248,7 @@ void vu_welcome(struct vu_dev *d)
 		return;
 	}
 	d->told = 0;
+	d->was_reset = false;
 	d->returns++;
 	goes_on = d->wanted && can_be_gone_on_with(d);
 	log_limited(&d->log, "%s: another back end is there%s", d->cfg.name, !d->wanted ? "" : goes_on ? ", and goes on" :

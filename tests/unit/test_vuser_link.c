@@ -2,6 +2,7 @@
 /* Devices by vhost-user whose back end ends, and another one that comes, or does not, or is none (tests/fake/vuser.h). */
 #include <linux/virtio_ring.h>
 
+#include "devices/virtio/vuser_priv.h"
 #include "tests/unit/vuser_path.h"
 
 static void rig_init_with_path(struct rig *r, enum vuser_kind kind, bool inflight)
@@ -277,6 +278,30 @@ START_TEST(test_vuser_another_device_is_not_taken)
 }
 END_TEST
 
+/* It may be the last one, whose listener goes a moment after its connection: that is said the second time. */
+START_TEST(test_vuser_one_that_hangs_up_once_is_nothing)
+{
+	struct vu_dev *d;
+	struct rig r;
+	int fd;
+
+	rig_init_with_path(&r, VUSER_BLK, false);
+	d = &to_vuser(r.v)->vu;
+	ends(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		new_back_end(&r, &fd);
+		fake_back_hang_up(&r.b);
+		connects(&r, fd);
+		turns(&r, 10);
+		ck_assert_int_eq(d->link, VU_AWAY);
+		ck_assert_int_eq(d->told, i ? -ECONNRESET : 0);
+	}
+	comes_back(&r);
+	ck_assert(d->link == VU_UP && !d->told && !d->was_reset);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_vuser_is_looked_for_less_often)
 {
 	uint64_t delay = VU_RETRY_NS;
@@ -496,6 +521,7 @@ int main(void)
 	tcase_add_test(t, test_vuser_next_one_that_cannot_take_over_needs_a_reset);
 	tcase_add_test(t, test_vuser_next_one_that_refuses_needs_a_reset);
 	tcase_add_loop_test(t, test_vuser_another_device_is_not_taken, 0, OTHERS);
+	tcase_add_test(t, test_vuser_one_that_hangs_up_once_is_nothing);
 	tcase_add_test(t, test_vuser_is_looked_for_less_often);
 	tcase_add_test(t, test_vuser_without_the_broker_is_dead);
 	tcase_add_loop_test(t, test_vuser_dies_at_any_step, 0, 2);
