@@ -389,6 +389,18 @@ vuser_net()
 	[ "$4" = 1 ] || grep -q 'input\.1' log || fail 'no second pair of queues'
 }
 
+# vuser_net_rebind TRANSPORT N: rings start and stop N times, under pings
+vuser_net_rebind()
+{
+	testpmd_echo work/s
+	( $BOOT --timeout 600s --expect 'guest: rebind status 0' --until-exit --verbose --fail-on 'guest: rebind status [1-9]|Kernel panic' -- \
+		--kernel Image --initrd initrd.test --cmdline "quiet ip4=$GUEST_IP/24 t=rebind,$2,$HOST_IP" \
+		--vhost-user "net,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	[ $status = 0 ] || { tail -n 40 work/testpmd.log; fail "status $status"; }
+}
+
 # vuser_net_returns TRANSPORT N: the back end is killed N times amid pings, and another one started: the link is down, and up again
 vuser_net_returns()
 {
