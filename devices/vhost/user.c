@@ -17,10 +17,6 @@
 #include "vmm/base/fdbook.h"
 #include "vmm/base/rights.h"
 
-/* What we know how to use. */
-#define PROTOCOL_KNOWN (BIT64(VU_PROTOCOL_MQ) | BIT64(VU_PROTOCOL_REPLY_ACK) | BIT64(VU_PROTOCOL_CONFIG))
-/* And where another back end may have to go on with what this one had in hand. */
-#define PROTOCOL_TO_GO_ON BIT64(VU_PROTOCOL_INFLIGHT_SHMFD)
 #define F_VERSION_1 32
 
 static int explain_connect(const char *name, const char *path, int r, struct err *err)
@@ -165,13 +161,30 @@ int vu_greet_fill(struct vu_dev *d)
 	return 1;
 }
 
+/* What we know how to use, and have a use for. */
+static uint64_t known_protocol(const struct vu_cfg *c)
+{
+	uint64_t known = BIT64(VU_PROTOCOL_MQ) | BIT64(VU_PROTOCOL_REPLY_ACK);
+
+	if (c->config_len)
+		known |= BIT64(VU_PROTOCOL_CONFIG);
+	if (c->mtu)
+		known |= BIT64(VU_PROTOCOL_NET_MTU);
+	if (c->mac && c->broker)
+		known |= BIT64(VU_PROTOCOL_RARP);
+	/* another back end may have to go on with what this one had in hand */
+	if (c->loss == VU_LOSES_REQUESTS && c->broker)
+		known |= BIT64(VU_PROTOCOL_INFLIGHT_SHMFD);
+	return known;
+}
+
 int vu_greet_hear(struct vu_dev *d)
 {
-	uint64_t n = d->in.msg.body.u64, known = PROTOCOL_KNOWN | (d->cfg.broker && d->cfg.stateless ? PROTOCOL_TO_GO_ON : 0);
+	uint64_t n = d->in.msg.body.u64;
 
 	switch (d->out.msg.request) {
 	case VU_GET_FEATURES: d->said.features = n; break;
-	case VU_GET_PROTOCOL_FEATURES: d->said.protocol = n & known; break;
+	case VU_GET_PROTOCOL_FEATURES: d->said.protocol = n & known_protocol(&d->cfg); break;
 	case VU_GET_QUEUE_NUM:
 		d->said.max_queues = n < VU_MAX_RINGS ? (unsigned)n : VU_MAX_RINGS;
 		return n ? 0 : -EPROTO;
@@ -282,9 +295,10 @@ int vu_attach(struct vu_dev *d, struct loop *loop, const struct gmem *mem)
 			return -EINVAL;
 	d->mem = mem;
 	d->in.have = 0;
-	if (d->cfg.broker) {
+	r = loop_timer_init(loop, &d->timer, vu_tick, d);
+	if (!r && d->cfg.broker) {
 		r = vu_link_init(d, loop);
-	} else {
+	} else if (!r) {
 		r = loop_io_init(loop, &d->rx, d->fd, vu_received, d);
 		if (!r)
 			r = loop_msg_init(loop, &d->tx, d->fd, vu_sent, d);

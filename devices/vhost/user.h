@@ -41,14 +41,26 @@ struct vu_ring {
 	unsigned index;
 	struct vh_ring at;
 	int kick_fd, call_fd;
+	bool idle;               /* it starts, and is not enabled */
 };
 
-/* What the device has to say where back ends come and go. On the loop, and never from within a function of this header. */
+/* What is lost where a back end ends: may another one go on with its rings? */
+enum vu_loss {
+	VU_LOSES_REQUESTS,       /* where it is known which of them are open */
+	VU_LOSES_STATE,          /* no: there is more to it than the rings */
+	VU_LOSES_PACKETS,        /* always: who sends them reckons with that */
+};
+
+/* What the device has to say where back ends come and go. On the loop; but for there(), never from within a function of this header. */
 struct vu_ops {
 	/* A back end has said what it is: what does it lack to be this device's? NULL: nothing. A sentence's end, static. */
 	const char *(*lacks)(void *ctx);
 	/* What ran runs no more, or there is no back end any more: the driver has to be told. */
 	void (*needs_reset)(void *ctx);
+	/* May be NULL. The back end is gone, or another one has begun to serve, where there is anything to serve. */
+	void (*there)(void *ctx, bool yes);
+	/* Where vu_switch() is called. What that began is over: done, or else the driver is told that the device has to be reset. */
+	void (*switched)(void *ctx, bool done);
 };
 
 struct vu_cfg {
@@ -58,7 +70,9 @@ struct vu_cfg {
 	uint32_t config_len;     /* bytes of configuration space, up to VU_CONFIG_MAX; 0: none */
 	struct broker *broker;   /* connects to others, by its path @path; NULL: the first back end is the last */
 	uint32_t path;
-	bool stateless;          /* another back end can go on with the rings, where it knows which requests are open */
+	enum vu_loss loss;
+	uint16_t mtu;            /* of a network card, told to a back end that wants to know; 0: not told */
+	const uint8_t *mac;      /* of a network card: the 6 bytes by which another back end makes it known; NULL: none */
 	const struct vu_ops *ops;
 	void *ctx;
 };
@@ -71,7 +85,7 @@ struct vu_said {
 	uint8_t config[VU_CONFIG_MAX];
 };
 
-enum vu_phase { VU_QUIET, VU_GREETING, VU_STARTING, VU_STOPPING };
+enum vu_phase { VU_QUIET, VU_GREETING, VU_STARTING, VU_SWITCHING, VU_STOPPING };
 enum vu_link {
 	VU_UP,                   /* connected */
 	VU_AWAY,                 /* another back end is waited for */
@@ -93,6 +107,7 @@ struct vu_dev {
 	unsigned nr_rings;
 	unsigned served;         /* the first so many may have run with a back end before */
 	bool wanted;             /* the driver wants them to run */
+	bool switches;           /* vu_switch() is not over */
 	int inflight_fd;         /* owned; -1: nobody keeps what is in flight */
 	int came_fd;             /* owned; what came with the answer that is looked at */
 	struct vu_inflight inflight;
@@ -124,6 +139,7 @@ struct vu_dev {
 	struct loop_timer timer;
 	uint64_t delay_ns, up_ns; /* to the next try; since when it is connected (CLOCK_MONOTONIC) */
 	int told;                /* why the last try came to nothing, if that has been said */
+	bool was_reset;          /* the last one hung up on us */
 	unsigned returns;        /* so often another one was taken */
 	struct loop_io end, poke;
 	int bin[VU_MORE_FDS + 1]; /* to be closed, the first one just now */
@@ -170,6 +186,11 @@ int vu_start(struct vu_dev *d, uint64_t acked, const struct vu_ring *rings, unsi
  * -ENOTCONN, -ETIMEDOUT: the connection is over, and no other back end can go on with what had begun.
  */
 int vu_result(struct vu_dev *d);
+/*
+ * Of rings that were started: those of an index below @enabled are enabled, and all others idle. True: that has been done, or is told
+ * to the back end that is waited for; else @cfg->ops->switched() follows, and until then there is no other switch.
+ */
+bool vu_switch(struct vu_dev *d, unsigned enabled);
 /* Stops what runs, or is about to. True: nothing is under way, and nothing runs. Asked until then; bounded in time. */
 bool vu_settle(struct vu_dev *d);
 /* For a reset that cannot wait: what runs runs on until the process ends, and no more is said. */

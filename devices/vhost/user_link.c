@@ -8,7 +8,9 @@
  * What becomes of rings that ran is decided when the connection ends. Another back end can go on with them where
  * - it has no state but the rings (a disk), and
  * - it can know which requests the last one had taken and not answered: by the memory that both of them keep it in
- *   (INFLIGHT_SHMFD), or because there were none: all that was available was used.
+ *   (INFLIGHT_SHMFD), or because there were none: all that was available was used; or
+ * - what is lost, or done twice, are packets (a network card). That takes back ends which answer in the order of the ring, as those for
+ *   cards do, and as QEMU relies on.
  * Otherwise some requests would be lost, or done twice, and nobody would know which: the driver is told that it has to reset the
  * device. In either case a ring goes on where its used index stands, which is the guest's memory and the back end's to check.
  * A signal of the last back end may have been lost with it, and so may a kick that it had read: so both are given once more.
@@ -71,6 +73,17 @@ static uint16_t index_at(const struct vu_dev *d, gpa_t gpa)
 	return le16toh(le);
 }
 
+/* A ring that stood there; what the guest made available in between only makes us careful. */
+static bool may_be_gone_on_with(const struct vu_dev *d, gpa_t avail, uint16_t used)
+{
+	switch (d->cfg.loss) {
+	case VU_LOSES_REQUESTS: return d->keeps_inflight || index_at(d, avail) == used;
+	case VU_LOSES_STATE: return false;
+	case VU_LOSES_PACKETS: break;
+	}
+	return true;
+}
+
 /* What is in flight is there, and whoever looks at it ends: it is no good. */
 static bool is_stillborn(struct vu_dev *d)
 {
@@ -90,9 +103,8 @@ static bool can_go_on(struct vu_dev *d, int r)
 	for (unsigned i = 0; i < d->begun; i++) {
 		const struct vh_ring *at = &d->rings[i].at;
 
-		/* used first: what the guest adds in between only makes us careful */
 		d->bases[i] = index_at(d, at->used);
-		if (!d->cfg.stateless || (!d->keeps_inflight && index_at(d, at->avail) != d->bases[i]))
+		if (!may_be_gone_on_with(d, at->avail, d->bases[i]))
 			return false;
 	}
 	if (d->begun > d->served)
@@ -155,6 +167,12 @@ void vu_stop_poking(struct vu_dev *d)
 		loop_io_cancel(&d->poke);
 }
 
+void vu_say_there(struct vu_dev *d, bool yes)
+{
+	if (d->cfg.ops->there)
+		d->cfg.ops->there(d->cfg.ctx, yes);
+}
+
 /* ---- the end ------------------------------------------------------------------------------- */
 
 static void say_lost(struct vu_dev *d, int r, enum vu_phase phase, bool void_rings)
@@ -212,6 +230,8 @@ void vu_drop(struct vu_dev *d, int r)
 	if (!keeps)
 		d->served = 0;
 	say_lost(d, r, phase, was_wanted && !keeps);
+	vu_end_switch(d, true);
+	vu_say_there(d, false);
 	if (!was_awaited && was_wanted && !keeps)
 		d->cfg.ops->needs_reset(d->cfg.ctx);
 }
@@ -229,8 +249,12 @@ static bool is_news(struct vu_dev *d, int r)
 
 void vu_turn_away(struct vu_dev *d, int r, const char *why)
 {
+	/* who ends may listen for a moment longer than he speaks: then it is he, and no other one */
+	bool passes = r == -ECONNRESET && !d->was_reset;
+
 	hang_up(d);
-	if (is_news(d, r))
+	d->was_reset = r == -ECONNRESET;
+	if (!passes && is_news(d, r))
 		log_limited(&d->log, "%s: another back end is at its socket, and is not taken: %s (start one like the first)", d->cfg.name, why);
 }
 
@@ -244,13 +268,17 @@ void vu_welcome(struct vu_dev *d)
 		return;
 	}
 	d->told = 0;
+	d->was_reset = false;
 	d->returns++;
 	goes_on = d->wanted && can_be_gone_on_with(d);
 	log_limited(&d->log, "%s: another back end is there%s", d->cfg.name, !d->wanted ? "" : goes_on ? ", and goes on" :
 		    ", and cannot go on where the last one was; the guest has to reset the device");
 	if (goes_on) {
 		vu_begin(d, VU_STARTING);
-	} else if (d->wanted) {
+		return;
+	}
+	vu_say_there(d, true);
+	if (d->wanted) {
 		d->wanted = false;
 		d->served = 0;
 		d->cfg.ops->needs_reset(d->cfg.ctx);
@@ -299,7 +327,7 @@ static void look_for_another(struct vu_dev *d)
 		d->cfg.ops->needs_reset(d->cfg.ctx);
 }
 
-static void tick(void *ctx)
+void vu_tick(void *ctx)
 {
 	struct vu_dev *d = ctx;
 
@@ -316,10 +344,8 @@ static void tick(void *ctx)
 
 int vu_link_init(struct vu_dev *d, struct loop *loop)
 {
-	int r = loop_timer_init(loop, &d->timer, tick, d);
+	int r = loop_io_init_late(loop, &d->rx, vu_received, d);
 
-	if (!r)
-		r = loop_io_init_late(loop, &d->rx, vu_received, d);
 	if (!r)
 		r = loop_msg_init_late(loop, &d->tx, vu_sent, d);
 	if (!r)

@@ -29,10 +29,14 @@ void vu_listen(struct vu_dev *d);
 /* The transfers' done(). */
 void vu_sent(void *ctx, int res);
 void vu_received(void *ctx, int res);
+/* A switch, if there was one, is over. */
+void vu_end_switch(struct vu_dev *d, bool done);
 /* Late, or to be done again: what is under way. */
 void vu_look_after(struct vu_dev *d);
 
-/* Before the seal; loop_io_init_late()'s and loop_timer_init()'s errors. */
+/* The timer's. */
+void vu_tick(void *ctx);
+/* Before the seal; loop_io_init_late()'s errors. */
 int vu_link_init(struct vu_dev *d, struct loop *loop);
 void vu_link_fini(struct vu_dev *d);
 /* The connection is over, by @r: -ECONNRESET, -EPROTO, -ETIMEDOUT, whatever sendmsg(2) says. Never where it was over before. */
@@ -46,6 +50,8 @@ void vu_poke(struct vu_dev *d);
 void vu_stop_poking(struct vu_dev *d);
 /* @fd, ours, is closed soon. -1 is fine. */
 void vu_throw_away(struct vu_dev *d, int fd);
+/* To the device, as struct vu_ops has it. */
+void vu_say_there(struct vu_dev *d, bool yes);
 /* What was kept of requests in flight is of no use any more. */
 void vu_forget_inflight(struct vu_dev *d);
 

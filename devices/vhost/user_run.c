@@ -4,10 +4,11 @@
  *
  * A phase is a row of questions, each made when the one before it has been answered: the loop never waits for a back end,
  * only the driver does, in its write of the status register, which is asked about again and again (LOOP_AGAIN). A start
- * is features, memory table and the memory of what is in flight, then for each ring NUM, BASE, ADDR, CALL, KICK and ENABLE; a stop is
- * GET_VRING_BASE for each, after whose answer the back end no longer touches the ring. A start that the back end refuses goes on with
- * a stop of what had begun. One limit of time holds for each phase; a back end that does not keep it is not spoken to any more.
- * Where another back end comes (user_link.c), a greeting is a phase before the start, and no driver waits for either.
+ * is features, a card's MTU, memory table and the memory of what is in flight, then for each ring NUM, BASE, ADDR, CALL, KICK and
+ * ENABLE; a switch is ENABLE for each; a stop is GET_VRING_BASE for each, after whose answer the back end no longer touches the ring.
+ * A start or a switch that the back end refuses goes on with a stop of what had begun. One limit of time holds for each phase; a back
+ * end that does not keep it is not spoken to any more. Where another back end comes (user_link.c), a greeting is a phase before the
+ * start, and no driver waits for either.
  *
  * Every question has an answer: by REPLY_ACK, or by a GET_FEATURES behind it, since messages are worked off in their
  * order. So at most one message with descriptors is in the socket. That is also what the kernel wants: of descriptors on
@@ -21,6 +22,7 @@
  * and ours would tell it where this process has its memory.
  */
 #include <errno.h>
+#include <linux/virtio_net.h>
 #include <string.h>
 
 #include "devices/vhost/user_priv.h"
@@ -28,7 +30,7 @@
 #include "vmm/base/fdbook.h"
 
 /* Of a start, before the rings. */
-enum { STEP_FEATURES, STEP_MEMORY, STEP_GET_INFLIGHT, STEP_SET_INFLIGHT, HEAD_STEPS };
+enum { STEP_FEATURES, STEP_MTU, STEP_MEMORY, STEP_GET_INFLIGHT, STEP_SET_INFLIGHT, HEAD_STEPS };
 
 #define RING_STEPS 6
 #define KICK_STEP 4 /* of a ring: from here on it may run */
@@ -95,7 +97,7 @@ static void fill_ring_step(struct vu_dev *d, unsigned ring, unsigned step)
 	case 2: fill_addr(&d->out, r); break;
 	case 3: vu_fill_fd(&d->out, VU_SET_VRING_CALL, r->index, r->call_fd); break;
 	case KICK_STEP: vu_fill_fd(&d->out, VU_SET_VRING_KICK, r->index, r->kick_fd); break;
-	default: vu_fill_state(&d->out, VU_SET_VRING_ENABLE, r->index, 1); break;
+	default: vu_fill_state(&d->out, VU_SET_VRING_ENABLE, r->index, !r->idle); break;
 	}
 }
 
@@ -110,8 +112,22 @@ static bool waits_for_bin(const struct vu_dev *d)
 	return d->phase == VU_STARTING && d->step == STEP_GET_INFLIGHT && d->nr_bin && asks_for_inflight(d);
 }
 
+static bool tells_mtu(const struct vu_dev *d)
+{
+	return d->said.protocol & BIT64(VU_PROTOCOL_NET_MTU) && d->acked & d->said.features & BIT64(VIRTIO_NET_F_MTU);
+}
+
+/* A network learns where a card is from what the card sends, and the guest need not have anything to send. */
+static void fill_rarp(struct vu_dev *d)
+{
+	vu_fill(&d->out, VU_SEND_RARP, sizeof(d->out.msg.body.u64));
+	memcpy(d->out.msg.body.bytes, d->cfg.mac, 6);
+}
+
 static void skip_steps(struct vu_dev *d)
 {
+	if (d->step == STEP_MTU && !tells_mtu(d))
+		d->step++;
 	if (d->step == STEP_GET_INFLIGHT && !asks_for_inflight(d))
 		d->step++;
 	if (d->step == STEP_SET_INFLIGHT && d->inflight_fd < 0)
@@ -126,6 +142,7 @@ static bool fill_start(struct vu_dev *d)
 	at = d->step - HEAD_STEPS;
 	switch (d->step) {
 	case STEP_FEATURES: vu_fill_u64(&d->out, VU_SET_FEATURES, (d->acked & d->said.features) | BIT64(VU_F_PROTOCOL_FEATURES)); return true;
+	case STEP_MTU: vu_fill_u64(&d->out, VU_NET_SET_MTU, d->cfg.mtu); return true;
 	case STEP_MEMORY: fill_mem_table(d); return true;
 	case STEP_GET_INFLIGHT: fill_get_inflight(d); return true;
 	case STEP_SET_INFLIGHT:
@@ -133,10 +150,22 @@ static bool fill_start(struct vu_dev *d)
 		d->keeps_inflight = true;
 		return true;
 	}
-	if (at == d->nr_rings * RING_STEPS)
+	if (at == d->nr_rings * RING_STEPS && !d->awaited && d->said.protocol & BIT64(VU_PROTOCOL_RARP)) {
+		fill_rarp(d);
+		return true;
+	}
+	if (at >= d->nr_rings * RING_STEPS)
 		return false;
 	fill_ring_step(d, at / RING_STEPS, at % RING_STEPS);
 	d->begun = at / RING_STEPS + (at % RING_STEPS >= KICK_STEP);
+	return true;
+}
+
+static bool fill_switch(struct vu_dev *d)
+{
+	if (d->step == d->nr_rings)
+		return false;
+	vu_fill_state(&d->out, VU_SET_VRING_ENABLE, d->rings[d->step].index, !d->rings[d->step].idle);
 	return true;
 }
 
@@ -157,7 +186,7 @@ static int fill(struct vu_dev *d)
 	}
 	if (d->phase == VU_GREETING)
 		return vu_greet_fill(d);
-	if (d->phase == VU_STARTING ? !fill_start(d) : !fill_stop(d))
+	if (d->phase == VU_STARTING ? !fill_start(d) : d->phase == VU_SWITCHING ? !fill_switch(d) : !fill_stop(d))
 		return 0;
 	if (vu_answer_size(&d->out.msg) < 0 && d->said.protocol & BIT64(VU_PROTOCOL_REPLY_ACK))
 		d->out.msg.flags |= VU_NEED_REPLY;
@@ -172,6 +201,17 @@ static void started(struct vu_dev *d)
 	d->stillborn = 0;
 	if (!d->awaited)
 		vu_poke(d);
+	vu_say_there(d, true);
+	if (d->switches)
+		vu_begin(d, VU_SWITCHING);
+}
+
+void vu_end_switch(struct vu_dev *d, bool done)
+{
+	if (!d->switches)
+		return;
+	d->switches = false;
+	d->cfg.ops->switched(d->cfg.ctx, done);
 }
 
 static void stopped(struct vu_dev *d)
@@ -190,11 +230,11 @@ static void end_phase(struct vu_dev *d)
 
 	d->phase = VU_QUIET;
 	d->in.have = 0;
-	if (d->cfg.broker)
-		loop_timer_set(&d->timer, 0);
+	loop_timer_set(&d->timer, 0);
 	switch (phase) {
 	case VU_GREETING: vu_welcome(d); break;
 	case VU_STARTING: started(d); break;
+	case VU_SWITCHING: vu_end_switch(d, true); break;
 	case VU_STOPPING: stopped(d); break;
 	case VU_QUIET: break;
 	}
@@ -207,8 +247,7 @@ void vu_begin(struct vu_dev *d, enum vu_phase phase)
 	d->step = 0;
 	d->barrier = false;
 	d->deadline_ns = clock_now_ns() + (phase == VU_STOPPING ? VU_STOP_PATIENCE_NS : VU_START_PATIENCE_NS);
-	if (d->cfg.broker)
-		loop_timer_set(&d->timer, VU_RETRY_NS); /* where no driver asks how far it is */
+	loop_timer_set(&d->timer, VU_RETRY_NS); /* where no driver asks how far it is */
 	go_on(d);
 }
 
@@ -270,12 +309,13 @@ static void next_step(struct vu_dev *d)
 	go_on(d);
 }
 
-/* The back end says no to a step of a start. */
+/* The back end says no to a step of a start, or of a switch. */
 static void refused(struct vu_dev *d)
 {
 	log_limited(&d->log, "%s: the back end refuses vhost-user's %s (has it room for the memory and rings that it was shown?)", d->cfg.name,
 		    vu_request_name(d->out.msg.request));
 	d->result = -EIO;
+	vu_end_switch(d, false);
 	vu_begin(d, VU_STOPPING);
 }
 
@@ -415,6 +455,7 @@ int vu_start(struct vu_dev *d, uint64_t acked, const struct vu_ring *rings, unsi
 	d->result = 0;
 	d->begun = d->served = d->stillborn = 0;
 	d->wanted = true;
+	d->switches = false;
 	d->awaited = d->link == VU_UP && d->phase == VU_QUIET;
 	if (d->awaited)
 		vu_begin(d, VU_STARTING);
@@ -455,13 +496,29 @@ int vu_result(struct vu_dev *d)
 	return d->result;
 }
 
+bool vu_switch(struct vu_dev *d, unsigned enabled)
+{
+	for (unsigned i = 0; i < d->nr_rings; i++)
+		d->rings[i].idle = d->rings[i].index >= enabled;
+	d->switches = d->wanted && d->link == VU_UP && (d->phase == VU_STARTING || (d->phase == VU_QUIET && d->begun));
+	if (d->switches && d->phase == VU_QUIET)
+		vu_begin(d, VU_SWITCHING);
+	return !d->switches;
+}
+
+/* What the driver has begun, and a reset has to wait for. */
+static bool is_under_way(const struct vu_dev *d)
+{
+	return d->phase == VU_STARTING || d->phase == VU_SWITCHING || d->phase == VU_STOPPING;
+}
+
 bool vu_settle(struct vu_dev *d)
 {
-	d->wanted = false; /* first: nobody has to be told */
+	d->wanted = d->switches = false; /* first: nobody has to be told */
 	vu_look_after(d);
 	if (d->phase == VU_QUIET && d->begun)
 		vu_begin(d, VU_STOPPING);
-	if (d->phase == VU_STARTING || d->phase == VU_STOPPING)
+	if (is_under_way(d))
 		return false;
 	vu_stop_poking(d);
 	vu_forget_inflight(d);
@@ -472,9 +529,9 @@ bool vu_settle(struct vu_dev *d)
 
 void vu_let_go(struct vu_dev *d)
 {
-	d->wanted = false;
+	d->wanted = d->switches = false;
 	vu_stop_poking(d);
-	if (d->phase != VU_STARTING && d->phase != VU_STOPPING && !d->begun)
+	if (!is_under_way(d) && !d->begun)
 		return;
 	d->link = VU_OVER;
 	d->phase = VU_QUIET;

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "devices/virtio/net_ctrl.h"
 #include "devices/virtio/net_priv.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/clock.h"
@@ -208,26 +209,6 @@ static void net_reset(struct vdev *v)
 
 /* ---- control queue ------------------------------------------------------------------------ */
 
-struct command {
-	uint8_t class;
-	uint8_t cmd;
-	uint16_t data;
-} __attribute__((packed));
-
-/* Copies the first @len readable bytes, each once; false if there are fewer. */
-static bool fetch(const struct vq_chain *c, void *buf, size_t len)
-{
-	size_t got = 0;
-
-	for (unsigned i = 0; i < c->n_out && got < len; i++) {
-		size_t part = c->iov[i].iov_len < len - got ? c->iov[i].iov_len : len - got;
-
-		memcpy((char *)buf + got, c->iov[i].iov_base, part);
-		got += part;
-	}
-	return got == len;
-}
-
 /* All of it or, where the kernel refuses, as it was. */
 static bool switch_pairs(struct net *n, unsigned want)
 {
@@ -238,22 +219,6 @@ static bool switch_pairs(struct net *n, unsigned want)
 	if (set_pairs(n, old))
 		vdev_fault(&n->v, -1, "the host cannot switch queue pairs");
 	return false;
-}
-
-/* s5.1.6.5: the one command of the one class that we offer. The pairs that it wants, 0: it is none of that. */
-static unsigned pairs_wanted(const struct net *n, const struct vq_chain *c)
-{
-	struct command m;
-
-	if (!fetch(c, &m, sizeof(m)) || m.class != VIRTIO_NET_CTRL_MQ ||
-	    m.cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !vdev_has(&n->v, VIRTIO_NET_F_MQ))
-		return 0;
-	if (m.data < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || m.data > n->pairs)
-		return 0;
-	for (unsigned i = 0; i < m.data; i++)
-		if (!n->pair[i].ready)
-			return 0;
-	return m.data;
 }
 
 static uint64_t switch_due_in(struct net *n, unsigned want)
@@ -281,18 +246,19 @@ static void control(struct net *n)
 	int r = 0;
 
 	for (; left && (r = vq_pop(ring, &c)) > 0; left--) {
-		unsigned want = pairs_wanted(n, &c);
-		uint8_t ack;
+		unsigned want = net_ctrl_pairs(v, &c, n->pairs);
+		uint8_t *ack = net_ctrl_ack(&c);
+		bool done;
 
 		wait = switch_due_in(n, want);
 		if (wait) {
 			vq_unpop(ring, 1);
 			break;
 		}
-		ack = want && switch_pairs(n, want) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-		if (c.n_in)
-			*(uint8_t *)iov[c.n_out].iov_base = ack;
-		vq_push(ring, c.head, c.n_in ? sizeof(ack) : 0);
+		done = want && switch_pairs(n, want);
+		if (ack)
+			*ack = done ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+		vq_push(ring, c.head, ack ? sizeof(*ack) : 0);
 	}
 	vdev_queue_flush(v, q);
 	if (r < 0)

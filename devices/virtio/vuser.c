@@ -9,19 +9,15 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "devices/vhost/user.h"
+#include "devices/virtio/vuser_priv.h"
 #include "vmm/base/cleanup.h"
 #include "vmm/base/obj.h"
 
-#define QUEUE_SIZE 256
 #define FS_QUEUES 2 /* one for what must not wait, one for requests */
 
 /* What of a block device's features needs nothing of us. CONFIG_WCE would be a write to the configuration. */
@@ -36,29 +32,13 @@
 _Static_assert(VUSER_TAG_MAX == sizeof(((struct virtio_fs_config *)0)->tag), "a file system's name");
 _Static_assert(BLK_CONFIG <= VU_CONFIG_MAX, "fits a message");
 
-struct vuser {
-	struct vdev v;
-	bool has_vdev;
-	enum vuser_kind kind;
-	struct vu_dev vu;
-	union {
-		struct virtio_blk_config blk;
-		struct virtio_fs_config fs;
-	} config;
-};
-
-static struct vuser *to_vuser(struct vdev *v)
-{
-	return container_of(v, struct vuser, v);
-}
-
 static int begin(struct vuser *s)
 {
 	struct vu_ring rings[VU_MAX_RINGS];
 	struct vdev *v = &s->v;
 	unsigned n = 0;
 
-	for (unsigned q = 0; q < v->nr_queues; q++) {
+	for (unsigned q = 0; q < s->lent; q++) {
 		const struct vq_regs *regs = &v->queues[q].regs;
 		int call_fd, r;
 
@@ -70,13 +50,13 @@ static int begin(struct vuser *s)
 		v->vhost_queues |= BIT64(q);
 		rings[n++] = (struct vu_ring){
 			.index = q, .kick_fd = vdev_kick_fd(v, q), .call_fd = call_fd,
-			.at = { .size = regs->size, .desc = regs->desc, .avail = regs->avail, .used = regs->used },
+			.at = { .size = regs->size, .desc = regs->desc, .avail = regs->avail, .used = regs->used }, .idle = q >= s->on,
 		};
 	}
 	return vu_start(&s->vu, v->acked, rings, n);
 }
 
-static int vuser_activate(struct vdev *v)
+int vuser_activate(struct vdev *v)
 {
 	struct vuser *s = to_vuser(v);
 
@@ -90,22 +70,17 @@ static int vuser_activate(struct vdev *v)
 	return vu_result(&s->vu);
 }
 
-static bool vuser_settle(struct vdev *v)
+bool vuser_settle(struct vdev *v)
 {
 	return vu_settle(&to_vuser(v)->vu);
 }
 
-static void vuser_reset(struct vdev *v)
+void vuser_reset(struct vdev *v)
 {
 	vu_let_go(&to_vuser(v)->vu);
 }
 
-static void needs_reset(void *ctx)
-{
-	vdev_lost(&((struct vuser *)ctx)->v);
-}
-
-static void vuser_dump(struct vdev *v, FILE *out)
+void vuser_dump(struct vdev *v, FILE *out)
 {
 	const struct vu_dev *d = &to_vuser(v)->vu;
 
@@ -113,16 +88,17 @@ static void vuser_dump(struct vdev *v, FILE *out)
 		d->link == VU_UP ? "connected" : d->link == VU_AWAY ? "away" : "gone", d->returns);
 }
 
-static void vuser_config_read(struct vdev *v, unsigned off, void *buf, unsigned len)
+void vuser_config_read(struct vdev *v, unsigned off, void *buf, unsigned len)
 {
 	memcpy(buf, (const char *)&to_vuser(v)->config + off, len);
 }
 
-static void vuser_free(struct vdev *v)
+void vuser_free(struct vdev *v)
 {
 	struct vuser *s = to_vuser(v);
 
 	vu_fini(&s->vu);
+	vuser_net_fini(s);
 	if (s->has_vdev)
 		vdev_fini(v);
 	obj_free(s);
@@ -216,18 +192,19 @@ static const char *fs_lacks(const struct vuser *s)
 	return s->vu.said.max_queues && s->vu.said.max_queues < FS_QUEUES ? "it has fewer queues" : NULL;
 }
 
-static const struct {
-	const struct vdev_ops *ops;
-	uint16_t type;
-	unsigned config_len;
-	uint64_t need; /* of the protocol */
-	bool has_config;
-	bool stateless; /* a file system's back end knows which files the guest has open */
-	int (*learn)(struct vuser *s, const struct vuser_cfg *cfg, struct vdev_cfg *vc, struct err *err);
-	const char *(*lacks)(const struct vuser *s);
-} kinds[] = {
-	[VUSER_BLK] = { &blk_ops, VIRTIO_ID_BLOCK, BLK_CONFIG, BIT64(VU_PROTOCOL_CONFIG), true, true, learn_blk, blk_lacks },
-	[VUSER_FS] = { &fs_ops, VIRTIO_ID_FS, sizeof(struct virtio_fs_config), 0, false, false, learn_fs, fs_lacks },
+static const struct vuser_type blk_type = {
+	.ops = &blk_ops, .id = VIRTIO_ID_BLOCK, .config_len = BLK_CONFIG, .asks_config = true, .need = BIT64(VU_PROTOCOL_CONFIG),
+	.loss = VU_LOSES_REQUESTS, .learn = learn_blk, .lacks = blk_lacks,
+};
+
+static const struct vuser_type fs_type = {
+	.ops = &fs_ops, .id = VIRTIO_ID_FS, .config_len = sizeof(struct virtio_fs_config),
+	.loss = VU_LOSES_STATE, /* a back end knows which files the guest has open */
+	.learn = learn_fs, .lacks = fs_lacks,
+};
+
+static const struct vuser_type *const types[] = {
+	[VUSER_BLK] = &blk_type, [VUSER_FS] = &fs_type, [VUSER_NET] = &vuser_net_type,
 };
 
 /* Another back end: is it what the guest was shown? */
@@ -235,39 +212,61 @@ static const char *lacks(void *ctx)
 {
 	const struct vuser *s = ctx;
 
-	if (s->v.offered & ~s->vu.said.features)
+	if (s->v.offered & ~s->type->ours & ~s->vu.said.features)
 		return "it has fewer features";
-	return kinds[s->kind].lacks(s);
+	return s->type->lacks(s);
 }
 
-static const struct vu_ops vu_ops = { .lacks = lacks, .needs_reset = needs_reset };
+static void needs_reset(void *ctx)
+{
+	vdev_lost(&((struct vuser *)ctx)->v);
+}
+
+static void there(void *ctx, bool yes)
+{
+	struct vuser *s = ctx;
+
+	if (s->type == &vuser_net_type)
+		vuser_net_there(s, yes);
+}
+
+static void switched(void *ctx, bool done)
+{
+	vuser_net_switched(ctx, done); /* nobody else switches */
+}
+
+static const struct vu_ops vu_ops = { .lacks = lacks, .needs_reset = needs_reset, .there = there, .switched = switched };
 
 static int init(struct vuser *s, const struct vuser_cfg *cfg, struct err *err)
 {
+	const struct vuser_type *type = types[cfg->kind];
 	struct vdev_cfg vc = {
-		.ops = kinds[cfg->kind].ops,
+		.ops = type->ops,
 		.name = cfg->name,
-		.type = kinds[cfg->kind].type,
-		.queue_size = QUEUE_SIZE,
-		.config_len = kinds[cfg->kind].config_len,
+		.type = type->id,
+		.queue_size = VUSER_QUEUE_SIZE,
+		.config_len = type->config_len,
 		.back_end = true,
 		.loop = cfg->loop,
 		.mem = cfg->mem,
 	};
 	const struct vu_cfg uc = {
-		.name = cfg->name, .fd = cfg->fd, .need = kinds[cfg->kind].need, .config_len = kinds[cfg->kind].has_config ? vc.config_len : 0,
-		.broker = cfg->broker, .path = cfg->path, .stateless = kinds[cfg->kind].stateless, .ops = &vu_ops, .ctx = s,
+		.name = cfg->name, .fd = cfg->fd, .need = type->need, .config_len = type->asks_config ? type->config_len : 0,
+		.broker = cfg->broker, .path = cfg->path, .loss = type->loss, .mtu = cfg->mtu, .mac = cfg->mac, .ops = &vu_ops, .ctx = s,
 	};
 	int r = vu_greet(&s->vu, &uc, err);
 
-	s->kind = cfg->kind;
+	s->type = type;
 	if (!r)
-		r = kinds[cfg->kind].learn(s, cfg, &vc, err);
+		r = type->learn(s, cfg, &vc, err);
 	if (r)
 		return r;
+	s->lent = s->on = vc.nr_queues;
 	vc.lacks = OPTIONAL & ~s->vu.said.features;
 	r = vdev_init(&s->v, &vc);
 	s->has_vdev = !r;
+	if (!r)
+		r = vuser_net_init(s, cfg->loop);
 	if (!r)
 		r = vu_attach(&s->vu, cfg->loop, cfg->mem);
 	return r ? err_set(err, r, "%s: %s", cfg->name, strerror(-r)) : 0;

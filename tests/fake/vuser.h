@@ -37,6 +37,7 @@ struct fake_back {
 	unsigned prepaid;    /* so many questions are answered already */
 	unsigned refuse;     /* this request is answered by 1; 0: none */
 	unsigned mute;       /* and this one not at all */
+	bool pairs;          /* @queues are pairs: a card's */
 	bool later;          /* it is greeted while the guest runs: it answers then */
 	enum { FAKE_INFLIGHT_WELL, FAKE_INFLIGHT_NO_FILE, FAKE_INFLIGHT_NO_SIZE } inflight_how;
 
@@ -51,6 +52,9 @@ struct fake_back {
 	off_t region_size[VU_MAX_FDS]; /* of their files */
 	int seals;           /* of the first one's */
 	struct fake_back_ring ring[FAKE_RINGS];
+	uint64_t mtu;        /* that was told, 0: none */
+	uint8_t rarp[6];     /* that was to be sent */
+	unsigned rarps;
 	const char *complaint; /* the first; NULL: none */
 };
 
@@ -207,7 +211,7 @@ static inline struct fake_back_ring *fake_back_ring_of(struct fake_back *b, uint
 {
 	static struct fake_back_ring none;
 
-	if (index < FAKE_RINGS && (index < b->queues || !(b->protocol & BIT64(VU_PROTOCOL_MQ))))
+	if (index < FAKE_RINGS && (index < (b->pairs ? 2 : 1) * b->queues || !(b->protocol & BIT64(VU_PROTOCOL_MQ))))
 		return &b->ring[index];
 	fake_back_complain(b, "a ring that there is not");
 	return &none;
@@ -246,6 +250,21 @@ static inline void fake_back_ring_message(struct fake_back *b, const struct vu_m
 	}
 }
 
+static inline void fake_back_set_mtu(struct fake_back *b, uint64_t mtu)
+{
+	if (!(b->said_protocol & BIT64(VU_PROTOCOL_NET_MTU)) || !(b->acked & BIT64(3)))
+		fake_back_complain(b, "an MTU that nobody wants to know");
+	b->mtu = mtu;
+}
+
+static inline void fake_back_send_rarp(struct fake_back *b, const struct vu_msg *m)
+{
+	if (!(b->said_protocol & BIT64(VU_PROTOCOL_RARP)) || m->size != 8 || m->body.u64 >> 48)
+		fake_back_complain(b, "a RARP that nobody knows");
+	memcpy(b->rarp, m->body.bytes, sizeof(b->rarp));
+	b->rarps++;
+}
+
 /* What @m says is kept; its descriptors that are not taken are closed by the caller. */
 static inline void fake_back_keep(struct fake_back *b, const struct vu_msg *m, int *fds)
 {
@@ -257,6 +276,8 @@ static inline void fake_back_keep(struct fake_back *b, const struct vu_msg *m, i
 	case VU_SET_PROTOCOL_FEATURES: b->said_protocol = m->body.u64; break;
 	case VU_SET_OWNER: b->owned = true; break;
 	case VU_SET_FEATURES: b->acked = m->body.u64; break;
+	case VU_NET_SET_MTU: fake_back_set_mtu(b, m->body.u64); break;
+	case VU_SEND_RARP: fake_back_send_rarp(b, m); break;
 	case VU_SET_MEM_TABLE: fake_back_mem_table(b, m, fds); break;
 	case VU_SET_VRING_NUM: case VU_SET_VRING_BASE: case VU_SET_VRING_ADDR: case VU_SET_VRING_CALL: case VU_SET_VRING_KICK:
 	case VU_SET_VRING_ENABLE: case VU_GET_VRING_BASE:

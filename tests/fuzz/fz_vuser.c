@@ -2,22 +2,25 @@
 /*
  * vuser: what a back end of vhost-user may say, and when.
  *
- * Covers: user.c, user_run.c, user_link.c, user_msg.c, vuser.c: greetings of any bytes; starts and resets with rings anywhere,
- *         answered well, late, by a refusal, by anything, or not at all; words unasked; the end of the back end at any time; a
+ * Covers: user.c, user_run.c, user_link.c, user_msg.c, vuser.c, vuser_net.c, net_ctrl.c: greetings of any bytes; starts and resets
+ *         with rings anywhere, answered well, late, by a refusal, by anything, or not at all; words unasked; the end of the back end at any time; a
  *         kernel that does not send; other back ends in its place, the same, with other features, or without sense, while
- *         the guest goes on with its rings; a broker that connects to nobody, or ends.
+ *         the guest goes on with its rings; a broker that connects to nobody, or ends; commands to a card, one behind the other.
  * Oracle: the fake back end of tests/fake/vuser.h, which complains of a message that it should not get. A device has queues
  *         and features that both sides have. Ring addresses that are said lie in memory. A start that is done has started
  *         its rings, and after a reset none runs, where the back end kept the rules; where it did not, or is gone, the device
  *         is dead, whose socket is no longer looked at, says NEEDS_RESET, and is silent: what waits ends, and nothing happens for ever.
  *         A greeting that fails says why in one line and leaves nothing open. Another back end that lacks what the guest was
  *         shown is not told of any memory. It begins a ring where that was new, or where its used index stands; and none where
- *         requests may have been in the last one's hands that nobody knows, of which the driver is told. In the end no descriptor is left.
+ *         requests may have been in the last one's hands that nobody knows, of which the driver is told. A card
+ *         begins anyway; its link is down where nobody is there, and those of its rings are enabled that the last command said which was
+ *         done. In the end no descriptor is left.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -30,7 +33,11 @@
 #define RAM 0x40000000ull
 #define RAM_SIZE 0x20000ull
 #define BLK_CONFIG 60
-#define QUEUES 4
+#define OURS (BIT64(VIRTIO_NET_F_MAC) | BIT64(VIRTIO_NET_F_STATUS) | BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_CTRL_VQ))
+#define QUEUES 5 /* of a card two pairs, and the control queue */
+#define CTRL 4
+#define NO_ANSWER 0xee
+#define COMMANDS (RAM + RAM_SIZE - 0x200) /* and their answers */
 #define PATH 5 /* its number */
 #define MQ_AT 34 /* bytes; where a disk's configuration has its number of queues */
 
@@ -54,12 +61,19 @@ static struct rig {
 	bool over;            /* or hung up */
 	bool unsendable;      /* as the kernel does, by an error that does not pass */
 	struct vq_regs want[QUEUES];
+	/* a card */
+	unsigned pairs;
+	struct fake_ring ctrl;
+	unsigned on;          /* pairs, by the commands that were done */
+	uint8_t asked[256];   /* pairs, by all commands of this life */
+	unsigned nr_asked, nr_answered;
+	bool untidy;          /* rings of any address: what they say means nothing */
 } r;
 
 static void queue_irq(void *t, unsigned q)
 {
-	(void)t, (void)q;
-	abort();
+	(void)t;
+	must(r.kind == VUSER_NET && q == CTRL);
 }
 
 static void config_irq(void *t)
@@ -109,6 +123,7 @@ static void prepare_back_end(struct fuzz_in *in, enum vuser_kind kind)
 		r.b.queues = fuzz_u8(in);
 	for (unsigned i = 0; how & 8 && i < BLK_CONFIG; i++)
 		r.b.config[i] = fuzz_u8(in);
+	r.b.pairs = kind == VUSER_NET;
 	fake_back_prepay(&r.b, kind == VUSER_BLK ? BLK_CONFIG : 0);
 }
 
@@ -116,6 +131,12 @@ static void check_new(const struct vuser_cfg *cfg)
 {
 	uint64_t both = r.b.features | BIT64(VIRTIO_F_VERSION_1);
 
+	if (cfg->kind == VUSER_NET) {
+		must(r.v->nr_queues == 2 * cfg->queues + (cfg->queues > 1) && vdev_config_read(r.v, 0, 6) == 0x030201005452);
+		must(cfg->queues == 1 || r.lied || (r.b.features & BIT64(VIRTIO_NET_F_MQ) && r.b.queues >= cfg->queues));
+		must(r.lied || !(r.v->offered & ~OURS & ~both));
+		return;
+	}
 	must(r.v->nr_queues >= 1 && r.v->nr_queues <= (cfg->kind == VUSER_FS ? 2 : cfg->queues));
 	if (r.lied)
 		return;
@@ -127,12 +148,18 @@ static bool greet(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
 	struct vuser_cfg cfg = {
-		.name = "x", .kind = how & 1 ? VUSER_FS : VUSER_BLK, .loop = r.loop, .mem = r.mem, .fd = r.fd, .tag = "folder",
-		.queues = 1 + (how >> 1 & 3),
+		.name = "x", .kind = how & 0x20 ? VUSER_NET : how & 1 ? VUSER_FS : VUSER_BLK, .loop = r.loop, .mem = r.mem, .fd = r.fd,
+		.tag = "folder", .queues = 1 + (how >> 1 & (how & 0x20 ? 1 : 3)), .mtu = how & 8 ? 1400 : 0,
+		.mac = (const uint8_t *)"\x52\x54\x00\x01\x02\x03",
 	};
 	struct err err = { "" };
 
 	r.kind = cfg.kind;
+	r.pairs = cfg.queues;
+	if (r.kind == VUSER_NET)
+		r.b.features |= BIT64(VIRTIO_NET_F_MQ) | BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MRG_RXBUF);
+	if (how & 16)
+		r.b.protocol |= BIT64(VU_PROTOCOL_RARP) | BIT64(VU_PROTOCOL_NET_MTU);
 	if (how & 0x40)
 		give_path(&cfg);
 	if (how & 0x80) {
@@ -190,12 +217,23 @@ static void check_silent(void)
 		must(r.b.ring[q].kick < 0 && !r.b.ring[q].enabled);
 }
 
+static unsigned lent(void)
+{
+	if (r.kind != VUSER_NET)
+		return r.v->nr_queues;
+	return vdev_has(r.v, VIRTIO_NET_F_MQ) ? 2 * r.pairs : 2;
+}
+
 static void check_started(void)
 {
 	for (unsigned q = 0; q < r.v->nr_queues; q++) {
 		const struct fake_back_ring *b = &r.b.ring[q];
+		bool runs = r.want[q].ready && q < lent();
 
-		must(b->enabled == r.want[q].ready);
+		must((b->kick >= 0) == runs);
+		must(b->enabled ? runs : !runs || r.kind == VUSER_NET);
+		if (r.kind == VUSER_NET && runs && !r.untidy && r.nr_asked == r.nr_answered)
+			must(b->enabled == (q < 2 * r.on));
 		must(!b->enabled || (b->kick >= 0 && b->call >= 0 && b->num == r.want[q].size && b->addr.desc == r.want[q].desc));
 	}
 }
@@ -231,18 +269,71 @@ static gpa_t any_gpa(struct fuzz_in *in, gpa_t good)
 	}
 }
 
+/* A command to a card, of any size and number; its answer has a place, or not. */
+static void command(struct fuzz_in *in)
+{
+	unsigned n = r.nr_asked % 64;
+	uint8_t how = fuzz_u8(in), pairs = how & 7, none = NO_ANSWER;
+	const uint8_t bytes[4] = { VIRTIO_NET_CTRL_MQ, how & 8 ? 1 : VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, pairs, 0 };
+	const struct fake_part parts[] = { { COMMANDS + 4 * n, how & 16 ? 3 : 4, false }, { COMMANDS + 0x100 + n, 1, true } };
+
+	if (r.kind != VUSER_NET || r.pairs < 2 || !r.ctrl.size || r.nr_asked == ARRAY_LEN(r.asked) ||
+	    (!r.untidy && r.nr_asked - r.nr_answered >= r.ctrl.size / 2u))
+		return;
+	gmem_write(r.mem, parts[0].addr, bytes, sizeof(bytes));
+	gmem_write(r.mem, parts[1].addr, &none, 1);
+	fake_ring_add(&r.ctrl, parts, how & 32 ? 1 : 2);
+	r.asked[r.nr_asked++] = how & 24 ? 0 : pairs;
+	vdev_notify(r.v, CTRL);
+}
+
+/* Answers in their order, and no good one to a bad command. */
+static void check_answers(void)
+{
+	uint16_t answered;
+
+	if (r.kind != VUSER_NET || r.pairs < 2 || r.untidy || !r.ctrl.size)
+		return;
+	answered = fake_ring_used_idx(&r.ctrl);
+	must((uint16_t)(answered - r.nr_answered) <= r.nr_asked - r.nr_answered);
+	for (; (uint16_t)r.nr_answered != answered; r.nr_answered++) {
+		uint8_t ack = 0, pairs = r.asked[r.nr_answered];
+
+		gmem_read(r.mem, COMMANDS + 0x100 + r.nr_answered % 64, &ack, 1);
+		must(ack == VIRTIO_NET_OK || ack == VIRTIO_NET_ERR || ack == NO_ANSWER);
+		must(ack != VIRTIO_NET_OK || (pairs >= 1 && pairs <= r.pairs));
+		if (ack != VIRTIO_NET_ERR && pairs >= 1 && pairs <= r.pairs)
+			r.on = pairs; /* as well where the answer had no place */
+	}
+}
+
+static bool takes_commands(void)
+{
+	return r.kind == VUSER_NET && r.pairs > 1 && r.want[CTRL].ready && vdev_has(r.v, VIRTIO_NET_F_MQ) && vdev_has(r.v, VIRTIO_NET_F_CTRL_VQ);
+}
+
+static void check_link(void)
+{
+	must(r.kind != VUSER_NET || r.b.fd >= 0 || !(vdev_config_read(r.v, 6, 2) & VIRTIO_NET_S_LINK_UP));
+}
+
 static void start(struct fuzz_in *in)
 {
 	gpa_t at = RAM + 0x100;
 
 	if (r.waits != VDEV_NOTHING || vdev_status(r.v))
 		return;
+	r.on = 1;
+	r.nr_asked = r.nr_answered = 0;
+	r.untidy = false;
 	for (unsigned q = 0; q < r.v->nr_queues; q++) {
 		struct fake_ring ring;
 
 		at = fake_ring_init(&ring, r.mem, at, (uint16_t)(1u << fuzz_below(in, 9)));
+		r.ctrl = ring; /* the last one */
 		ring.desc = any_gpa(in, ring.desc);
 		ring.used = any_gpa(in, ring.used);
+		r.untidy |= ring.desc != r.ctrl.desc || ring.used != r.ctrl.used || ring.size < 4;
 		if (fuzz_u8(in) != 0xff)
 			fake_ring_give(&ring, r.v, q);
 		must(vdev_queue(r.v, q, &r.want[q]));
@@ -266,6 +357,7 @@ static void move(struct fuzz_in *in)
 	unsigned q = fuzz_below(in, r.v->nr_queues);
 	uint16_t avail = fuzz_u8(in) & 3, used = fuzz_u8(in) & 3;
 
+	r.untidy |= r.kind == VUSER_NET && q == CTRL;
 	gmem_write(r.mem, r.want[q].avail + 2, &avail, sizeof(avail));
 	if (r.b.fd < 0)
 		gmem_write(r.mem, r.want[q].used + 2, &used, sizeof(used));
@@ -285,7 +377,7 @@ static void hang_up(void)
 	if (r.b.fd < 0)
 		return;
 	for (unsigned q = 0; q < QUEUES; q++)
-		if (r.b.ring[q].kick >= 0 && !r.lied && !is_hung_up() &&
+		if (r.kind != VUSER_NET && r.b.ring[q].kick >= 0 && !r.lied && !is_hung_up() &&
 		    (r.kind == VUSER_FS || (!r.b.inflight_file && index_at(r.b.ring[q].addr.avail) != index_at(r.b.ring[q].addr.used))))
 			r.unknown = true;
 	fake_back_fini(&r.b);
@@ -317,7 +409,8 @@ static int another(struct fuzz_in *in)
 		r.b.config[fuzz_below(in, BLK_CONFIG)] ^= 1;
 	if (how & 16)
 		r.b.inflight_how = fuzz_below(in, 3);
-	r.misfit = r.v->offered & ~r.b.features || !(r.b.features & BIT64(VU_F_PROTOCOL_FEATURES)) ||
+	r.b.pairs = r.first.pairs;
+	r.misfit = r.v->offered & ~(r.kind == VUSER_NET ? OURS : 0) & ~r.b.features || !(r.b.features & BIT64(VU_F_PROTOCOL_FEATURES)) ||
 		   (r.kind == VUSER_BLK && !r.first_lied && (memcmp(r.b.config, r.first.config, MQ_AT) ||
 					    memcmp(r.b.config + MQ_AT + 2, r.first.config + MQ_AT + 2, BLK_CONFIG - MQ_AT - 2)));
 	return fd;
@@ -400,13 +493,16 @@ static void step(struct fuzz_in *in)
 		fake_loop_refuse_messages(r.loop, e);
 		break;
 	}
-	case 11: case 12: move(in); break;
+	case 11: move(in); break;
+	case 12: r.kind == VUSER_NET ? command(in) : move(in); break;
 	case 13: hang_up(); break;
 	case 14: case 15: come_back(in); break;
 	}
 	if (r.b.complaint)
 		fuzz_fail(__FILE__, __LINE__, r.b.complaint);
 	check_rings();
+	check_answers();
+	check_link();
 	must(!r.misfit || !r.b.nr_regions);
 	must(!r.unknown || r.waits != VDEV_NOTHING || !(vdev_status(r.v) & VIRTIO_CONFIG_S_DRIVER_OK) ||
 	     vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET);
@@ -423,9 +519,12 @@ static void work_on(void)
 			fake_loop_expire_all(r.loop);
 		fake_loop_turn(r.loop);
 	}
+	check_answers();
 	if (good && !r.over && vdev_status(r.v) & VIRTIO_CONFIG_S_DRIVER_OK && !(vdev_status(r.v) & VIRTIO_CONFIG_S_NEEDS_RESET) &&
-	    r.b.queues >= r.v->nr_queues && r.b.protocol == r.first.protocol)
+	    r.b.queues >= (r.b.pairs ? r.pairs : r.v->nr_queues) && r.b.protocol == r.first.protocol) {
+		must(!takes_commands() || r.untidy || r.nr_answered == r.nr_asked);
 		check_started();
+	}
 }
 
 /* The back end ends: so does all that waits, and nothing fires for ever. */

@@ -339,8 +339,7 @@ START_TEST(test_options_devices_of_other_processes)
 	ck_assert_str_eq(d[4].id, "x");
 	ck_assert_str_eq(d[5].id, "fs1");
 	BAD("--vhost-user: kind= is not given", "--kernel", "I", "--vhost-user", "socket=/s");
-	BAD("--vhost-user: kind: 'scsi' is none of blk, fs", "--kernel", "I", "--vhost-user", "scsi,socket=/s");
-	BAD("--vhost-user: kind: this version does not have 'net'", "--kernel", "I", "--vhost-user", "net,socket=/s");
+	BAD("--vhost-user: kind: 'scsi' is none of blk, net, fs", "--kernel", "I", "--vhost-user", "scsi,socket=/s");
 	BAD("--vhost-user: neither socket= nor fd= is given", "--kernel", "I", "--vhost-user", "blk");
 	BAD("--vhost-user: socket= and fd= exclude each other", "--kernel", "I", "--vhost-user", "blk,socket=/s,fd=5");
 	BAD("--vhost-user: tag= is not given", "--kernel", "I", "--vhost-user", "fs,socket=/s");
@@ -349,7 +348,10 @@ START_TEST(test_options_devices_of_other_processes)
 	BAD("--vhost-user: socket: the file name is empty", "--kernel", "I", "--vhost-user", "blk,socket=");
 	BAD("--vhost-user: socket needs a value", "--kernel", "I", "--vhost-user", "blk,socket");
 	BAD("--vhost-user: fd: '2' is not a number from 3", "--kernel", "I", "--vhost-user", "blk,fd=2");
-	BAD("--vhost-user: unknown key 'queues'", "--kernel", "I", "--vhost-user", "blk,socket=/s,queues=2");
+	BAD("--vhost-user: unknown key 'vhost'", "--kernel", "I", "--vhost-user", "net,socket=/s,vhost=on");
+	BAD("--vhost-user: queues= is for net", "--kernel", "I", "--vhost-user", "blk,socket=/s,queues=2");
+	BAD("--vhost-user: mtu= is for net", "--kernel", "I", "--vhost-user", "fs,tag=t,socket=/s,mtu=1400");
+	BAD("--vhost-user: mac= is for net", "--kernel", "I", "--vhost-user", "blk,mac=52:54:00:00:00:01,socket=/s");
 	BAD("--fs: tag= is not given", "--kernel", "I", "--fs", "socket=/s");
 	BAD("--fs: tag: a tag is 1 to 36 bytes", "--kernel", "I", "--fs", "1234567890123456789012345678901234567,fd=3");
 	BAD("--fs: tag: a tag is 1 to 36 bytes", "--kernel", "I", "--fs", "tag=,fd=3");
@@ -673,6 +675,30 @@ START_TEST(test_options_default_mac_is_stable_local_and_unicast)
 }
 END_TEST
 
+START_TEST(test_options_cards_of_other_processes)
+{
+	const struct dev_config *d = o.config.devices;
+	uint8_t a[6];
+
+	GOOD("--vhost-user", "net,socket=/run/a", "--vhost-user", "net,socket=/run/b,queues=4,mtu=1400,mac=52:54:00:00:00:01", "--vhost-user=net,fd=7",
+	     "--vhost-user=net,fd=8");
+	ck_assert(d[2].kind == DEV_VHOST_USER && d[2].vuser.kind == VUSER_KIND_NET && d[2].net.queues == 1 && !d[2].net.mtu);
+	mac_default("/run/a", a);
+	ck_assert_mem_eq(d[2].net.mac, a, 6);
+	ck_assert(d[3].net.queues == 4 && d[3].net.mtu == 1400);
+	ck_assert_mem_eq(d[3].net.mac, "\x52\x54\0\0\0\1", 6);
+	ck_assert_mem_ne(d[4].net.mac, d[5].net.mac, 6);
+	BAD("--vhost-user: queues=5, but a card by vhost-user has at most 4 pairs", "--kernel", "I", "--vhost-user", "net,socket=/s,queues=5");
+	BAD("--vhost-user: queues", "--kernel", "I", "--vhost-user", "net,socket=/s,queues=0");
+	BAD("--vhost-user: mtu", "--kernel", "I", "--vhost-user", "net,socket=/s,mtu=67");
+	BAD("--vhost-user: mac", "--kernel", "I", "--vhost-user", "net,socket=/s,mac=1");
+	BAD("--vhost-user: tag= is for fs", "--kernel", "I", "--vhost-user", "net,socket=/s,tag=t");
+	BAD("--vhost-user: neither socket= nor fd= is given", "--kernel", "I", "--vhost-user", "net,queues=2");
+	BAD("vhost-user0: mac= is net0's already", "--kernel", "I", "--net", "t,mac=52:54:00:00:00:01", "--vhost-user",
+	    "net,socket=/s,mac=52:54:00:00:00:01");
+}
+END_TEST
+
 /* The man page */
 
 static char page[64 * 1024];
@@ -786,6 +812,7 @@ int main(void)
 	tcase_add_test(t, test_options_sandbox_by_name);
 	tcase_add_test(t, test_options_balloon_alone_or_with_keys);
 	tcase_add_test(t, test_options_devices_of_other_processes);
+	tcase_add_test(t, test_options_cards_of_other_processes);
 	tcase_add_test(t, test_options_of_later_versions_are_refused_by_name);
 	tcase_add_test(t, test_options_pmem);
 	tcase_add_test(t, test_options_bad_values_name_the_choices);

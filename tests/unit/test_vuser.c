@@ -303,7 +303,7 @@ static void turns(struct rig *r, unsigned n)
 
 static void engine_finish(struct rig *r, struct vu_dev *d, struct vu_ring *ring)
 {
-	const struct vu_cfg cfg = { .name = "x", .fd = r->fd, .ops = &engine_ops, .broker = r->cfg.broker, .stateless = true };
+	const struct vu_cfg cfg = { .name = "x", .fd = r->fd, .ops = &engine_ops, .broker = r->cfg.broker };
 
 	fake_back_prepay(&r->b, 0);
 	memset(d, 0, sizeof(*d));

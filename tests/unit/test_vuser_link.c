@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Devices by vhost-user whose back end ends, and another one that comes, or does not, or is none (tests/fake/vuser.h). */
-#include <fcntl.h>
 #include <linux/virtio_ring.h>
 
-#include "tests/unit/vuser_rig.h"
+#include "devices/virtio/vuser_priv.h"
+#include "tests/unit/vuser_path.h"
 
 static void rig_init_with_path(struct rig *r, enum vuser_kind kind, bool inflight)
 {
@@ -13,109 +13,11 @@ static void rig_init_with_path(struct rig *r, enum vuser_kind kind, bool infligh
 	rig_finish(r, kind);
 }
 
-/* The next back end, like the first one; nobody is connected to it yet. */
-static void new_back_end(struct rig *r, int *ret_fd)
-{
-	uint64_t protocol = r->b.protocol;
-
-	fake_back_fini(&r->b);
-	fake_back_init(&r->b, ret_fd);
-	set_up_back_end(r);
-	r->b.protocol = protocol;
-	r->b.later = true;
-}
-
-/* The broker answers by @fd, or by an error. False: it was not asked. */
-static bool broker_answers(struct rig *r, int fd)
-{
-	struct broker_reply reply = { .error = fd < 0 ? fd : 0 };
-	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct broker_request q;
-
-	fake_loop_turn(r->loop);
-	if (recv(r->broker_fd, &q, sizeof(q), MSG_DONTWAIT) != sizeof(q))
-		return false;
-	ck_assert_uint_eq(q.path, PATH);
-	r->asked++;
-	reply.number = q.number;
-	if (fd >= 0) {
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
-	}
-	ck_assert_int_eq(sendmsg(r->broker_fd, &m, 0), sizeof(reply));
-	return true;
-}
-
-static void turns(struct rig *r, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fake_loop_turn(r->loop);
-		fake_back_turn(&r->b);
-	}
-}
-
-/* It dies; the device notices. */
-static void ends(struct rig *r)
-{
-	fake_back_hang_up(&r->b);
-	turns(r, 3);
-}
-
-/* It is there, and is connected to; what follows is up to turns(). */
-static void connects(struct rig *r, int fd)
-{
-	ck_assert_uint_eq(fake_loop_expire_all(r->loop), 1);
-	ck_assert(broker_answers(r, fd));
-	close(fd);
-}
-
-static void comes_back(struct rig *r)
-{
-	int fd;
-
-	new_back_end(r, &fd);
-	connects(r, fd);
-	turns(r, 60);
-	ck_assert_msg(!r->b.complaint, "%s", r->b.complaint);
-}
-
-/* So many requests were made, and so many of them answered. */
-static void requests(struct rig *r, unsigned q, uint16_t made, uint16_t answered)
-{
-	fake_ring_set_avail_idx(&r->ring[q], made);
-	ck_assert_int_eq(gmem_write(r->mem, r->ring[q].used + 2, &answered, sizeof(answered)), 0);
-}
-
-static bool goes_on(struct rig *r)
-{
-	return !has_to_be_reset(r) && !r->config_irqs;
-}
-
 static void check_told_once(struct rig *r)
 {
 	ck_assert(has_to_be_reset(r));
 	ck_assert_uint_eq(r->config_irqs, 1);
 	r->config_irqs = 0;
-}
-
-/* As after a start, but for where the rings go on. */
-static void check_goes_on(struct rig *r, unsigned queues, const uint16_t *bases)
-{
-	ck_assert(goes_on(r));
-	ck_assert(r->b.owned && r->b.nr_regions == 1 && r->b.region_size[0] == RAM_SIZE);
-	ck_assert_uint_eq(r->b.acked, r->v->acked | BIT64(VU_F_PROTOCOL_FEATURES));
-	for (unsigned q = 0; q < queues; q++) {
-		ck_assert(r->b.ring[q].enabled && r->b.ring[q].num == 16 && r->b.ring[q].addr.used == r->ring[q].used);
-		ck_assert_uint_eq(r->b.ring[q].base, bases[q]);
-		/* each side looks once more: a signal may have died with the last one */
-		ck_assert_uint_ge(fd_drain(r->call[q]), 1);
-		ck_assert_uint_ge(fd_drain(r->b.ring[q].kick), 1);
-		ck_assert(same_file(r->b.ring[q].call, r->call[q]) && same_file(vdev_kick_fd(r->v, q), r->b.ring[q].kick));
-	}
 }
 
 static void check_works_after_reset(struct rig *r)
@@ -372,6 +274,30 @@ START_TEST(test_vuser_another_device_is_not_taken)
 	}
 	comes_back(&r);
 	check_goes_on(&r, 2, (const uint16_t[]){ 6, 0 });
+	rig_fini(&r);
+}
+END_TEST
+
+/* It may be the last one, whose listener goes a moment after its connection: that is said the second time. */
+START_TEST(test_vuser_one_that_hangs_up_once_is_nothing)
+{
+	struct vu_dev *d;
+	struct rig r;
+	int fd;
+
+	rig_init_with_path(&r, VUSER_BLK, false);
+	d = &to_vuser(r.v)->vu;
+	ends(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		new_back_end(&r, &fd);
+		fake_back_hang_up(&r.b);
+		connects(&r, fd);
+		turns(&r, 10);
+		ck_assert_int_eq(d->link, VU_AWAY);
+		ck_assert_int_eq(d->told, i ? -ECONNRESET : 0);
+	}
+	comes_back(&r);
+	ck_assert(d->link == VU_UP && !d->told && !d->was_reset);
 	rig_fini(&r);
 }
 END_TEST
@@ -698,6 +624,7 @@ int main(void)
 	tcase_add_test(t, test_vuser_next_one_that_cannot_take_over_needs_a_reset);
 	tcase_add_test(t, test_vuser_next_one_that_refuses_needs_a_reset);
 	tcase_add_loop_test(t, test_vuser_another_device_is_not_taken, 0, OTHERS);
+	tcase_add_test(t, test_vuser_one_that_hangs_up_once_is_nothing);
 	tcase_add_test(t, test_vuser_is_looked_for_less_often);
 	tcase_add_test(t, test_vuser_without_the_broker_is_dead);
 	tcase_add_loop_test(t, test_vuser_dies_at_any_step, 0, 2);

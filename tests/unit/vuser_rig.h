@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -26,7 +27,7 @@
 #define RAM 0x40000000ull
 #define RAM_SIZE 0x40000ull
 #define BLK_CONFIG 60
-#define MAX_QUEUES 4
+#define MAX_QUEUES 5 /* two pairs of a card's, and its control queue */
 #define PATH 3 /* its number */
 
 struct rig {
@@ -39,6 +40,7 @@ struct rig {
 	struct fake_ring ring[MAX_QUEUES];
 	int call[MAX_QUEUES];
 	unsigned config_irqs;
+	unsigned control_irqs; /* of a card's control queue */
 	struct err err;
 	/* with a path: who connects */
 	struct broker broker;
@@ -49,8 +51,10 @@ struct rig {
 
 static inline void queue_irq(void *t, unsigned q)
 {
-	(void)t, (void)q;
-	ck_abort_msg("the back end interrupts, not this process");
+	struct rig *r = t;
+
+	ck_assert_msg(r->cfg.kind == VUSER_NET && q == MAX_QUEUES - 1, "the back end interrupts, not this process");
+	r->control_irqs++;
 }
 
 static inline void config_irq(void *t)
@@ -77,7 +81,8 @@ static inline void rig_begin(struct rig *r, enum vuser_kind kind)
 		r->call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fake_back_init(&r->b, &r->fd);
 	r->cfg = (struct vuser_cfg){
-		.name = "vhost-user0", .kind = kind, .loop = r->loop, .mem = r->mem, .fd = r->fd, .tag = "folder", .queues = MAX_QUEUES,
+		.name = "vhost-user0", .kind = kind, .loop = r->loop, .mem = r->mem, .fd = r->fd, .tag = "folder",
+		.queues = kind == VUSER_NET ? 1 : 4, .mac = (const uint8_t *)"\x52\x54\x00\x01\x02\x03",
 	};
 	fake_loop_serve(r->loop);
 }
@@ -101,9 +106,27 @@ static inline int rig_new(struct rig *r)
 	return vuser_new(&r->cfg, &r->v, &r->err);
 }
 
+/* More than a card's front end knows, too. */
+#define NET_FEATURES                                                                                                \
+	(BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_NET_F_CSUM) | BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_GUEST_TSO4))
+#define NET_MORE                                                                                                    \
+	(BIT64(VIRTIO_NET_F_MQ) | BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_CTRL_RX) | BIT64(VIRTIO_NET_F_GUEST_ANNOUNCE) | \
+	 BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT64(VIRTIO_NET_F_RSS) | BIT64(34) | BIT64(33))
+
+static inline void set_up_card(struct rig *r)
+{
+	r->b.pairs = true;
+	r->b.features |= NET_FEATURES | NET_MORE;
+	r->b.protocol |= BIT64(VU_PROTOCOL_RARP) | BIT64(VU_PROTOCOL_NET_MTU);
+}
+
 /* What a back end of ours is, the first and the next ones. */
 static inline void set_up_back_end(struct rig *r)
 {
+	if (r->cfg.kind == VUSER_NET) {
+		set_up_card(r);
+		return;
+	}
 	r->b.features |= BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_CONFIG_WCE) | BIT64(VIRTIO_BLK_F_MQ) | BIT64(34) | BIT64(33);
 	((struct virtio_blk_config *)r->b.config)->capacity = 1234;
 	((struct virtio_blk_config *)r->b.config)->num_queues = 16;

@@ -87,7 +87,7 @@ end_leftovers()
 		[ "$(readlink "$p/exe")" = "$PWD/microvm" ] && kill -9 "${p#/proc/}" && echo "left running: ${p#/proc/}" >>case.log
 		# by the folder: on a machine of somebody's others of these names are not ours
 		[ "$(readlink "$p/cwd")" = "$PWD" ] || continue
-		case $(cat "$p/comm" 2>/dev/null) in qemu-storage-da | virtiofsd | socat | boot-test) kill -9 "${p#/proc/}" ;; esac
+		case $(cat "$p/comm" 2>/dev/null) in qemu-storage-da | virtiofsd | socat | boot-test | dpdk-testpmd) kill -9 "${p#/proc/}" ;; esac
 	done
 }
 

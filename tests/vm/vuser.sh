@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Devices that other processes serve, by vhost-user: Debian's qemu-storage-daemon and virtiofsd.
+# Devices that other processes serve, by vhost-user: Debian's qemu-storage-daemon, virtiofsd and dpdk-testpmd.
 
 # storage FILE SOCKET [QUEUES]: serves a file as a disk; $back_end
 storage()
@@ -336,6 +336,102 @@ vuser_stopped()
 	grep -q 'vhost-user0: its back end by vhost-user does not stop, and is given up; another one is waited for' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
 }
 
+# testpmd SOCKET PAIRS ARGS...: a card's back end, which polls; $back_end. It goes on until it is ended: it prints its counts each minute.
+testpmd()
+{
+	command -v dpdk-testpmd >/dev/null || skip "no dpdk-testpmd here"
+	s=$1 pairs=$2
+	shift 2
+	mkdir -p /var/run work
+	rm -f "$s"
+	dpdk-testpmd --lcores '(0,1)@(0-'$(($(nproc) - 1))')' --no-huge -m 64 --no-pci --no-shconf --no-telemetry --file-prefix "$$" -d /opt/dpdk/drivers \
+		--vdev "net_vhost0,iface=$s,client=0,queues=$pairs" "$@" --auto-start --disable-link-check --no-mlockall --total-num-mbufs=8192 --rxq="$pairs" --txq="$pairs" \
+		--stats-period=600 >>work/testpmd.log 2>&1 </dev/null &
+	back_end=$!
+	wait_for_socket "$s"
+	# who polls is to take what the others leave of a CPU
+	for t in /proc/$back_end/task/*; do
+		! grep -q worker "$t/comm" || renice -n 19 -p "${t##*/}" >/dev/null
+	done
+	[ -z "$AS_USER" ] || chmod a+rw "$s"
+}
+
+# testpmd_echo SOCKET: answers pings to whatever address
+testpmd_echo()
+{
+	testpmd "$1" 1 -- --forward-mode=icmpecho
+}
+
+# testpmd_tap SOCKET PAIRS: on the other side is tap0 of the host's
+testpmd_tap()
+{
+	testpmd "$1" "$2" --vdev net_tap0,iface=tap0 --
+	i=0
+	until ip addr add $HOST_IP/24 dev tap0 2>/dev/null; do
+		i=$((i + 1))
+		[ $i -lt 100 ] || fail "no tap0: $(cat work/testpmd.log)"
+		usleep 100000
+	done
+	ip link set tap0 up
+	iperf3 -s -D -B $HOST_IP --pidfile /tmp/iperf3.pid >/dev/null 2>&1
+}
+
+# vuser_net KERNEL TRANSPORT CPUS PAIRS: the same as of a card of ours, by DPDK
+vuser_net()
+{
+	testpmd_tap work/s "$4"
+	( run_net "$1" "$3" --memory 384 --vhost-user "net,socket=work/s,transport=$2,queues=$4" ) >log
+	status=$?
+	end_back_end
+	tail -n 40 work/testpmd.log
+	cat log
+	[ $status = 0 ] || fail "status $status"
+	sed -n "s/^[^a-z]*\(iperf [rt]x: .*\)/figure: a card by testpmd, $2, pairs $4: \1/p" log
+	[ "$4" = 1 ] || grep -q 'input\.1' log || fail 'no second pair of queues'
+}
+
+# vuser_net_rebind TRANSPORT N: rings start and stop N times, under pings
+vuser_net_rebind()
+{
+	testpmd_echo work/s
+	( $BOOT --timeout 600s --expect 'guest: rebind status 0' --until-exit --verbose --fail-on 'guest: rebind status [1-9]|Kernel panic' -- \
+		--kernel Image --initrd initrd.test --cmdline "quiet ip4=$GUEST_IP/24 t=rebind,$2,$HOST_IP" \
+		--vhost-user "net,socket=work/s,transport=$1" )
+	status=$?
+	end_back_end
+	[ $status = 0 ] || { tail -n 40 work/testpmd.log; fail "status $status"; }
+}
+
+# vuser_net_returns TRANSPORT N: the back end is killed N times amid pings, and another one started: the link is down, and up again
+vuser_net_returns()
+{
+	testpmd_echo work/s
+	echo $back_end >work/back-end
+	$M --kernel Image --initrd initrd.test --memory 384 --cmdline "quiet ip4=$GUEST_IP/24 t=away,$2,$HOST_IP" --timeout 600 \
+		--vhost-user "net,socket=work/s,transport=$1" >out 2>err </dev/null &
+	pid=$!
+	( turn=0
+	  while [ $turn -lt "$2" ]; do
+		turn=$((turn + 1))
+		wait_for out "away: $turn"
+		end_back_end
+		wait_for_lines err 'has closed the connection; another one is waited for' $turn
+		usleep $((turn % 3 * 400000))
+		testpmd_echo work/s
+		echo $back_end >work/back-end
+		wait_for_lines err 'another back end is there, and goes on' $turn
+	  done )
+	status=$?
+	back_end=$(cat work/back-end)
+	wait $pid
+	got=$?
+	end_back_end
+	tail -n 60 work/testpmd.log
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: away status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = $((2 * $2)) ] || fail "other lines: $(cat err)"
+}
+
 vuser_bad()
 {
 	mkdir -p work
@@ -344,7 +440,10 @@ vuser_bad()
 	: >work/file
 	expect_error 125 "vhost-user0: 'work/file' is no socket" $M --kernel null.Image --vhost-user blk,socket=work/file
 	expect_error 125 'fd=9: not an open socket' $M --kernel null.Image --fs t,fd=9
-	expect_error 125 "this version does not have 'net'" $M --kernel null.Image --vhost-user net,socket=work/none
+	expect_error 125 "vhost-user0: socket 'work/none': No such file or directory" $M --kernel null.Image --vhost-user net,socket=work/none
+	expect_error 125 'queues=9, but a card by vhost-user has at most 4 pairs' $M --kernel null.Image --vhost-user net,socket=work/none,queues=9
+	expect_error 125 'mtu= is for net' $M --kernel null.Image --vhost-user blk,socket=work/none,mtu=1400
+	expect_error 125 'tag= is for fs' $M --kernel null.Image --vhost-user net,socket=work/none,tag=t
 	socat UNIX-LISTEN:work/s,fork EXEC:'echo no such protocol here for you' 2>/dev/null &
 	back_end=$!
 	wait_for_socket work/s

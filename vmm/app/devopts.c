@@ -524,12 +524,11 @@ const struct devopt_kind devopt_balloon = {
 
 static int set_kind(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	static const struct choice kinds[] = { { "blk", VUSER_KIND_BLK }, { "fs", VUSER_KIND_FS }, { NULL, 0 } };
-	int v, ret;
+	static const struct choice kinds[] = {
+		{ "blk", VUSER_KIND_BLK }, { "net", VUSER_KIND_NET }, { "fs", VUSER_KIND_FS }, { NULL, 0 },
+	};
+	int v, ret = value_choice(what, value, kinds, &v, err);
 
-	if (!strcmp(value, "net"))
-		return err_set(err, -EOPNOTSUPP, "%s: this version does not have 'net' (it has blk and fs; cards: --net)", what);
-	ret = value_choice(what, value, kinds, &v, err);
 	if (!ret)
 		d->vuser.kind = (__typeof__(d->vuser.kind))v;
 	return ret;
@@ -563,6 +562,22 @@ static int set_tag(struct dev_config *d, const char *what, const char *value, st
 	return 0;
 }
 
+/* What is about a card has no meaning without one. */
+static int check_vuser_net(struct dev_config *d, const char *what, struct err *err)
+{
+	struct net_options *net = &d->net;
+	const char *vain = net->queues ? "queues=" : net->has_mac ? "mac=" : net->mtu ? "mtu=" : NULL;
+
+	if (d->vuser.kind != VUSER_KIND_NET)
+		return vain ? err_set(err, -EINVAL, "%s: %s is for net", what, vain) : 0;
+	if (net->queues > VUSER_NET_MAX_PAIRS)
+		return err_set(err, -EINVAL, "%s: queues=%u, but a card by vhost-user has at most %d pairs", what, net->queues,
+			       VUSER_NET_MAX_PAIRS);
+	if (!net->queues)
+		net->queues = 1;
+	return 0;
+}
+
 static int check_vuser(struct dev_config *d, const char *what, struct err *err)
 {
 	const struct vuser_options *o = &d->vuser;
@@ -577,7 +592,7 @@ static int check_vuser(struct dev_config *d, const char *what, struct err *err)
 		return err_set(err, -EINVAL, "%s: tag= is not given (the file system's name in the guest)", what);
 	if (o->kind != VUSER_KIND_FS && o->tag)
 		return err_set(err, -EINVAL, "%s: tag= is for fs", what);
-	return 0;
+	return check_vuser_net(d, what, err);
 }
 
 static int check_fs(struct dev_config *d, const char *what, struct err *err)
@@ -591,8 +606,11 @@ static int check_fs(struct dev_config *d, const char *what, struct err *err)
 	{ "fd", "N", "an inherited descriptor, connected to it", .set = set_vuser_fd }
 
 static const struct devopt_key vhost_user_keys[] = {
-	{ "kind", "blk|fs", "what it is", .set = set_kind },
+	{ "kind", "blk|net|fs", "what it is", .set = set_kind },
 	VUSER_KEYS,
+	{ "queues", "N", "net: pairs of queues, 1 to 4 (default 1), which the back end has to have", .set = set_queues },
+	{ "mac", "ADDR", "net: the guest's address (default: from the host's and the socket's name)", .set = set_mac },
+	{ "mtu", "N", "net: told to the guest, 68 to 65535", .set = set_mtu },
 	{ "tag", "NAME", "fs: the file system's name in the guest", .set = set_tag },
 	{ .name = NULL },
 };

@@ -361,7 +361,7 @@ static const struct option table[] = {
 	{ "net", "TAP|user[,KEY=VALUE...]", "network card on a tap, or by passt; repeatable", OPTION_REPEAT, NULL, &devopt_net },
 	{ "vsock", "CID[,KEY=VALUE...]", "sockets between guest and host", OPTION_REPEAT, NULL, &devopt_vsock },
 	{ "fs", "TAG[,KEY=VALUE...]", "a folder of the host's, served by virtiofsd or its like; repeatable", OPTION_REPEAT, NULL, &devopt_fs },
-	{ "vhost-user", "KIND[,KEY=VALUE...]", "a device that another process serves: blk or fs; repeatable", OPTION_REPEAT,
+	{ "vhost-user", "KIND[,KEY=VALUE...]", "a device that another process serves: blk, net or fs; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vhost_user },
 	{ "vfio", "SSSS:BB:DD.F[,KEY=VALUE...]", "a PCI device of the host's, bound to vfio-pci; repeatable", OPTION_REPEAT,
 	  NULL, &devopt_vfio },
@@ -585,6 +585,19 @@ static int complete_cmdline(struct options *o, struct err *err)
 	return 0;
 }
 
+static bool is_net(const struct dev_config *d)
+{
+	return d->kind == DEV_NET || d->vuser.kind == VUSER_KIND_NET;
+}
+
+/* By what a card's address is made that is not given: a name that no other card has on this host, so far as there is one. */
+static const char *mac_name(const struct dev_config *d)
+{
+	if (d->kind != DEV_NET)
+		return d->vuser.socket;
+	return d->net.user ? d->id : d->net.tap; /* the other end of user is nobody else's */
+}
+
 static int same_net(const struct config *c, unsigned i, struct err *err)
 {
 	const struct net_options *a = &c->devices[i].net;
@@ -592,7 +605,7 @@ static int same_net(const struct config *c, unsigned i, struct err *err)
 	for (unsigned j = 0; j < i; j++) {
 		const struct net_options *b = &c->devices[j].net;
 
-		if (c->devices[j].kind != DEV_NET)
+		if (!is_net(&c->devices[j]))
 			continue;
 		if (a->tap && b->tap && !strcmp(a->tap, b->tap))
 			return err_set(err, -EINVAL, "%s: tap %s is %s's already", c->devices[i].id, a->tap,
@@ -621,7 +634,7 @@ static int complete_nets(struct config *c, struct err *err)
 		enum transport t = d->transport != TRANSPORT_AUTO ? d->transport : c->transport;
 		int ret;
 
-		if (d->kind != DEV_NET)
+		if (!is_net(d))
 			continue;
 		ret = same_net(c, i, err);
 		if (ret)
@@ -632,7 +645,7 @@ static int complete_nets(struct config *c, struct err *err)
 			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and %s", d->id,
 				       d->net.vhost == TRI_OFF ? "vhost=off" : "a card with iops= or bps= is not vhost's");
 		if (!d->net.has_mac)
-			mac_default(d->net.user ? d->id : d->net.tap, d->net.mac); /* the other end of user is nobody else's */
+			mac_default(mac_name(d), d->net.mac);
 		d->net.has_mac = true;
 	}
 	return 0;

@@ -57,9 +57,11 @@ struct vsock_options {
 	unsigned max_conns;   /* with uds; 0: not given */
 };
 
+#define VUSER_NET_MAX_PAIRS 4
+
 /* A back end by vhost-user: another process, which shares the guest's memory. */
 struct vuser_options {
-	enum { VUSER_KIND_NONE, VUSER_KIND_BLK, VUSER_KIND_FS } kind;
+	enum { VUSER_KIND_NONE, VUSER_KIND_BLK, VUSER_KIND_FS, VUSER_KIND_NET } kind; /* NET: with queues, mac and mtu in net */
 	const char *socket;   /* path, or NULL and */
 	int fd;               /* an inherited descriptor; 0: not given */
 	const char *tag;      /* fs: its name in the guest */
@@ -92,7 +94,7 @@ struct dev_config {
 	enum dev_kind kind;
 	char id[16];          /* "net0", or what id= said; unique */
 	enum transport transport;
-	struct net_options net; /* DEV_NET */
+	struct net_options net; /* DEV_NET; of DEV_VHOST_USER a part */
 	struct vfio_options vfio; /* DEV_VFIO */
 	struct disk_options disk; /* DEV_DISK */
 	struct vsock_options vsock; /* DEV_VSOCK */

@@ -233,7 +233,7 @@ static unsigned max_vectors(const struct config *c, const struct dev_config *d)
 	if (d->kind == DEV_VFIO)
 		return 32;
 	/* A vector a queue, the control queue and the configuration. */
-	if (d->kind == DEV_NET)
+	if (d->kind == DEV_NET || d->vuser.kind == VUSER_KIND_NET)
 		return 2 * pairs + 2;
 	if (d->kind == DEV_STATUS) /* two of the port, two of control, and the configuration */
 		return 5;

@@ -40,6 +40,8 @@ int vuser_open(struct machine *m, unsigned i, struct err *err)
 	return r;
 }
 
+static_assert(VUSER_MAX_PAIRS == VUSER_NET_MAX_PAIRS, "one limit");
+
 #define NAME_ROOM sizeof(((struct sockaddr_un *)0)->sun_path)
 
 static_assert(BROKER_MAX_PATHS >= CONFIG_MAX_DEVICES, "a path for each");
@@ -129,10 +131,14 @@ int vuser_make_broker(struct machine *m, struct err *err)
 
 int vuser_make(struct machine *m, unsigned i, struct err *err)
 {
+	static const enum vuser_kind kinds[] = {
+		[VUSER_KIND_BLK] = VUSER_BLK, [VUSER_KIND_FS] = VUSER_FS, [VUSER_KIND_NET] = VUSER_NET,
+	};
 	const struct dev_config *c = &m->cfg->devices[i];
 	const struct vuser_cfg cfg = {
-		.name = c->id, .kind = c->vuser.kind == VUSER_KIND_FS ? VUSER_FS : VUSER_BLK, .loop = m->loop, .mem = m->mem,
-		.fd = steal_fd(&m->devs[i].vuser_fd), .tag = c->vuser.tag, .queues = m->plan.devs[i].queues,
+		.name = c->id, .kind = kinds[c->vuser.kind], .loop = m->loop, .mem = m->mem,
+		.fd = steal_fd(&m->devs[i].vuser_fd), .tag = c->vuser.tag, .mac = c->net.mac, .mtu = c->net.mtu,
+		.queues = c->vuser.kind == VUSER_KIND_NET ? c->net.queues : m->plan.devs[i].queues,
 		.broker = config_may_reconnect(c) ? &m->vuser_broker : NULL, .path = m->devs[i].vuser_path,
 	};
 

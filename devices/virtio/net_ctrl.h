@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net_ctrl - the commands of a network card's control queue
+ *
+ * What:   the one command that our cards know, whoever moves their packets: how many queue pairs are to be used.
+ * Not:    what becomes of the pairs (net.c, vuser_net.c).
+ * Trust:  the command is the guest's: copied once, then looked at.
+ * Thread: the loop.
+ * Source: virtio 1.2 s5.1.6.5.
+ */
+#ifndef DEVICES_VIRTIO_NET_CTRL_H
+#define DEVICES_VIRTIO_NET_CTRL_H
+
+#include "devices/virtio/vdev.h"
+
+/* The pairs that the command in @c wants, of those of @v, each with its queues ready, up to @max; 0: it is no such command. */
+unsigned net_ctrl_pairs(const struct vdev *v, const struct vq_chain *c, unsigned max);
+/* Where the answer to it goes: in the guest's memory, one byte; NULL: it has no room for one. */
+uint8_t *net_ctrl_ack(const struct vq_chain *c);
+
+#endif
