@@ -287,6 +287,15 @@ static void command(struct fuzz_in *in)
 	vdev_notify(r.v, CTRL);
 }
 
+/* A pair can be used if its queues were set up. */
+static bool are_ready(unsigned pairs)
+{
+	for (unsigned q = 0; q < 2 * pairs; q++)
+		if (!r.want[q].ready)
+			return false;
+	return true;
+}
+
 /* Answers in their order, and no good one to a bad command. */
 static void check_answers(void)
 {
@@ -301,8 +310,8 @@ static void check_answers(void)
 
 		gmem_read(r.mem, COMMANDS + 0x100 + r.nr_answered % 64, &ack, 1);
 		must(ack == VIRTIO_NET_OK || ack == VIRTIO_NET_ERR || ack == NO_ANSWER);
-		must(ack != VIRTIO_NET_OK || (pairs >= 1 && pairs <= r.pairs));
-		if (ack != VIRTIO_NET_ERR && pairs >= 1 && pairs <= r.pairs)
+		must(ack != VIRTIO_NET_OK || (pairs >= 1 && pairs <= r.pairs && are_ready(pairs)));
+		if (ack != VIRTIO_NET_ERR && pairs >= 1 && pairs <= r.pairs && are_ready(pairs))
 			r.on = pairs; /* as well where the answer had no place */
 	}
 }
