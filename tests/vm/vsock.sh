@@ -103,7 +103,7 @@ vsock_uds_boot()
 	host=$!
 	[ $# != 0 ] || set -- $M
 	"$@" --kernel Image --initrd work/initrd --cpus 2 --vsock "33,uds=work/v,transport=$transport" \
-		--cmdline "quiet t=vsock,$n,$bytes" --timeout $((${limit:-400} + n * bytes / 500000)) <work/in >out 2>err &
+		--cmdline "quiet t=vsock,$n,$bytes" --timeout ${limit:-400} <work/in >out 2>err &
 	pid=$!
 	exec 8>work/in
 }
@@ -123,6 +123,7 @@ vsock_uds_over() # STATUS
 # vsock_uds_both TRANSPORT N BYTES: as vsock_both, by Unix sockets
 vsock_uds_both()
 {
+	limit=$((400 + $2 * $3 / 500000))
 	vsock_uds_boot "$@"
 	( wait_for out 'guest: listening' $((60 + $2 * $3 / 1000000))
 	  check_broker $broker_rights
