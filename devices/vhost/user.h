@@ -191,6 +191,8 @@ int vu_result(struct vu_dev *d);
  * to the back end that is waited for; else @cfg->ops->switched() follows, and until then there is no other switch.
  */
 bool vu_switch(struct vu_dev *d, unsigned enabled);
+/* False: the rings are being stopped, or have to be reset: there is nothing to be switched. */
+bool vu_may_switch(const struct vu_dev *d);
 /* Stops what runs, or is about to. True: nothing is under way, and nothing runs. Asked until then; bounded in time. */
 bool vu_settle(struct vu_dev *d);
 /* For a reset that cannot wait: what runs runs on until the process ends, and no more is said. */

@@ -230,7 +230,7 @@ void vu_drop(struct vu_dev *d, int r)
 	if (!keeps)
 		d->served = 0;
 	say_lost(d, r, phase, was_wanted && !keeps);
-	vu_end_switch(d, true);
+	vu_end_switch(d, d->wanted);
 	vu_say_there(d, false);
 	if (!was_awaited && was_wanted && !keeps)
 		d->cfg.ops->needs_reset(d->cfg.ctx);

@@ -336,7 +336,8 @@ static void answered(struct vu_dev *d)
 {
 	int r = 0;
 
-	if (d->out.msg.flags & VU_NEED_REPLY && d->in.msg.body.u64) {
+	/* a network that is not told where the card is learns it from what the card sends */
+	if (d->out.msg.flags & VU_NEED_REPLY && d->in.msg.body.u64 && d->out.msg.request != VU_SEND_RARP) {
 		refused(d);
 		return;
 	}
@@ -504,6 +505,11 @@ bool vu_switch(struct vu_dev *d, unsigned enabled)
 	if (d->switches && d->phase == VU_QUIET)
 		vu_begin(d, VU_SWITCHING);
 	return !d->switches;
+}
+
+bool vu_may_switch(const struct vu_dev *d)
+{
+	return d->wanted && d->phase != VU_STOPPING;
 }
 
 /* What the driver has begun, and a reset has to wait for. */

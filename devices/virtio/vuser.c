@@ -252,7 +252,8 @@ static int init(struct vuser *s, const struct vuser_cfg *cfg, struct err *err)
 	};
 	const struct vu_cfg uc = {
 		.name = cfg->name, .fd = cfg->fd, .need = type->need, .config_len = type->asks_config ? type->config_len : 0,
-		.broker = cfg->broker, .path = cfg->path, .loss = type->loss, .mtu = cfg->mtu, .mac = cfg->mac, .ops = &vu_ops, .ctx = s,
+		.broker = cfg->broker, .path = cfg->path, .loss = type->loss,
+		.mtu = cfg->kind == VUSER_NET ? cfg->mtu : 0, .mac = cfg->kind == VUSER_NET ? cfg->mac : NULL, .ops = &vu_ops, .ctx = s,
 	};
 	int r = vu_greet(&s->vu, &uc, err);
 

@@ -27,7 +27,7 @@
 
 /* Commands of one turn that want nothing of the back end. */
 #define CONTROL_TURN 16
-#define CONTROL_AGAIN_NS (NS_PER_SEC / 1000)
+#define CONTROL_AGAIN_NS (NS_PER_SEC / 40) /* each switch is some messages for the back end */
 
 _Static_assert(VUSER_NET_CONFIG == 12, "s5.1.4");
 _Static_assert(2 * VUSER_MAX_PAIRS <= VU_MAX_RINGS, "a ring for each");
@@ -64,6 +64,8 @@ static void carry_out(struct vuser *s, const struct vq_chain *c)
 	unsigned pairs = net_ctrl_pairs(&s->v, c, s->pairs);
 	uint8_t *ack = net_ctrl_ack(c);
 
+	if (!vu_may_switch(&s->vu))
+		pairs = 0;
 	if (pairs && !vu_switch(&s->vu, 2 * pairs)) {
 		s->control.busy = true;
 		s->control.head = c->head;
@@ -71,6 +73,12 @@ static void carry_out(struct vuser *s, const struct vq_chain *c)
 		return;
 	}
 	answer(s, c->head, ack, pairs);
+}
+
+static void pause_control(struct vuser *s)
+{
+	s->control.pauses = true;
+	loop_timer_set(&s->control.again, CONTROL_AGAIN_NS);
 }
 
 /* Takes commands up to one that the back end has to carry out. */
@@ -90,7 +98,7 @@ static void control(struct vuser *s)
 	if (r < 0)
 		vdev_fault(&s->v, (int)q, "broken control queue");
 	else if (!s->control.busy && vq_enable_kick(ring))
-		loop_timer_set(&s->control.again, CONTROL_AGAIN_NS);
+		pause_control(s);
 }
 
 static bool may_take_commands(const struct vuser *s)
@@ -102,6 +110,7 @@ static void again(void *ctx)
 {
 	struct vuser *s = ctx;
 
+	s->control.pauses = false;
 	if (may_take_commands(s))
 		control(s);
 }
@@ -112,14 +121,14 @@ void vuser_net_switched(struct vuser *s, bool done)
 		return;
 	s->control.busy = false;
 	answer(s, s->control.head, s->control.ack, done);
-	loop_timer_set(&s->control.again, CONTROL_AGAIN_NS);
+	pause_control(s);
 }
 
 static void net_kick(struct vdev *v, unsigned q)
 {
 	struct vuser *s = to_vuser(v);
 
-	if ((int)q == s->control.queue && may_take_commands(s))
+	if ((int)q == s->control.queue && !s->control.pauses && may_take_commands(s))
 		control(s);
 }
 
@@ -156,7 +165,7 @@ static void net_reset(struct vdev *v)
 
 	vuser_reset(v);
 	s->control.queue = -1;
-	s->control.busy = false;
+	s->control.busy = s->control.pauses = false;
 	if (s->pairs > 1)
 		loop_timer_set(&s->control.again, 0);
 }

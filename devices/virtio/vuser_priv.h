@@ -42,6 +42,7 @@ struct vuser_type {
 /* A card's control queue, which is never the back end's: commands one at a time, since each is questions to the back end. */
 struct vuser_control {
 	int queue;               /* its index in this life; -1: none */
+	bool pauses;             /* the timer brings the next ones, however the driver kicks */
 	bool busy;               /* the back end has not done the last one yet, which is */
 	uint16_t head;
 	uint8_t *ack;            /* where its answer goes, in the guest's memory; NULL: nowhere */

@@ -278,7 +278,7 @@ static void command(struct fuzz_in *in)
 	const struct fake_part parts[] = { { COMMANDS + 4 * n, how & 16 ? 3 : 4, false }, { COMMANDS + 0x100 + n, 1, true } };
 
 	if (r.kind != VUSER_NET || r.pairs < 2 || !r.ctrl.size || r.nr_asked == ARRAY_LEN(r.asked) ||
-	    (!r.untidy && r.nr_asked - r.nr_answered >= r.ctrl.size / 2u))
+	    (!r.untidy && (r.nr_asked - r.nr_answered >= r.ctrl.size / 2u || r.nr_asked - r.nr_answered >= 64)))
 		return;
 	gmem_write(r.mem, parts[0].addr, bytes, sizeof(bytes));
 	gmem_write(r.mem, parts[1].addr, &none, 1);

@@ -489,6 +489,23 @@ START_TEST(test_vuser_given_up_needs_a_reset)
 }
 END_TEST
 
+/* What is asked of cards is asked of nothing else. */
+START_TEST(test_vuser_disk_is_announced_to_no_network)
+{
+	struct rig r;
+
+	rig_begin_with_path(&r, VUSER_BLK);
+	r.b.protocol |= BIT64(VU_PROTOCOL_RARP) | BIT64(VU_PROTOCOL_NET_MTU);
+	rig_finish(&r, VUSER_BLK);
+	ck_assert(!(r.b.said_protocol & (BIT64(VU_PROTOCOL_RARP) | BIT64(VU_PROTOCOL_NET_MTU))));
+	ck_assert_int_eq(start(&r, 2), 0);
+	ends(&r);
+	comes_back(&r);
+	ck_assert_uint_eq(r.b.rarps, 0);
+	rig_fini(&r);
+}
+END_TEST
+
 /* It says no, and ends before that start is taken back: the driver's start has failed all the same. */
 START_TEST(test_vuser_refuses_and_ends)
 {
@@ -632,6 +649,7 @@ int main(void)
 	tcase_add_test(t, test_vuser_dies_within_a_start_before_one_that_keeps_nothing);
 	tcase_add_test(t, test_vuser_memory_that_kills_is_forgotten);
 	tcase_add_loop_test(t, test_vuser_given_up_needs_a_reset, 0, 2);
+	tcase_add_test(t, test_vuser_disk_is_announced_to_no_network);
 	tcase_add_test(t, test_vuser_refuses_and_ends);
 	tcase_add_test(t, test_vuser_reset_at_any_step);
 	tcase_add_test(t, test_vuser_bad_rings_while_it_comes_back);

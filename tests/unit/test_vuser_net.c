@@ -182,6 +182,24 @@ START_TEST(test_vuser_card_goes_on_with_its_link_down_meanwhile)
 }
 END_TEST
 
+START_TEST(test_vuser_card_that_cannot_be_announced_goes_on)
+{
+	struct rig r;
+	int fd;
+
+	rig_init_card(&r, 1, true);
+	ck_assert_int_eq(start(&r, 2), 0);
+	ends(&r);
+	new_back_end(&r, &fd);
+	r.b.refuse = VU_SEND_RARP;
+	connects(&r, fd);
+	turns(&r, 60);
+	ck_assert(link_up(&r) && !has_to_be_reset(&r));
+	ck_assert_uint_eq(r.b.rarps, 1);
+	rig_fini(&r);
+}
+END_TEST
+
 START_TEST(test_vuser_card_starts_while_nobody_is_there)
 {
 	struct rig r;
@@ -344,10 +362,34 @@ static uint8_t set_pairs(struct rig *r, uint16_t pairs)
 
 	put_pairs(r, 0, pairs);
 	kick(r);
+	fake_loop_expire_all(r->loop); /* the pause after the last one */
 	turns(r, 20);
 	ck_assert_uint_eq(fake_ring_used_idx(&r->ring[CTRL]), (uint16_t)(used + 1));
 	return answer_of(r, 0);
 }
+
+/* Each switch is messages for the back end: a guest makes so many a second and no more, however often it kicks. */
+START_TEST(test_vuser_card_kicks_make_no_pause_shorter)
+{
+	struct rig r;
+
+	rig_init_card(&r, 2, false);
+	ck_assert_int_eq(start(&r, 5), 0);
+	ck_assert_int_eq(set_pairs(&r, 2), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 3; i++) {
+		put_pairs(&r, 0, 1 + i % 2);
+		for (unsigned k = 0; k < 20; k++) {
+			kick(&r);
+			turns(&r, 3);
+		}
+		ck_assert_uint_eq(fake_ring_used_idx(&r.ring[CTRL]), 1 + i);
+		fake_loop_expire_all(r.loop);
+		turns(&r, 20);
+		ck_assert_uint_eq(fake_ring_used_idx(&r.ring[CTRL]), 2 + i);
+	}
+	rig_fini(&r);
+}
+END_TEST
 
 START_TEST(test_vuser_card_switches_pairs)
 {
@@ -674,6 +716,8 @@ int main(void)
 	tcase_add_test(t, test_vuser_card_of_two_back_ends_needs_a_reset);
 	tcase_add_loop_test(t, test_vuser_another_card_is_not_taken, 0, 6);
 	tcase_add_test(t, test_vuser_card_whose_next_back_end_has_less_of_what_is_ours);
+	tcase_add_test(t, test_vuser_card_that_cannot_be_announced_goes_on);
+	tcase_add_test(t, test_vuser_card_kicks_make_no_pause_shorter);
 	tcase_add_loop_test(t, test_vuser_card_switches_pairs, 0, 2);
 	tcase_add_test(t, test_vuser_card_answers_when_the_back_end_has);
 	tcase_add_test(t, test_vuser_card_answers_nonsense);
