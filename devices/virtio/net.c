@@ -16,7 +16,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -319,15 +318,6 @@ static void net_free(struct vdev *v)
 		vdev_fini(&n->v);
 	tap_close(n->tap);
 	free(n);
-}
-
-/* s5.1.2: receive and transmit queues in pairs; the control queue, where there is one, is the last. */
-static void net_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap)
-{
-	if (nr_queues % 2 && q == nr_queues - 1)
-		snprintf(buf, cap, "ctrl");
-	else
-		snprintf(buf, cap, "%s%u", q % 2 ? "tx" : "rx", q / 2);
 }
 
 static const struct vdev_ops net_ops = {

@@ -2,6 +2,7 @@
 #include "devices/virtio/net_ctrl.h"
 
 #include <linux/virtio_net.h>
+#include <stdio.h>
 #include <string.h>
 
 struct command {
@@ -42,4 +43,12 @@ unsigned net_ctrl_pairs(const struct vdev *v, const struct vq_chain *c, unsigned
 uint8_t *net_ctrl_ack(const struct vq_chain *c)
 {
 	return c->n_in ? c->iov[c->n_out].iov_base : NULL;
+}
+
+void net_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap)
+{
+	if (nr_queues % 2 && q == nr_queues - 1)
+		snprintf(buf, cap, "ctrl");
+	else
+		snprintf(buf, cap, "%s%u", q % 2 ? "tx" : "rx", q / 2);
 }

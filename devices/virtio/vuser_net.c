@@ -9,7 +9,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "devices/virtio/net_ctrl.h"
@@ -168,14 +167,6 @@ static void net_reset(struct vdev *v)
 	s->control.busy = s->control.pauses = false;
 	if (s->pairs > 1)
 		loop_timer_set(&s->control.again, 0);
-}
-
-static void net_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap)
-{
-	if (nr_queues % 2 && q == nr_queues - 1)
-		snprintf(buf, cap, "ctrl");
-	else
-		snprintf(buf, cap, "%s%u", q % 2 ? "tx" : "rx", q / 2);
 }
 
 static const struct vdev_ops net_ops = {
