@@ -336,7 +336,7 @@ vuser_stopped()
 	grep -q 'vhost-user0: its back end by vhost-user does not stop, and is given up; another one is waited for' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
 }
 
-# testpmd SOCKET PAIRS ARGS...: a card's back end, which polls; $back_end. It goes on until it is ended: it prints its counts each minute.
+# testpmd SOCKET PAIRS ARGS...: a card's back end, which polls; $back_end. It goes on until it is ended: it prints its counts now and then.
 testpmd()
 {
 	command -v dpdk-testpmd >/dev/null || skip "no dpdk-testpmd here"
