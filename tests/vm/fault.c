@@ -24,10 +24,11 @@
  *   getpid, gettid, geteuid, set_tid_address  have no errors
  *   tgkill                       of a thread of one's own that lives, by a standard signal
  *   close                        fails after it has closed
+ *   io_uring_enter that waits    is the loop's, which may be there before the first KVM_RUN; what the ring says is in its completions
  * A start whose last steps fail, when outputs are cut already, leaves them so: the files are not looked at then.
  * and of a run:
  *   KVM_RUN                      of which each error has a meaning of its own
- *   io_uring_enter               is the loop's wait, and what the ring says is in its completions
+ *   io_uring_enter               of any kind
  *   read, write of an eventfd    fail where there is nothing, or something already; a signal that is lost is lost
  *   what gives the tap back      TUNSETVNETHDRSZ, and TUNSETOFFLOAD of nothing
  *
@@ -314,7 +315,7 @@ static bool is_left_out(pid_t tid)
 	case SYS_close:
 		return true;
 	case SYS_io_uring_enter:
-		return opt.run;
+		return opt.run || now.args[2];
 	case SYS_preadv2:
 	case SYS_write:
 		return opt.run && is_eventfd(tid);
