@@ -2,6 +2,7 @@
 # vsock.sh N BYTES: N connections to the host's port 7, each with BYTES there and back; then the host may do the same with
 # port 8 here, until it says that it is through. The program is /vsock-peer, which the host adds.
 # vsock.sh hold N: N connections to port 7 that stay, until the same.
+# vsock.sh ssh: an ssh server on port 22, of which the host adds what it needs.
 # vsock.sh rebind N: N times the driver is unbound with connections open and bound again, and a new one works.
 . /t/tap.sh
 
@@ -42,6 +43,21 @@ rebind)
 	check "$i of $2 rebinds" [ $i = "$2" ]
 	echo "vsock: $i rebinds"
 	read -r _
+	test_clean
+	done_testing
+	exit
+	;;
+ssh)
+	chmod 700 /root /root/.ssh && chmod 600 /root/.ssh/*
+	start="/ssh/ld-linux-aarch64.so.1 --library-path /ssh/lib"
+	$start /ssh/socat1 -d -d VSOCK-LISTEN:22,fork EXEC:"$start /ssh/dropbear -i -R -E -s" 2>/tmp/listening &
+	peer=$!
+	until grep -q listening /tmp/listening; do
+		sleep 0.05
+	done
+	echo "guest: listening"
+	read -r _
+	kill $peer || cat /tmp/listening
 	test_clean
 	done_testing
 	exit

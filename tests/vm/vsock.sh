@@ -135,6 +135,66 @@ vsock_uds_both()
 	sed -n 's/^vsock-peer: /figure: host to guest by uds= over '"$1"': /p' work/back
 }
 
+# The guest's part of an ssh: dropbear and socat with their own loader and libraries, and whom it lets in
+ssh_initrd()
+{
+	from=/opt/ssh/debian
+	mkdir -p work/more/etc/dropbear work/more/root/.ssh work/more/ssh/lib
+	ssh-keygen -q -t ed25519 -N '' -f work/key || fail 'no key'
+	cp work/key.pub work/more/root/.ssh/authorized_keys
+	echo root::0:0:root:/root:/bin/sh >work/more/etc/passwd
+	echo /bin/sh >work/more/etc/shells
+	loader=$from/usr/lib/ld-linux-aarch64.so.1
+	cp $loader $from/usr/sbin/dropbear $from/usr/bin/socat1 work/more/ssh/
+	for program in dropbear socat1; do
+		$loader --library-path $from/usr/lib/aarch64-linux-gnu --list work/more/ssh/$program
+	done | sed -n 's|.* => \(/opt/ssh/[^ ]*\) .*|\1|p' | sort -u | while read -r library; do
+		cp "$library" work/more/ssh/lib/
+	done
+}
+
+# in_guest ADDRESS COMMAND: by ssh, as people do it
+in_guest()
+{
+	timeout 120 ssh -F none -i work/key -o ProxyCommand="systemd-ssh-proxy $1 22" -o ProxyUseFdpass=yes -o BatchMode=yes \
+		-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@guest "$2"
+}
+
+# vsock_ssh vsock|vsock-mux OPTIONS: OpenSSH's client and systemd's proxy for it, which are not ours, are at home in the guest
+vsock_ssh()
+{
+	case $1 in vsock) address=vsock/33 ;; *) address=vsock-mux$PWD/work/v ;; esac
+	command -v systemd-ssh-proxy >/dev/null || skip 'no systemd-ssh-proxy here'
+	mkdir -p work
+	ssh_initrd
+	vsock_initrd
+	mkfifo work/in
+	$M --kernel Image --initrd work/initrd --memory 384 --cpus 2 --vsock "33$2" --cmdline 'quiet t=vsock,ssh' --timeout 300 <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( wait_for out 'guest: listening'
+	  said=$(in_guest "$address" 'cat /proc/cmdline; exit 7')
+	  got=$?
+	  [ $got = 7 ] || fail "a command's status 7 is $got here"
+	  echo "$said" | grep -q 't=vsock,ssh' || fail "the guest's command line: $said"
+	  head -c 3000000 /dev/urandom >work/bytes
+	  in_guest "$address" 'tee /tmp/bytes' <work/bytes >work/back && cmp work/bytes work/back || fail 'bytes there and back'
+	  i=0
+	  while [ $i -lt 5 ]; do
+		in_guest "$address" "cmp /tmp/bytes -; echo shell $i" <work/bytes >work/said.$i &
+		i=$((i + 1))
+	  done
+	  wait
+	  [ "$(sort -u work/said.* | grep -c '^shell [0-4]$')" = 5 ] && [ "$(cat work/said.* | wc -l)" = 5 ] || fail "five at once: $(cat work/said.*)" )
+	status=$?
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: vsock status 0' out || fail "status $got"
+}
+
 # Clients that do what they should not, and a broker that is killed; the guest is well all the while.
 vsock_uds_trouble()
 {
