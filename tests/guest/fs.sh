@@ -1,6 +1,7 @@
 #!/bin/sh
 # fs.sh TAG: the host's folder of that name. Its tree is what the host's list of sums says; a tree of the guest's is
 # written into it, for the host to look at; many small files come and go.
+# fs.sh TAG build: a Debian with a compiler is the folder 'gcc', and what it builds with two at a time is in TAG.
 # fs.sh TAG rebind N: its driver is unbound and bound N times, and each time a file is read.
 # fs.sh TAG returns: its back end ends, twice, and another one comes: its status says so, and after a rebind a file is read.
 . /t/tap.sh
@@ -47,6 +48,19 @@ if [ "$2" = rebind ]; then
 	check "$i of $3 rebinds, each with a read" [ $i = "$3" ]
 	echo "fs: $i rebinds"
 	read -r _
+	test_clean
+	done_testing
+	exit
+fi
+if [ "$2" = build ]; then
+	mkdir -p /tmp/root
+	check "the compiler's root is mounted" mount -t virtiofs -o ro gcc /tmp/root
+	check "the folder is mounted in it" mount -t virtiofs "$1" /tmp/root/mnt
+	mount --bind /dev /tmp/root/dev
+	export PATH="$PATH:/usr/bin" TMPDIR=/mnt
+	check "it is built" chroot /tmp/root /usr/bin/make -C /mnt -j2
+	check "and there is nothing more to do" chroot /tmp/root /usr/bin/make -C /mnt -q
+	umount /tmp/root/dev /tmp/root/mnt /tmp/root
 	test_clean
 	done_testing
 	exit

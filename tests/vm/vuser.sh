@@ -79,6 +79,38 @@ vuser_fs()
 	[ "$(wc -l <work/compared)" -gt 10 ] || fail "only $(wc -l <work/compared) files"
 }
 
+# vuser_fs_build TRANSPORT: a guest builds a program in one folder with the compiler in another one, and has object by object what
+# the host has; and the program boots
+vuser_fs_build()
+{
+	[ -x /opt/gcc/usr/bin/gcc ] || skip "no compiler for guests here"
+	mkdir -p work/host
+	cp -r payload work/share
+	cp -r payload/* work/host/
+	mount --bind work/host /opt/gcc/mnt && mount --bind /dev /opt/gcc/dev || fail 'no mounts'
+	PATH=$PATH:/usr/bin TMPDIR=/mnt chroot /opt/gcc /usr/bin/make -C /mnt -j2 >work/host.log 2>&1
+	status=$?
+	umount /opt/gcc/mnt /opt/gcc/dev
+	[ $status = 0 ] || fail "the host cannot build it: $(cat work/host.log)"
+	folder work/share work/s
+	work=$back_end
+	virtiofsd --socket-path=work/gcc -o source=/opt/gcc -o sandbox=chroot >work/gcc.log 2>&1 &
+	compiler=$!
+	wait_for_socket work/gcc
+	( $BOOT --timeout 900s --expect 'guest: fs status 0' --until-exit --verbose --fail-on 'guest: fs status [1-9]|nobody cared|Kernel panic' -- \
+		--kernel Image --initrd initrd.test --memory 512 --cpus 2 --cmdline "quiet t=fs,work,build" \
+		--fs "work,socket=work/s,transport=$1" --fs "gcc,socket=work/gcc,transport=$1" )
+	status=$?
+	kill -9 $work $compiler
+	cat work/fs.log work/gcc.log
+	[ $status = 0 ] || fail "status $status"
+	diff -r work/host work/share || fail 'what the guest has built is something else'
+	[ "$(find work/share -name '*.o' | wc -l)" -gt 15 ] || fail "few objects: $(ls work/share/*)"
+	make_tap tap0
+	$M --kernel work/share/bare.Image --net tap0 --cmdline "case=find host=$HOST_IP" --timeout 60 >out || fail "it does not run: $(cat out)"
+	grep -q '^bare: passed' out || fail "it does not pass: $(cat out)"
+}
+
 # vuser_fs_rebind TRANSPORT N: the folder goes and comes back N times
 vuser_fs_rebind()
 {
