@@ -15,6 +15,7 @@ storage()
 folder()
 {
 	command -v virtiofsd >/dev/null || skip "no virtiofsd here"
+	rm -f "$2" # of one that was killed: the socket waited for is the new one
 	virtiofsd --socket-path="$2" -o source="$PWD/$1" -o sandbox=chroot >work/fs.log 2>&1 &
 	back_end=$!
 	wait_for_socket "$2"
