@@ -1,6 +1,7 @@
 #!/bin/sh
 # pmem.sh BYTES SUM: an image in memory of so many bytes and this md5 sum, with a file system made by disk.sh image in it, which
-# is mounted read-only. pmem.sh write: it cannot be written.
+# is mounted read-only. pmem.sh write: it cannot be written. pmem.sh rebind N SUM: its driver is unbound amid a read, and bound, N times,
+# and it is read whole each time.
 . /t/tap.sh
 
 disk=/dev/pmem0
@@ -24,6 +25,31 @@ if [ "$1" = write ]; then
 	dd if=/dev/zero of=$disk bs=4096 count=1 oflag=direct
 	check "the writer has failed" [ $? != 0 ]
 	check "nothing was written" [ "$(read_all 4096)" = "$before" ]
+	done_testing
+	exit
+fi
+driver=/sys/bus/virtio/drivers/virtio_pmem
+rebind()
+{
+	dd if=$disk of=/dev/null bs=64k 2>/dev/null &
+	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
+	wait $!
+	[ "$(read_all $((17 * 1048576 + 512)))" = "$1" ]
+}
+
+if [ "$1" = rebind ]; then
+	device=$(basename $driver/virtio*)
+	rebind "$3" || echo "# the first"
+	echo "pmem: ready"
+	sleep 2
+	i=0
+	while [ $i -lt "$2" ] && rebind "$3"; do
+		i=$((i + 1))
+	done
+	check "$i of $2 rebinds, each with a read" [ $i = "$2" ]
+	echo "pmem: $i rebinds"
+	read -r _
+	test_clean
 	done_testing
 	exit
 fi

@@ -398,3 +398,11 @@ log_json()
 		( expect_error 125 "unknown key '(time|level|message)'" $M --config work/line ) >/dev/null || fail "no JSON: $line"
 	done <log
 }
+
+# console_rebind TRANSPORT N: its driver goes and comes back, and shows a line each time
+console_rebind()
+{
+	rebind_guest console "$2" "$2" --transport "$1"
+	lines=$(tr -d '\r' <out | grep -c '^after [1-9]')
+	[ "$lines" = "$2" ] || fail "$lines lines of $2"
+}

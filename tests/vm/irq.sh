@@ -105,14 +105,14 @@ counts()
 	echo "$fds fds, $irqfds, $routes"
 }
 
-# irq_rebind N [TRANSPORT]: the driver is unbound and bound N times under traffic; nothing is used up
+# irq_rebind N [TRANSPORT [VHOST]]: the driver is unbound and bound N times under traffic; nothing is used up
 irq_rebind()
 {
 	make_tap tap0
 	mkfifo console.in
 	exec 9<>console.in
 	console_in=console.in
-	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net "tap0,transport=${2:-pci}"
+	start_guest log "ip4=$GUEST_IP/24 t=shell" --initrd initrd.test --net "tap0,transport=${2:-pci}${3:+,vhost=$3}"
 	wait_for out 'tests are in /t'
 	rm -f console.in # open by now
 	dump $pid log
@@ -132,7 +132,7 @@ irq_rebind()
 	grep -q 'rebind-status 0-' out || fail "the guest's test failed"
 	[ "$before" = "$after" ] || fail "before: $before; after: $after"
 	[ $memory -le 256 ] || fail "memory grew by $memory KiB"
-	echo "figure: $1 unbinds and binds${2:+ over $2}: $after, memory $memory KiB, $(commits log) commits"
+	echo "figure: $1 unbinds and binds${2:+ over $2}${3:+, vhost=$3}: $after, memory $memory KiB, $(commits log) commits"
 }
 
 # Two kernels, each started by the one before: the last one's network works, and nothing was used up.

@@ -74,6 +74,13 @@ pmem_written()
 	[ "$(md5sum <work/a | cut -d' ' -f1)" = "$sum" ] || fail 'the image has changed'
 }
 
+# pmem_rebind TRANSPORT N: its driver goes amid a read, and comes back
+pmem_rebind()
+{
+	pmem_image
+	rebind_guest pmem "rebind,$2,$sum" "$2" --pmem "work/a,ro,transport=$1"
+}
+
 pmem_bad()
 {
 	mkdir -p work/d
