@@ -161,7 +161,7 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 	r = lock(d->fd, c->ro);
 	return r ? err_set(err, r, "%s: '%s' is %s", c->name, what,
 			   r != -EBUSY ? strerror(-r) : c->ro ? "written by another VM (what is shared must be ro for all)" :
-			   "used by another VM (each needs a disk of its own; ro may be shared)") : 0;
+			   "in use (each disk of each VM needs a file of its own; ro may be shared)") : 0;
 }
 
 int disk_open(const struct disk_cfg *cfg, struct disk *ret_d, struct err *err)

@@ -42,12 +42,20 @@ file_system()
 	return $status
 }
 
+# What is discarded is zeros then; the host looks whether its room came back.
+discard()
+{
+	blkdiscard -o $((24 << 20)) -l $((32 << 20)) $disk || return
+	[ "$(dd if=$disk bs=1M skip=24 count=32 iflag=direct 2>/dev/null | tr -d '\0' | wc -c)" = 0 ]
+}
+
 test_rw()
 {
 	check "$(cat $sys/size) sectors of $(cat $sys/queue/logical_block_size) bytes" [ -b $disk ]
 	echo "# serial $(cat $sys/serial), $(ls $sys/mq | wc -l) queues, cache: $(cat $sys/queue/write_cache)"
 	check "what several wrote is there" several_writers
 	check "a file system keeps its files" file_system
+	[ "$(cat $sys/queue/discard_max_bytes)" = 0 ] || check "what is discarded is gone" discard
 	# the host looks for these
 	yes microvm | head -c 1048576 >/tmp/mark
 	check "a mark for the host, flushed" dd if=/tmp/mark of=$disk bs=64k conv=fsync

@@ -57,7 +57,7 @@ if [ "$2" = build ]; then
 	check "the compiler's root is mounted" mount -t virtiofs -o ro gcc /tmp/root
 	check "the folder is mounted in it" mount -t virtiofs "$1" /tmp/root/mnt
 	mount --bind /dev /tmp/root/dev
-	export PATH="$PATH:/usr/bin" TMPDIR=/mnt
+	export TMPDIR=/mnt
 	check "it is built" chroot /tmp/root /usr/bin/make -C /mnt -j2
 	check "and there is nothing more to do" chroot /tmp/root /usr/bin/make -C /mnt -q
 	umount /tmp/root/dev /tmp/root/mnt /tmp/root

@@ -1,7 +1,8 @@
 #!/bin/sh
 # pmem.sh BYTES SUM: an image in memory of so many bytes and this md5 sum, with a file system made by disk.sh image in it, which
-# is mounted read-only. pmem.sh write: it cannot be written. pmem.sh rebind N SUM: its driver is unbound amid a read, and bound, N times,
-# and it is read whole each time.
+# is mounted read-only. pmem.sh write: it cannot be written. pmem.sh cut: it is read once more when the host
+# says so, who has cut it off. pmem.sh rebind BYTES SUM N: its driver is unbound amid reads, and bound, N
+# times, and it is read each time, and whole in the end.
 . /t/tap.sh
 
 disk=/dev/pmem0
@@ -28,25 +29,35 @@ if [ "$1" = write ]; then
 	done_testing
 	exit
 fi
+if [ "$1" = cut ]; then
+	read_all 4096 >/dev/null
+	echo "pmem: read"
+	read -r _
+	dd if=$disk of=/dev/null bs=1M iflag=direct
+	exit
+fi
 driver=/sys/bus/virtio/drivers/virtio_pmem
 rebind()
 {
-	dd if=$disk of=/dev/null bs=64k 2>/dev/null &
+	dd if=$disk of=/dev/null bs=4k iflag=direct 2>/tmp/err &
+	usleep 20000
 	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
 	wait $!
-	[ "$(read_all $((17 * 1048576 + 512)))" = "$1" ]
+	[ "$(read_all 1048576)" = "$first" ]
 }
 
 if [ "$1" = rebind ]; then
 	device=$(basename $driver/virtio*)
-	rebind "$3" || echo "# the first"
+	first=$(read_all 1048576)
+	rebind || echo "# the first"
 	echo "pmem: ready"
 	sleep 2
 	i=0
-	while [ $i -lt "$2" ] && rebind "$3"; do
+	while [ $i -lt "$4" ] && rebind; do
 		i=$((i + 1))
 	done
-	check "$i of $2 rebinds, each with a read" [ $i = "$2" ]
+	check "$i of $4 rebinds, each with a read" [ $i = "$4" ]
+	check "and it is what the host has" [ "$(read_all "$2")" = "$3" ]
 	echo "pmem: $i rebinds"
 	read -r _
 	test_clean

@@ -1,5 +1,6 @@
 #!/bin/sh
-# rebind.sh N [HOST]: take the driver from eth0's device and give it back, N times, while packets fly
+# rebind.sh N [HOST [stay]]: take the driver from eth0's device and give it back, N times, while packets fly. With stay it says
+# when it begins and is through, and then waits for a line.
 . /t/tap.sh
 
 n=${1:?}
@@ -24,6 +25,11 @@ rebind()
 	ping -c 1 -W 1 "$host" >/dev/null || ping -c 3 -W 1 "$host" >/dev/null
 }
 
+if [ "$3" = stay ]; then
+	rebind || echo "# the first"
+	echo "rebind: ready"
+	sleep 2
+fi
 i=0
 while [ $i -lt "$n" ]; do
 	rebind || break
@@ -34,6 +40,10 @@ kill $traffic
 wait $traffic 2>/dev/null
 killall ping
 check "$i of $n rebinds, each with a ping" [ $i = "$n" ]
+if [ "$3" = stay ]; then
+	echo "rebind: $i rebinds"
+	read -r _
+fi
 test_ping "$host" 20
 test_irqs
 test_clean

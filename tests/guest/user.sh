@@ -2,6 +2,7 @@
 # user.sh FAR [PORT]: a card by --net user. An address and a name server by DHCP; a name of the latter's, and iperf3 both ways
 # with FAR, an address of the host's; with PORT: a server on it for the host, until that says on the console that it is
 # through. user.sh link: says what becomes of eth0's link, until the console says that it is enough.
+# user.sh rebind N: its driver is unbound amid packets and bound, N times, with an address by DHCP each time.
 . /t/tap.sh
 
 lease()
@@ -18,7 +19,30 @@ lease()
 	udhcpc -i eth0 -n -q -f -t 10 -T 1 -s /tmp/lease >/tmp/dhcp 2>&1
 }
 
+rebind()
+{
+	(ping -A -c 1000 -W 1 10.9.9.1 & sleep 0.1; echo "$device" >$driver/unbind; kill $!) >/dev/null 2>&1
+	echo "$device" >$driver/bind && lease
+}
+
 check 'an address by DHCP' lease
+if [ "$1" = rebind ]; then
+	driver=/sys/bus/virtio/drivers/virtio_net
+	device=$(virtio_of eth0)
+	rebind || echo "# the first: $(cat /tmp/dhcp)"
+	echo "user: ready"
+	sleep 2
+	i=0
+	while [ $i -lt "$2" ] && rebind; do
+		i=$((i + 1))
+	done
+	check "$i of $2 rebinds, each with an address" [ $i = "$2" ]
+	echo "user: $i rebinds"
+	read -r _
+	test_clean
+	done_testing
+	exit
+fi
 if [ "$1" = link ]; then
 	echo "guest: carrier $(cat /sys/class/net/eth0/carrier)"
 	until [ "$(cat /sys/class/net/eth0/carrier)" = 0 ]; do sleep 0.1; done

@@ -294,7 +294,7 @@ END_TEST
 
 /* ---- locks ---- */
 
-#define ALONE "disk0: 'disk' is used by another VM (each needs a disk of its own; ro may be shared)"
+#define ALONE "disk0: 'disk' is in use (each disk of each VM needs a file of its own; ro may be shared)"
 #define SHARED "disk0: 'disk' is written by another VM (what is shared must be ro for all)"
 
 START_TEST(test_disk_second_writer_refused)

@@ -13,6 +13,7 @@ on_terminal()
 	# stty asks standard output for a window's size, and complains
 	cat >work/session <<-END
 		tty >work/tty
+		stty rows 24 cols 80
 		stty -a >work/before 2>/dev/null
 		sh -c 'echo \$\$ >work/pid; exec $*'
 		echo \$? >work/status
@@ -58,6 +59,12 @@ term_keys()
 	# to be seen in what the guest prints, not in the echo
 	printf 'echo typed-$((6 * 7))\r' >&9
 	wait_for out 'typed-42'
+	stty -F "$(cat work/tty)" rows 43 cols 132
+	kill -WINCH "$pid" # whoever owns the window sends it
+	usleep 500000
+	printf 'stty size\r' >&9
+	wait_for out '^43 132'
+	stty -F "$(cat work/tty)" rows 24 cols 80
 	printf '\001h' >&9
 	wait_for out 'Ctrl-A x .*end'
 	printf '\001x' >&9
@@ -402,7 +409,11 @@ log_json()
 # console_rebind TRANSPORT N: its driver goes and comes back, and shows a line each time
 console_rebind()
 {
-	rebind_guest console "$2" "$2" --transport "$1"
+	$M --kernel Image --initrd initrd.test --cmdline "quiet t=console,$2" --timeout $((200 + 10 * $2)) --transport "$1" >out 2>err &
+	pid=$!
+	rebinds console "$2"
+	end_guest
+	grep -q 'guest: console status 0' out || fail "$(cat out)"
 	lines=$(tr -d '\r' <out | grep -c '^after [1-9]')
 	[ "$lines" = "$2" ] || fail "$lines lines of $2"
 }

@@ -26,6 +26,18 @@ disk_rw()
 	head -c 1048576 work/a | grep -vqx microvm && fail "the host does not find the mark"
 	[ "$(head -c 8 work/a)" = microvm ] || fail "the host does not find the mark"
 	[ "$(stat -c %s work/a)" = $((64 * 1048576)) ] || fail "the file has $(stat -c %s work/a) bytes now"
+	case $3 in discard) [ "$(stat -c %b work/a)" -le $((32 * 2048 + 2048)) ] || fail "of what was discarded the host has nothing back: $(stat -c %b work/a) sectors" ;; esac
+}
+
+# disk_limited KEYS BYTES LEAST MOST: reads of so many bytes, several at a time for five seconds, are so many a second
+disk_limited()
+{
+	make_disk a 64
+	disk_guest "load,$2,8,5,random" --disk "work/a,$1" >log
+	cat log
+	rate=$(awk '/disk-load: / { sub(/.*disk-load: /, ""); printf "%d", $1 * 1000000 / $4 }' log)
+	[ "$rate" -ge "$3" ] && [ "$rate" -le "$4" ] || fail "$rate reads a second with $1"
+	echo "figure: $rate reads of $2 bytes a second with $1"
 }
 
 # A block device, of which O_DIRECT wants aligned requests
@@ -50,7 +62,7 @@ disk_ro()
 	pid=$!
 	wait_for out 'init: up'
 	disk_guest ro --disk work/a,ro
-	expect_error 125 "disk0: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a
+	expect_error 125 "disk0: 'work/a' is in use" $M --kernel null.Image --disk work/a
 	end_guest
 	[ "$(md5sum <work/a)" = "$sum" ] || fail "the file has changed"
 	$M --kernel Image --initrd initrd.tiny --cmdline "quiet tiny=sleep:60" --disk work/a >out 2>err &
@@ -58,7 +70,7 @@ disk_ro()
 	wait_for out 'init: up'
 	expect_error 125 "disk0: 'work/a' is written by another VM" $M --kernel null.Image --disk work/a,ro
 	end_guest
-	expect_error 125 "disk1: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a,id=other --disk work/a
+	expect_error 125 "disk1: 'work/a' is in use" $M --kernel null.Image --disk work/a,id=other --disk work/a
 }
 
 # disk_rebind TRANSPORT N: the driver is unbound and bound N times while it reads and writes
@@ -133,6 +145,7 @@ disk_trouble()
 	status=$?
 	umount work/d
 	[ $status = 0 ] || fail "status $got"
+	grep -q 'No space left' err && [ "$(wc -l <err)" -le 12 ] || fail "these lines: $(cat err)"
 }
 
 # A device of the host's whose requests take four seconds each (after five it fails them itself): nobody else waits.

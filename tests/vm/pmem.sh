@@ -51,7 +51,7 @@ pmem_share()
 	  rss=$(of_mapping $one Rss) own=$(($(of_mapping $one Private_Clean) + $(of_mapping $one Private_Dirty)))
 	  [ "$rss" -ge 16384 ] || fail "$rss KiB of the image are mapped"
 	  [ $own -le 64 ] || fail "of $rss KiB, $own are not shared"
-	  expect_error 125 "disk0: 'work/a' is used by another VM" $M --kernel null.Image --disk work/a
+	  expect_error 125 "disk0: 'work/a' is in use" $M --kernel null.Image --disk work/a
 	  echo "figure: an image over $1: $rss KiB of it mapped in each of two VMs, $own KiB of these not shared" )
 	status=$?
 	echo >&7
@@ -78,7 +78,27 @@ pmem_written()
 pmem_rebind()
 {
 	pmem_image
-	rebind_guest pmem "rebind,$2,$sum" "$2" --pmem "work/a,ro,transport=$1"
+	rebind_guest pmem "rebind,$bytes,$sum,$2" "$2" --pmem "work/a,ro,transport=$1"
+	[ "$(md5sum <work/a | cut -d' ' -f1)" = "$sum" ] || fail 'the image has changed'
+}
+
+# Who cuts an image off under a guest that reads it ends the VM, by the documented status and a line.
+pmem_cut()
+{
+	make_disk a 16
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cmdline "quiet t=pmem,cut" --timeout 120 --pmem work/a,ro <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( wait_for out 'pmem: read'
+	  truncate -s 4096 work/a
+	  echo >&8 )
+	status=$?
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ $status = 0 ] && [ $got = 121 ] && [ "$(wc -l <err)" = 1 ] && grep -q "KVM_RUN: the host could not provide a page of the guest's memory" err || fail "status $got"
 }
 
 pmem_bad()
@@ -92,7 +112,7 @@ pmem_bad()
 	expect_error 125 "pmem0: 'work/f0' is empty" $M --kernel null.Image --pmem work/f0,ro
 	expect_error 125 "pmem0: 'work/f1' has 1000 bytes, no multiple of 512" $M --kernel null.Image --pmem work/f1,ro
 	expect_error 125 'ro is not given' $M --kernel null.Image --pmem work/f3
-	expect_error 125 "disk0: 'work/f3' is used by another VM" $M --kernel null.Image --pmem work/f3,ro --disk work/f3
+	expect_error 125 "disk0: 'work/f3' is in use" $M --kernel null.Image --pmem work/f3,ro --disk work/f3
 	truncate -s 100T work/f3 2>/dev/null && expect_error 125 'pmem: images of .* MiB behind .* are more than this host' \
 		$M --kernel null.Image --pmem work/f3,ro
 	truncate -s 512 work/f3

@@ -115,6 +115,16 @@ user_as_user()
 	return $status
 }
 
+# user_rebind TRANSPORT N: the driver goes and comes back
+user_rebind()
+{
+	user_host
+	( rebind_guest user "rebind,$2" "$2" --net "user,transport=$1" )
+	status=$?
+	kill $dns
+	return $status
+}
+
 # The link goes down, with one line, and everything else goes on.
 user_killed()
 {

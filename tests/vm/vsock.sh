@@ -40,6 +40,7 @@ vsock_bad()
 {
 	expect_error 125 "'2' is not a number from 3" $M --kernel null.Image --vsock 2
 	expect_error 125 "'0' is not a number from 3" $M --kernel null.Image --vsock 0
+	expect_error 125 "'1' is not a number from 3" $M --kernel null.Image --vsock 1
 	expect_error 125 'not a number from 3' $M --kernel null.Image --vsock 4294967295
 	expect_error 125 'not a number from 3' $M --kernel null.Image --vsock 99999999999
 	expect_error 125 'cid= is not given' $M --kernel null.Image --vsock id=v
@@ -165,6 +166,7 @@ vsock_ssh()
 {
 	case $1 in vsock) address=vsock/33 ;; *) address=vsock-mux$PWD/work/v ;; esac
 	command -v systemd-ssh-proxy >/dev/null || skip 'no systemd-ssh-proxy here'
+	[ "$1" != vsock ] || [ -e /dev/vhost-vsock ] || skip "no /dev/vhost-vsock here"
 	mkdir -p work
 	ssh_initrd
 	vsock_initrd

@@ -11,12 +11,12 @@ storage()
 	wait_for_socket "$2"
 }
 
-# folder DIR SOCKET: serves a folder; $back_end
+# folder PATH SOCKET: serves a folder; $back_end
 folder()
 {
 	command -v virtiofsd >/dev/null || skip "no virtiofsd here"
 	rm -f "$2" # of one that was killed: the socket waited for is the new one
-	virtiofsd --socket-path="$2" -o source="$PWD/$1" -o sandbox=chroot >work/fs.log 2>&1 &
+	virtiofsd --socket-path="$2" -o source="$1" -o sandbox=chroot >>work/fs.log 2>&1 &
 	back_end=$!
 	wait_for_socket "$2"
 	[ -z "$AS_USER" ] || chmod a+rw "$2"
@@ -68,7 +68,7 @@ vuser_fs()
 	mkdir -p work/share/from-host
 	cp -r ./*.sh Image work/share/from-host/
 	(cd work/share/from-host && find . -type f -exec md5sum {} + >../sums)
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	( $BOOT --expect 'guest: fs status 0' --until-exit --verbose --fail-on 'guest: fs status [1-9]|nobody cared|Kernel panic' -- \
 		--kernel "$(kernel "$2")" --initrd "$(initrd "$2")" --memory 384 --cpus 2 --cmdline "quiet t=fs,our-folder" \
 		--fs "our-folder,socket=work/s,transport=$1" )
@@ -84,6 +84,7 @@ vuser_fs()
 # the host has; and the program boots
 vuser_fs_build()
 {
+	only_in_the_emulated_host
 	[ -x /opt/gcc/usr/bin/gcc ] || skip "no compiler for guests here"
 	mkdir -p work/host
 	cp -r payload work/share
@@ -93,17 +94,16 @@ vuser_fs_build()
 	status=$?
 	umount /opt/gcc/mnt /opt/gcc/dev
 	[ $status = 0 ] || fail "the host cannot build it: $(cat work/host.log)"
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	work=$back_end
-	virtiofsd --socket-path=work/gcc -o source=/opt/gcc -o sandbox=chroot >work/gcc.log 2>&1 &
-	compiler=$!
-	wait_for_socket work/gcc
+	folder /opt/gcc work/gcc
 	( $BOOT --timeout 900s --expect 'guest: fs status 0' --until-exit --verbose --fail-on 'guest: fs status [1-9]|nobody cared|Kernel panic' -- \
 		--kernel Image --initrd initrd.test --memory 512 --cpus 2 --cmdline "quiet t=fs,work,build" \
 		--fs "work,socket=work/s,transport=$1" --fs "gcc,socket=work/gcc,transport=$1" )
 	status=$?
-	kill -9 $work $compiler
-	cat work/fs.log work/gcc.log
+	kill -9 $work $back_end 2>/dev/null
+	wait $work $back_end 2>/dev/null
+	cat work/fs.log
 	[ $status = 0 ] || fail "status $status"
 	diff -r work/host work/share || fail 'what the guest has built is something else'
 	[ "$(find work/share -name '*.o' | wc -l)" -gt 15 ] || fail "few objects: $(ls work/share/*)"
@@ -117,7 +117,7 @@ vuser_fs_rebind()
 {
 	mkdir -p work/share
 	echo "of the host" >work/share/file
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	( rebind_guest fs "our-folder,rebind,$2" "$2" --fs "our-folder,socket=work/s,transport=$1" )
 	status=$?
 	end_back_end
@@ -221,7 +221,7 @@ vuser_fs_returns()
 {
 	mkdir -p work/share
 	echo "of the host" >work/share/file
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	mkfifo work/in
 	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=fs,our-folder,returns" --timeout 300 \
 		--fs "our-folder,socket=work/s,transport=$1" <work/in >out 2>err &
@@ -230,7 +230,7 @@ vuser_fs_returns()
 	wait_for out 'fs: at rest'
 	end_back_end
 	wait_for err 'fs0: its back end by vhost-user has closed the connection; the guest has to reset the device, and another one is waited for'
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	wait_for err 'fs0: another back end is there$'
 	echo >&8
 	wait_for out 'fs: at rest again'
@@ -240,7 +240,7 @@ vuser_fs_returns()
 	echo >&8
 	wait_for out 'fs: mounts'
 	sleep 1
-	folder work/share work/s
+	folder "$PWD/work/share" work/s
 	exec 8>&-
 	wait $pid
 	got=$?
@@ -427,9 +427,7 @@ vuser_net()
 vuser_net_rebind()
 {
 	testpmd_echo work/s
-	( $BOOT --timeout 600s --expect 'guest: rebind status 0' --until-exit --verbose --fail-on 'guest: rebind status [1-9]|Kernel panic' -- \
-		--kernel Image --initrd initrd.test --cmdline "quiet ip4=$GUEST_IP/24 t=rebind,$2,$HOST_IP" \
-		--vhost-user "net,socket=work/s,transport=$1" )
+	( rebind_guest rebind "$2,$HOST_IP,stay" "$2" --cmdline "ip4=$GUEST_IP/24" --vhost-user "net,socket=work/s,transport=$1" )
 	status=$?
 	end_back_end
 	[ $status = 0 ] || { tail -n 40 work/testpmd.log; fail "status $status"; }
