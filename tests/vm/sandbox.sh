@@ -303,6 +303,9 @@ sandbox_cgroup()
 	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "no cgroup v2 here"
 	mkdir work
 	mkdir /sys/fs/cgroup/vm1
+	echo '-pids -memory' >/sys/fs/cgroup/cgroup.subtree_control
+	./microvm --kernel null.Image --cgroup /sys/fs/cgroup/vm1 2>err
+	grep -q 'could not have: pids.max (No such file or directory), memory.max (No such file or directory)$' err || fail "a group without limits: $(cat err)"
 	echo '+pids +memory' >/sys/fs/cgroup/cgroup.subtree_control
 	( start_watched ./microvm --cgroup /sys/fs/cgroup/vm1
 	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"

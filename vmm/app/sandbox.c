@@ -45,7 +45,7 @@
 
 /* What could not be given up. Want of memory or descriptors is no lack of rights: then the start fails. */
 struct missing {
-	char text[200];
+	char text[300];
 	int error;
 };
 static struct missing missing; /* of the last sandbox_enter() */
@@ -60,17 +60,19 @@ static void miss(struct missing *m, const char *what)
 }
 
 /* The kernel's limits of a group that is ours to use. One that has a limit keeps it, if we have room in it. */
-static int limit_cgroup(int dir, const char *path, const char *name, uint64_t need, struct err *err)
+static int limit_cgroup(struct missing *m, int dir, const char *path, const char *name, uint64_t need, struct err *err)
 {
 	_cleanup_close_ int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
 	char text[32] = "";
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0) {
+		miss(m, name);
 		return 0;
+	}
 	if (!memcmp(text, "max", 3)) {
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)need);
 		if (pwrite(fd, text, strlen(text), 0) < 0)
-			log_info("--cgroup: %s: %s", name, strerror(errno));
+			miss(m, name);
 		return 0;
 	}
 	if (strtoull(text, NULL, 10) >= need)
@@ -92,7 +94,7 @@ static unsigned count_vhosts(void)
 }
 
 /* Stage 1, while there are paths: a cgroup that somebody has delegated. */
-static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
+static int join_cgroup(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
 {
 	_cleanup_close_ int dir = open(cfg->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 	int r;
@@ -103,8 +105,8 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct err *err)
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	r = limit_cgroup(dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + cfg->disks * LOOP_WORKERS_PER_DISK + CGROUP_TASKS, err);
-	return r ? r : limit_cgroup(dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
+	r = limit_cgroup(m, dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + cfg->disks * LOOP_WORKERS_PER_DISK + CGROUP_TASKS, err);
+	return r ? r : limit_cgroup(m, dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
 }
 
 /* Stage 2: what our parent left open and nobody named. Ours are in the book. */
@@ -277,7 +279,7 @@ static int leave_as_user(const struct sandbox_cfg *cfg, struct missing *m, struc
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 {
 	struct missing *m = &missing;
-	int r = cfg->cgroup ? join_cgroup(cfg, err) : 0;
+	int r = cfg->cgroup ? join_cgroup(cfg, m, err) : 0;
 
 	if (!r && !fd_book_is_whole())
 		r = err_set(err, -E2BIG, "sandbox: descriptors with numbers above %d are not provided for", FDBOOK_MAX - 1);
