@@ -43,6 +43,8 @@ rebind()
 	usleep 20000
 	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
 	wait $!
+	# another number where the old one was still open
+	disk=$(echo /dev/pmem*)
 	[ "$(read_all 1048576)" = "$first" ]
 }
 

@@ -353,7 +353,7 @@ static bool must_be_said(void)
 	case SYS_prlimit64: /* or else it only asks */
 		return now.args[2];
 	default:
-		return false;
+		return strstr(now.what, "/sys/fs/cgroup/"); /* a limit of the group's */
 	}
 }
 
@@ -575,6 +575,16 @@ static bool guest_passed(void)
 	return strstr(text, "bare: passed") || strstr(now.err, "--result: "); /* it cannot be known */
 }
 
+static bool had_to_try_again(void)
+{
+	static char text[TEXT];
+
+	if (!opt.run)
+		return false;
+	read_text(opt.says, text);
+	return strstr(text, "again: device ");
+}
+
 static const char *judge_good_end(bool *ret_refused)
 {
 	bool passed = !opt.run || guest_passed();
@@ -583,7 +593,7 @@ static const char *judge_good_end(bool *ret_refused)
 		return "a line that is not ours";
 	if (strstr(now.err, "as the driver set it up"))
 		return "the guest is blamed";
-	if (!passed && !strstr(now.err, "0: "))
+	if ((!passed || had_to_try_again()) && !strstr(now.err, "0: "))
 		return "the guest was let down, and no line says which device";
 	if (!opt.run && now.victim && must_be_said() && !now.err[0])
 		return "a protection is missing, and no line says so";

@@ -35,7 +35,7 @@ fault_start_terminal()
 	mkdir work
 	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "no cgroup v2 here"
 	mkdir /sys/fs/cgroup/vm1
-	echo +pids >/sys/fs/cgroup/cgroup.subtree_control
+	echo '+pids +memory' >/sys/fs/cgroup/cgroup.subtree_control
 	ip tuntap add tap0 mode tap vnet_hdr && ip link set tap0 up || fail "no tap"
 	( faults 'start on a terminal' start "$@" --tap tap0 --terminal --cgroup /sys/fs/cgroup/vm1 -- \
 		./microvm --kernel null.Image --cgroup /sys/fs/cgroup/vm1 --net tap0,vhost=off,transport=mmio )
