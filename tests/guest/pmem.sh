@@ -39,18 +39,22 @@ fi
 driver=/sys/bus/virtio/drivers/virtio_pmem
 rebind()
 {
-	dd if=$disk of=/dev/null bs=4k iflag=direct 2>/tmp/err &
-	usleep 20000
+	dd if=$disk of=/dev/null bs=64k 2>/dev/null &
 	echo "$device" >$driver/unbind && echo "$device" >$driver/bind || return
 	wait $!
-	# another number where the old one was still open
-	disk=$(echo /dev/pmem*)
+	# Linux makes it in a thread of its own; another number where the old one was still open
+	tries=0
+	until disk=$(echo /dev/pmem*) && [ -b "$disk" ] || [ $tries = 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.05
+	done
 	[ "$(read_all 1048576)" = "$first" ]
 }
 
 if [ "$1" = rebind ]; then
 	device=$(basename $driver/virtio*)
 	first=$(read_all 1048576)
+	read_all "$2" >/dev/null # what is mapped then is not the monitor's
 	rebind || echo "# the first"
 	echo "pmem: ready"
 	sleep 2

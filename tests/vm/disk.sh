@@ -22,7 +22,9 @@ disk_rw()
 {
 	transport=$1 cpus=$2
 	make_disk a 64
-	disk_guest rw --cpus "$cpus" --disk "work/a,transport=$transport${3:+,$3}"
+	words=rw
+	[ "$3" != discard ] || words=rw,discard
+	disk_guest $words --cpus "$cpus" --disk "work/a,transport=$transport${3:+,$3}"
 	head -c 1048576 work/a | grep -vqx microvm && fail "the host does not find the mark"
 	[ "$(head -c 8 work/a)" = microvm ] || fail "the host does not find the mark"
 	[ "$(stat -c %s work/a)" = $((64 * 1048576)) ] || fail "the file has $(stat -c %s work/a) bytes now"
@@ -47,7 +49,7 @@ disk_block_device()
 	make_disk a 64
 	loop=$(losetup -f) && losetup "$loop" work/a || skip "no loop device"
 	[ -z "$AS_USER" ] || chmod a+rw "$loop"
-	( disk_guest rw --disk "$loop,direct,discard" )
+	( disk_guest rw,discard --disk "$loop,direct,discard" )
 	status=$?
 	losetup -d "$loop"
 	return $status
