@@ -41,7 +41,7 @@ int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err)
 {
 	struct missing m = { "", 0 };
 
-	if (reaches(STAGE_CGROUP) && cfg->cgroup && join_cgroup(cfg, err))
+	if (reaches(STAGE_CGROUP) && cfg->cgroup && join_cgroup(cfg, &m, err))
 		return -EINVAL;
 	if (reaches(STAGE_STRANGERS))
 		close_strangers(&m);
