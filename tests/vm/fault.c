@@ -33,7 +33,7 @@
  *   what gives the tap back      TUNSETVNETHDRSZ, and TUNSETOFFLOAD of nothing
  *
  * The right ends: the same as without; of a start, 125 or 126 and one line that names the cause, with nothing left
- * behind; of a run, a line that names the device which the guest found broken. What the sandbox could not have
+ * behind; of a run, a line that names the device which the guest found broken, or its interrupt. What the sandbox could not have
  * is said in any case.
  *
  * Prints what ended otherwise, and the count. Status 0: nothing did.
@@ -593,7 +593,7 @@ static const char *judge_good_end(bool *ret_refused)
 		return "a line that is not ours";
 	if (strstr(now.err, "as the driver set it up"))
 		return "the guest is blamed";
-	if ((!passed || had_to_try_again()) && !strstr(now.err, "0: "))
+	if ((!passed || had_to_try_again()) && !strstr(now.err, "0: ") && !strstr(now.err, "INTID "))
 		return "the guest was let down, and no line says which device";
 	if (!opt.run && now.victim && must_be_said() && !now.err[0])
 		return "a protection is missing, and no line says so";

@@ -12,6 +12,7 @@
 
 #include "vmm/base/cleanup.h"
 #include "vmm/base/fdbook.h"
+#include "vmm/base/log.h"
 #include "vmm/base/obj.h"
 #include "vmm/base/rights.h"
 
@@ -320,6 +321,9 @@ int hyp_irq_line(struct hyp *h, uint32_t spi, bool level)
 	};
 	int r = vm_ioctl(h, KVM_IRQ_LINE, &line);
 
+	/* nobody can give it again: at least the guest does not wait in vain without a word */
+	if (r)
+		log_guest("INTID %u: its line could not be %s: %s", spi + FIRST_SPI, level ? "raised" : "lowered", strerror(-r));
 	if (h->watch)
 		h->watch->irq_line(h->watch_ctx, spi, level, r);
 	return r;

@@ -118,7 +118,10 @@ int hyp_signal_msi(struct hyp *h, uint64_t addr, uint32_t data, bool valid_devid
  */
 int hyp_join_vfio(struct hyp *h, int group_fd);
 
-/* KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. -EINVAL: no such SPI; -ENXIO: no interrupt controller. */
+/*
+ * KVM_IRQ_LINE for SPI @spi (INTID - 32). Independent of the routing table. -EINVAL: no such SPI; -ENXIO: no interrupt
+ * controller. A failure is logged, within a limit: no caller can do more about it.
+ */
 int hyp_irq_line(struct hyp *h, uint32_t spi, bool level);
 
 /* Who looks on: each function is called after the call of its name, by the same thread, with what was asked and answered. */
