@@ -304,8 +304,8 @@ sandbox_cgroup()
 	mkdir work
 	mkdir /sys/fs/cgroup/vm1
 	echo '-pids -memory' >/sys/fs/cgroup/cgroup.subtree_control
-	./microvm --kernel null.Image --cgroup /sys/fs/cgroup/vm1 2>err
-	grep -q 'could not have: pids.max (No such file or directory), memory.max (No such file or directory)$' err || fail "a group without limits: $(cat err)"
+	./microvm --kernel null.Image --cgroup /sys/fs/cgroup/vm1 2>err || fail "status $?"
+	grep -q "could not have: --cgroup's pids.max (No such file or directory), --cgroup's memory.max (No such file or directory)\$" err || fail "a group without limits: $(cat err)"
 	echo '+pids +memory' >/sys/fs/cgroup/cgroup.subtree_control
 	( start_watched ./microvm --cgroup /sys/fs/cgroup/vm1
 	  grep -q "^$pid\$" /sys/fs/cgroup/vm1/cgroup.procs || fail "not in the group: $(cat /sys/fs/cgroup/vm1/cgroup.procs)"

@@ -59,6 +59,16 @@ static void miss(struct missing *m, const char *what)
 	snprintf(m->text + used, sizeof(m->text) - used, "%s%s (%s)", used ? ", " : "", what, strerror(errno));
 }
 
+static void miss_limit(struct missing *m, const char *name)
+{
+	const int why = errno;
+	char what[32];
+
+	snprintf(what, sizeof(what), "--cgroup's %s", name);
+	errno = why;
+	miss(m, what);
+}
+
 /* The kernel's limits of a group that is ours to use. One that has a limit keeps it, if we have room in it. */
 static int limit_cgroup(struct missing *m, int dir, const char *path, const char *name, uint64_t need, struct err *err)
 {
@@ -66,13 +76,13 @@ static int limit_cgroup(struct missing *m, int dir, const char *path, const char
 	char text[32] = "";
 
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0) {
-		miss(m, name);
+		miss_limit(m, name);
 		return 0;
 	}
 	if (!memcmp(text, "max", 3)) {
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)need);
 		if (pwrite(fd, text, strlen(text), 0) < 0)
-			miss(m, name);
+			miss_limit(m, name);
 		return 0;
 	}
 	if (strtoull(text, NULL, 10) >= need)
