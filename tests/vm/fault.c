@@ -24,16 +24,15 @@
  *   getpid, gettid, geteuid, set_tid_address  have no errors
  *   tgkill                       of a thread of one's own that lives, by a standard signal
  *   close                        fails after it has closed
- *   io_uring_enter that waits    is the loop's, which may be there before the first KVM_RUN; what the ring says is in its completions
  * A start whose last steps fail, when outputs are cut already, leaves them so: the files are not looked at then.
  * and of a run:
  *   KVM_RUN                      of which each error has a meaning of its own
- *   io_uring_enter               of any kind
+ *   io_uring_enter               is the loop's wait, and what the ring says is in its completions
  *   read, write of an eventfd    fail where there is nothing, or something already; a signal that is lost is lost
  *   what gives the tap back      TUNSETVNETHDRSZ, and TUNSETOFFLOAD of nothing
  *
  * The right ends: the same as without; of a start, 125 or 126 and one line that names the cause, with nothing left
- * behind; of a run, a line that names the device which the guest found broken, or its interrupt. What the sandbox could not have
+ * behind, or 121 and such a line where it was the loop's wait, which may come before the first KVM_RUN; of a run, a line that names the device which the guest found broken, or its interrupt. What the sandbox could not have
  * is said in any case.
  *
  * Prints what ended otherwise, and the count. Status 0: nothing did.
@@ -315,7 +314,7 @@ static bool is_left_out(pid_t tid)
 	case SYS_close:
 		return true;
 	case SYS_io_uring_enter:
-		return opt.run || now.args[2];
+		return opt.run;
 	case SYS_preadv2:
 	case SYS_write:
 		return opt.run && is_eventfd(tid);
@@ -564,7 +563,7 @@ static const char *judge_refusal(int status)
 		return "the cause is not named, or another object";
 	if (status == 126 && (errnos[now.error].code != EIO || (!strstr(now.err, "kvm") && !strstr(now.err, "KVM"))))
 		return "126 where this host may have a KVM";
-	return look_around(!now.cut);
+	return look_around(!now.cut && status != 121);
 }
 
 static bool guest_passed(void)
@@ -601,6 +600,11 @@ static const char *judge_good_end(bool *ret_refused)
 	return look_around(false);
 }
 
+static bool was_the_loops_wait(void)
+{
+	return now.nr == SYS_io_uring_enter && now.args[2];
+}
+
 /* NULL, or what is wrong. */
 static const char *judge(bool *ret_refused)
 {
@@ -611,7 +615,7 @@ static const char *judge(bool *ret_refused)
 		return now.ended ? "a process is left, or it hangs" : "it hangs";
 	if (!status)
 		return judge_good_end(ret_refused);
-	if (opt.run || (status != 125 && status != 126))
+	if (opt.run || (status != 125 && status != 126 && !(status == 121 && was_the_loops_wait())))
 		return "status";
 	*ret_refused = true;
 	return judge_refusal(status);

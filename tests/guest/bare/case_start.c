@@ -92,7 +92,7 @@ static bool works(struct vdev *d)
 }
 
 /* The host looks for this line: what had to be tried again, a line of the monitor's has to name. */
-static bool works_now(struct vdev *d, unsigned i)
+static bool works_again(struct vdev *d, unsigned i)
 {
 	note("again: device %u on %s", i, vdev_bus_name(d));
 	return works(d);
@@ -105,6 +105,6 @@ void case_start(void)
 
 		if (d->id == VIRTIO_CONSOLE)
 			continue;
-		check((works(d) || works_now(d, i)) && vdev_reset(d), "device %u on %s: works, and is reset", d->id, vdev_bus_name(d));
+		check((works(d) || works_again(d, i)) && vdev_reset(d), "device %u on %s: works, and is reset", d->id, vdev_bus_name(d));
 	}
 }
