@@ -242,6 +242,17 @@ rebinds()
 	echo "figure: $2 rebinds, $1: $before descriptors, memory $(($(own_kib $pid) - memory)) KiB"
 }
 
+# guest_over STATUS NAME: after the host's part, which ended so, a line for a guest that waits on descriptor 8; it ends well
+guest_over()
+{
+	echo >&8
+	exec 8>&-
+	wait $pid
+	got=$?
+	cat out err
+	[ "$1" = 0 ] && [ $got = 0 ] && grep -q "guest: $2 status 0" out || fail "status $got"
+}
+
 # rebind_guest NAME WORDS N OPTIONS...: a guest that runs t=NAME,WORDS, as rebinds() wants it, and then waits for a line
 rebind_guest()
 {
@@ -254,13 +265,7 @@ rebind_guest()
 	pid=$!
 	exec 8>work/in
 	( rebinds "$name" "$n" )
-	status=$?
-	echo >&8
-	exec 8>&-
-	wait $pid
-	got=$?
-	cat out err
-	[ $status = 0 ] && [ $got = 0 ] && grep -q "guest: $name status 0" out || fail "status $got"
+	guest_over $? "$name"
 }
 
 # dump PID LOG: asks a running monitor for its table and waits for it

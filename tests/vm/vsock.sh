@@ -188,13 +188,7 @@ vsock_ssh()
 	  done
 	  wait
 	  [ "$(sort -u work/said.* | grep -c '^shell [0-4]$')" = 5 ] && [ "$(cat work/said.* | wc -l)" = 5 ] || fail "five at once: $(cat work/said.*)" )
-	status=$?
-	echo >&8
-	exec 8>&-
-	wait $pid
-	got=$?
-	cat out err
-	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: vsock status 0' out || fail "status $got"
+	guest_over $? vsock
 }
 
 # Clients that do what they should not, and a broker that is killed; the guest is well all the while.

@@ -89,20 +89,20 @@ vuser_fs_build()
 	mkdir -p work/host
 	cp -r payload work/share
 	cp -r payload/* work/host/
-	mount --bind work/host /opt/gcc/mnt && mount --bind /dev /opt/gcc/dev || fail 'no mounts'
-	PATH=$PATH:/usr/bin TMPDIR=/mnt chroot /opt/gcc /usr/bin/make -C /mnt -j2 >work/host.log 2>&1
+	mount --bind work/host /opt/gcc/mnt && mount --bind /dev /opt/gcc/dev &&
+		PATH=$PATH:/usr/bin TMPDIR=/mnt chroot /opt/gcc /usr/bin/make -C /mnt -j2 >work/host.log 2>&1
 	status=$?
 	umount /opt/gcc/mnt /opt/gcc/dev
 	[ $status = 0 ] || fail "the host cannot build it: $(cat work/host.log)"
 	folder "$PWD/work/share" work/s
-	work=$back_end
+	shares=$back_end
 	folder /opt/gcc work/gcc
 	( $BOOT --timeout 900s --expect 'guest: fs status 0' --until-exit --verbose --fail-on 'guest: fs status [1-9]|nobody cared|Kernel panic' -- \
 		--kernel Image --initrd initrd.test --memory 512 --cpus 2 --cmdline "quiet t=fs,work,build" \
 		--fs "work,socket=work/s,transport=$1" --fs "gcc,socket=work/gcc,transport=$1" )
 	status=$?
-	kill -9 $work $back_end 2>/dev/null
-	wait $work $back_end 2>/dev/null
+	kill -9 $shares $back_end 2>/dev/null
+	wait $shares $back_end 2>/dev/null
 	cat work/fs.log
 	[ $status = 0 ] || fail "status $status"
 	diff -r work/host work/share || fail 'what the guest has built is something else'
