@@ -325,7 +325,7 @@ static void clear_registers_locked(struct vdev *v)
 	v->resetting = false;
 }
 
-void vdev_reset_now(struct vdev *v)
+static void stop_device(struct vdev *v)
 {
 	if (v->active || v->begun)
 		v->ops->reset(v);
@@ -336,17 +336,51 @@ void vdev_reset_now(struct vdev *v)
 	/* Only now, without doorbells, is a drained kick the last of this life. */
 	for (unsigned q = 0; q < v->nr_queues; q++)
 		fd_drain(v->queues[q].kick_fd);
+}
 
+void vdev_reset_now(struct vdev *v)
+{
+	stop_device(v);
 	pthread_mutex_lock(&v->lock);
 	clear_registers_locked(v);
 	pthread_mutex_unlock(&v->lock);
 }
 
+static bool is_settled(struct vdev *v)
+{
+	return !(v->active || v->begun) || !v->ops->settle || v->ops->settle(v);
+}
+
 static int do_reset(struct vdev *v)
 {
-	if ((v->active || v->begun) && v->ops->settle && !v->ops->settle(v))
+	if (!is_settled(v))
 		return LOOP_AGAIN;
 	vdev_reset_now(v);
+	return 0;
+}
+
+static bool may_stop(struct vdev *v)
+{
+	bool ok;
+
+	pthread_mutex_lock(&v->lock);
+	ok = (v->status & VIRTIO_CONFIG_S_DRIVER_OK) && !v->resetting;
+	pthread_mutex_unlock(&v->lock);
+	return ok;
+}
+
+static int do_stop(struct vdev *v)
+{
+	if (!may_stop(v))
+		return 0;
+	if (!is_settled(v))
+		return LOOP_AGAIN;
+	stop_device(v);
+	pthread_mutex_lock(&v->lock);
+	for (unsigned q = 0; q < v->nr_queues; q++)
+		v->queues[q].regs.ready = false;
+	v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	pthread_mutex_unlock(&v->lock);
 	return 0;
 }
 
@@ -357,6 +391,8 @@ int vdev_act(struct vdev *v, enum vdev_todo todo)
 		return do_activate(v);
 	case VDEV_RESET:
 		return do_reset(v);
+	case VDEV_STOP:
+		return do_stop(v);
 	case VDEV_NOTHING:
 		break;
 	}
@@ -447,15 +483,23 @@ void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool h
 	pthread_mutex_unlock(&v->lock);
 }
 
-void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready)
+static bool stops_locked(const struct vdev *v, unsigned q, bool ready)
+{
+	return !ready && !v->resetting && (v->status & VIRTIO_CONFIG_S_DRIVER_OK) && q < v->nr_queues && v->queues[q].regs.ready;
+}
+
+enum vdev_todo vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready)
 {
 	struct vq_regs *r;
+	bool stops;
 
 	pthread_mutex_lock(&v->lock);
 	r = writable_locked(v, q);
 	if (r)
 		r->ready = ready;
+	stops = stops_locked(v, q, ready);
 	pthread_mutex_unlock(&v->lock);
+	return stops ? VDEV_STOP : VDEV_NOTHING;
 }
 
 void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap)

@@ -154,7 +154,7 @@ void vdev_free(struct vdev *v);
 /* For transports. NULL: no interrupts (any more). */
 void vdev_set_irq(struct vdev *v, const struct vdev_irq *irq, void *ctx);
 
-enum vdev_todo { VDEV_NOTHING, VDEV_ACTIVATE, VDEV_RESET };
+enum vdev_todo { VDEV_NOTHING, VDEV_ACTIVATE, VDEV_RESET, VDEV_STOP };
 
 uint8_t vdev_status(struct vdev *v);
 
@@ -173,8 +173,9 @@ struct vdev_state vdev_state(struct vdev *v);
  */
 enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
 /*
- * Loop (through loop_call): does what vdev_set_status() asked for. RESET: ops->reset, the
- * transport's reset, then status reads 0. ACTIVATE: ops->activate, kicks; what came in
+ * Loop (through loop_call): does what vdev_set_status() or vdev_queue_set_ready() asked for.
+ * RESET: ops->reset, the transport's reset, then status reads 0. STOP: the same of one with
+ * DRIVER_OK, but the status stays, with NEEDS_RESET, and no queue is ready. ACTIVATE: ops->activate, kicks; what came in
  * between (a reset, another activation) makes it do nothing. Errors are ops->activate's, and
  * the driver sees NEEDS_RESET. LOOP_AGAIN: not yet, for loop_call().
  */
@@ -190,8 +191,11 @@ bool vdev_queue(struct vdev *v, unsigned q, struct vq_regs *ret_regs);
 void vdev_queue_set_size(struct vdev *v, unsigned q, uint16_t size);
 enum vdev_area { VDEV_DESC, VDEV_AVAIL, VDEV_USED };
 void vdev_queue_set_addr(struct vdev *v, unsigned q, enum vdev_area area, bool high, uint32_t bits);
-/* Ignored from DRIVER_OK to reset. */
-void vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
+/*
+ * True is ignored from DRIVER_OK to reset. False then stops the queue (s4.2.2.2), and all the device with it: drivers do so
+ * where they take leave of it, and a reset, for which NEEDS_RESET asks, follows.
+ */
+enum vdev_todo vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
 /* The eventfd of queue @q, which must exist; borrowed, good until vdev_fini(). */
 int vdev_kick_fd(const struct vdev *v, unsigned q);
 /* For dumps; @cap bytes at @buf, NUL-terminated. */

@@ -178,7 +178,7 @@ static uint32_t interrupt_status(struct virtio_mmio *t)
 	return bits;
 }
 
-/* ---- status: on the loop ------------------------------------------------------------------ */
+/* ---- status and stop: on the loop --------------------------------------------------------- */
 
 struct act {
 	struct virtio_mmio *t;
@@ -209,14 +209,11 @@ static int act_on_loop(void *ctx)
 	return r;
 }
 
-static void write_status(struct virtio_mmio *t, uint32_t val)
+static void act(struct virtio_mmio *t, enum vdev_todo todo)
 {
-	struct act a = { .t = t };
+	struct act a = { .t = t, .todo = todo };
 
-	if (val > UINT8_MAX)
-		return;
-	a.todo = vdev_set_status(t->vdev, (uint8_t)val);
-	if (a.todo != VDEV_NOTHING)
+	if (todo != VDEV_NOTHING)
 		loop_call(t->vdev->loop, act_on_loop, &a);
 }
 
@@ -274,7 +271,7 @@ static void queue_reg_write(struct virtio_mmio *t, uint64_t off, uint32_t val)
 		break;
 	case VIRTIO_MMIO_QUEUE_READY:
 		if (val <= 1)
-			vdev_queue_set_ready(v, q, val);
+			act(t, vdev_queue_set_ready(v, q, val));
 		break;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
@@ -313,7 +310,8 @@ static void reg_write(struct virtio_mmio *t, uint64_t off, uint32_t val)
 		atomic_fetch_and(&t->status_bits, ~val);
 		break;
 	case VIRTIO_MMIO_STATUS:
-		write_status(t, val);
+		if (val <= UINT8_MAX)
+			act(t, vdev_set_status(t->vdev, (uint8_t)val));
 		break;
 	default:
 		queue_reg_write(t, off, val);

@@ -103,6 +103,10 @@ static void model_write(uint64_t off, uint32_t val)
 	case 0x044:
 		if (r && val <= 1)
 			r->ready = val;
+		if (!r && !val && queue_sel < QUEUES && mod.q[queue_sel].ready) {
+			mod_stop();
+			isr = 0;
+		}
 		break;
 	case 0x064: isr &= ~val; break;
 	case 0x070:

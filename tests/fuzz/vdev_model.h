@@ -181,6 +181,15 @@ static inline struct vq_regs *mod_queue(uint64_t q)
 	return q < QUEUES && !(mod.status & VIRTIO_CONFIG_S_DRIVER_OK) ? &mod.q[q] : NULL;
 }
 
+/* s4.2.2.2: a queue that the driver stops, and the device with it */
+static inline void mod_stop(void)
+{
+	mod.active = false;
+	mod.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	for (unsigned q = 0; q < QUEUES; q++)
+		mod.q[q].ready = false;
+}
+
 static inline void mod_set_size(uint64_t q, uint64_t size)
 {
 	struct vq_regs *r = mod_queue(q);

@@ -36,6 +36,7 @@ static struct device {
 	uint8_t config[12];
 	unsigned activations, resets, frees;
 	unsigned kicks[QUEUES];
+	unsigned unsettled; /* so often something is still under way */
 	int activate_error;
 	uint64_t vhost;
 } dev;
@@ -60,7 +61,15 @@ static int dev_activate(struct vdev *v)
 		if (r < 0)
 			return r;
 	}
+	v->begun = d->activate_error == LOOP_AGAIN;
 	return d->activate_error;
+}
+
+static bool dev_settle(struct vdev *v)
+{
+	struct device *d = container_of(v, struct device, v);
+
+	return !d->unsettled || !d->unsettled--;
 }
 
 static void dev_reset(struct vdev *v)
@@ -92,7 +101,7 @@ static void dev_free(struct vdev *v)
 }
 
 static const struct vdev_ops ops = {
-	.kind = "test", .activate = dev_activate, .reset = dev_reset, .kick = dev_kick,
+	.kind = "test", .activate = dev_activate, .settle = dev_settle, .reset = dev_reset, .kick = dev_kick,
 	.config_read = dev_config_read, .config_write = dev_config_write, .free = dev_free,
 };
 static const struct vdev_ops ops_ro = {
@@ -507,6 +516,53 @@ START_TEST(test_vdev_activation_before_a_waiting_reset_skipped)
 }
 END_TEST
 
+/* What is under way is waited for; a reset that was quicker leaves nothing to stop. */
+START_TEST(test_vdev_stopped_queue_waits)
+{
+	start(1);
+	dev.unsettled = 2;
+	ck_assert_int_eq(vdev_queue_set_ready(&dev.v, 0, false), VDEV_STOP);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_STOP), LOOP_AGAIN);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_STOP), LOOP_AGAIN);
+	ck_assert(dev.v.active);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_STOP), 0);
+	ck_assert(!dev.v.active);
+	ck_assert_uint_eq(dev.resets, 1);
+	ck_assert_uint_eq(vdev_status(&dev.v), OK | NEEDS);
+	ck_assert_int_eq(vdev_queue_set_ready(&dev.v, 0, false), VDEV_NOTHING);
+
+	put_status(0);
+	start(1);
+	ck_assert_int_eq(vdev_queue_set_ready(&dev.v, 0, false), VDEV_STOP);
+	put_status(0);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_STOP), 0);
+	ck_assert_uint_eq(dev.resets, 2);
+	ck_assert_uint_eq(vdev_status(&dev.v), 0);
+}
+END_TEST
+
+/* A start that waits for its back end is given up, and what it had begun is ended. */
+START_TEST(test_vdev_stopped_while_it_starts)
+{
+	dev.activate_error = LOOP_AGAIN;
+	give_rings(1);
+	ack(V1);
+	put_status(ACK | DRV);
+	put_status(ACK | DRV | FOK);
+	ck_assert_int_eq(vdev_set_status(&dev.v, OK), VDEV_ACTIVATE);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_ACTIVATE), LOOP_AGAIN);
+	ck_assert_int_eq(vdev_queue_set_ready(&dev.v, 0, false), VDEV_STOP);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_STOP), 0);
+	ck_assert_uint_eq(dev.resets, 1);
+	ck_assert_int_eq(vdev_act(&dev.v, VDEV_ACTIVATE), 0);
+	ck_assert_uint_eq(dev.activations, 1);
+	dev.activate_error = 0;
+	put_status(0);
+	ck_assert_uint_eq(dev.resets, 1);
+	start(1);
+}
+END_TEST
+
 START_TEST(test_vdev_free_resets_an_active_device)
 {
 	start(1);
@@ -729,6 +785,8 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, test_vdev_writes_during_reset_ignored);
 	tcase_add_test(t, test_vdev_reset_overtakes_activation);
 	tcase_add_test(t, test_vdev_activation_before_a_waiting_reset_skipped);
+	tcase_add_test(t, test_vdev_stopped_queue_waits);
+	tcase_add_test(t, test_vdev_stopped_while_it_starts);
 	tcase_add_test(t, test_vdev_free_resets_an_active_device);
 	tcase_add_test(t, test_vdev_kicks_reach_ready_queues);
 	tcase_add_test(t, test_vdev_kicks_end_with_reset);

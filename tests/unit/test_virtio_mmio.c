@@ -289,7 +289,6 @@ START_TEST(test_mmio_queue_registers_after_driver_ok_frozen)
 	for (unsigned off = VIRTIO_MMIO_QUEUE_NUM; off <= VIRTIO_MMIO_QUEUE_USED_HIGH; off += 4)
 		if (off != VIRTIO_MMIO_QUEUE_NOTIFY && off != VIRTIO_MMIO_STATUS)
 			wr(off, 0x8000);
-	wr(VIRTIO_MMIO_QUEUE_READY, 0);
 	vdev_queue(&dev.v, 1, &after);
 	ck_assert_mem_eq(&before, &after, sizeof(before));
 }
@@ -302,6 +301,34 @@ START_TEST(test_mmio_queue_ready_0_before_driver_ok)
 	ck_assert(fake_guest_queue_ready(&g, 0));
 	wr(VIRTIO_MMIO_QUEUE_READY, 0);
 	ck_assert(!fake_guest_queue_ready(&g, 0));
+}
+END_TEST
+
+/* A driver that takes leave stops its queues one by one, reads each back, and resets the device only then. */
+START_TEST(test_mmio_queue_ready_0_of_a_running_device)
+{
+	start();
+	fake_guest_select(&g, 1);
+	wr(VIRTIO_MMIO_QUEUE_READY, 0);
+	for (unsigned q = 0; q < QUEUES; q++)
+		ck_assert(!fake_guest_queue_ready(&g, q));
+	ck_assert(!dev.v.active && !dev.v.queues[0].ring.started);
+	ck_assert_uint_eq(dev.resets, 1);
+	ck_assert_uint_eq(rd(VIRTIO_MMIO_STATUS), OK | VIRTIO_CONFIG_S_NEEDS_RESET);
+	ck_assert_uint_eq(rd(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	ck_assert_uint_eq(fake_kvm_nr_ioeventfds(hyp), 0);
+	memset(dev.kicks, 0, sizeof(dev.kicks));
+	fake_guest_kick(&g, 0);
+	fake_loop_turn(loop);
+	ck_assert_uint_eq(dev.kicks[0], 0);
+	fake_guest_select(&g, 0);
+	wr(VIRTIO_MMIO_QUEUE_READY, 1);
+	ck_assert(!fake_guest_queue_ready(&g, 0));
+	wr(VIRTIO_MMIO_QUEUE_READY, 0);
+	fake_guest_set_status(&g, 0);
+	ck_assert_uint_eq(dev.resets, 1);
+	ck_assert_uint_eq(rd(VIRTIO_MMIO_STATUS), 0);
+	start();
 }
 END_TEST
 
@@ -577,6 +604,9 @@ START_TEST(test_mmio_activation_fails_config_interrupt)
 	ck_assert_uint_eq(spis(), 1);
 	ck_assert_uint_eq(fake_kvm_nr_ioeventfds(hyp), 0);
 	dev.activate_error = 0;
+	fake_guest_select(&g, 0);
+	wr(VIRTIO_MMIO_QUEUE_READY, 0);
+	ck_assert(!fake_guest_queue_ready(&g, 0)); /* a stop is read back of it as well */
 	fake_guest_set_status(&g, 0);
 	ck_assert_uint_eq(fake_guest_isr(&g), 0);
 	start();
@@ -659,6 +689,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, test_mmio_config_any_width);
 	tcase_add_test(t, test_mmio_queue_registers_after_driver_ok_frozen);
 	tcase_add_test(t, test_mmio_queue_ready_0_before_driver_ok);
+	tcase_add_test(t, test_mmio_queue_ready_0_of_a_running_device);
 	tcase_add_test(t, test_mmio_features_refused);
 	tcase_add_test(t, test_mmio_line_open_only_while_running);
 	tcase_add_test(t, test_mmio_used_buffer_sets_bit_and_pulses);
