@@ -35,7 +35,7 @@ static const struct reg_row reg_rows[] = {
 	{ { "queue-num-running", ON_MMIO | OFTEN }, RUNNING, { { MMIO_QUEUE_NUM, 2 } }, MMIO_QUEUE_READY, 1, 1 },
 	{ { "queue-desc-running", ON_MMIO }, RUNNING, { { MMIO_DESC, 0 }, { MMIO_DESC + 4, ~0u } }, MMIO_STATUS, ALL_STATUS, ALL_STATUS },
 	{ { "queue-used-running", ON_MMIO }, RUNNING, { { MMIO_USED, 0xfffffffc }, { MMIO_USED + 4, ~0u } }, MMIO_STATUS, NEEDS_RESET, 0 },
-	{ { "queue-unready-running", ON_MMIO }, RUNNING, { { MMIO_QUEUE_READY, 0 } }, 0 },
+	{ { "queue-unready-running", ON_MMIO | OFTEN }, RUNNING, { { MMIO_QUEUE_READY, 0 } }, MMIO_QUEUE_READY, ~0u, 0 },
 	{ { "queue-ready-2", ON_MMIO }, AFTER_FEATURES, { { MMIO_QUEUE_READY, 2 } }, 0 },
 	{ { "queue-ready-early", ON_MMIO }, AFTER_RESET, { { MMIO_QUEUE_READY, 1 } }, 0 },
 	{ { "queue-reset-not-offered", ON_MMIO }, RUNNING, { { MMIO_QUEUE_RESET, 1 } }, MMIO_QUEUE_READY, 1, 1 },

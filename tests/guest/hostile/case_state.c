@@ -206,6 +206,15 @@ static void starter(void *arg)
 		vdev_set_status(racing, ADFO);
 }
 
+static void stopper(void *arg)
+{
+	(void)arg;
+	while (!stop_helpers) {
+		wr32(racing->regs + MMIO_QUEUE_SEL, 0);
+		wr32(racing->regs + MMIO_QUEUE_READY, 0);
+	}
+}
+
 static void race(struct vdev *d, void (*other)(void *arg))
 {
 	racing = d;
@@ -240,6 +249,16 @@ static void start_race(void)
 	race(rng, starter);
 	if (net)
 		race(net, starter);
+}
+
+static void stop_race(void)
+{
+	race(rng, stopper);
+	race(con, stopper);
+	if (net)
+		race(net, stopper);
+	if (blk)
+		race(blk, stopper);
 }
 
 static void reset_by_three(void)
@@ -301,6 +320,7 @@ static const struct fn_row fn_rows[] = {
 	{ { "reset-race", ON_CPUS | OFTEN }, reset_race },
 	{ { "reset-race-net", ON_CPUS | ON_NET }, reset_race_net },
 	{ { "start-race", ON_CPUS }, start_race },
+	{ { "stop-race", ON_CPUS | ON_MMIO | OFTEN }, stop_race },
 	{ { "reset-by-three", ON_CPUS }, reset_by_three },
 	{ { "needs-reset-stays", OFTEN }, needs_reset_stays },
 	{ { "kick-before-setup", OFTEN }, kick_before_setup },
