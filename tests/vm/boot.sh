@@ -82,6 +82,18 @@ boot_zboot()
 	expect_error 125 "an EFI zboot kernel with lz4, which is not supported; unpack it first" $M --kernel work/vmlinuz
 }
 
+# boot_stock_packed gz|zboot: Debian's kernel with all that it loads, as Alpine packs its own, and as Fedora does
+boot_stock_packed()
+{
+	mkdir -p work
+	gzip -1 -c Image.stock >work/packed
+	case $1 in
+	gz) mv work/packed work/vmlinuz ;;
+	zboot) zboot gzip work/packed ;;
+	esac
+	$BOOT --timeout 300s --expect 'guest: clean status 0' --until-exit -- --kernel work/vmlinuz --initrd initrd.stock --cmdline 'quiet t=clean'
+}
+
 boot_zst()
 {
 	$BOOT --expect 'init: up' --until-exit -- --kernel Image.zst --initrd initrd.tiny --cmdline quiet
@@ -183,6 +195,13 @@ end_guest_status()
 	[ "$(result guest_status result.json)" = "$3" ] && [ "$(result reason result.json)" = poweroff ] || fail "$(cat result.json)"
 	[ "$(result init result.json)" -ge "$(result first_instruction result.json)" ] || fail "no init: $(cat result.json)"
 	grep -q 'status0: the guest wrote what is no status' err || fail "not logged: $(cat err)"
+}
+
+# status_rebind TRANSPORT N: the driver of the port goes and comes back
+status_rebind()
+{
+	rebind_guest exit "0,rebind,$2" "$2" --guest-status --transport "$1"
+	[ "$(wc -l <err)" -le 1 ] || fail "it said: $(cat err)"
 }
 
 end_timeout()

@@ -150,22 +150,48 @@ disk_trouble()
 	grep -q 'No space left' err && [ "$(wc -l <err)" -le 12 ] || fail "these lines: $(cat err)"
 }
 
-# A device of the host's whose requests take four seconds each (after five it fails them itself): nobody else waits.
-disk_slow()
+# null_disk NAME ATTRIBUTE=VALUE...: a block device of the host's of 16 MiB, work/NAME
+null_disk()
 {
 	only_in_the_emulated_host
 	[ -d /sys/module/null_blk ] || skip 'no null_blk'
 	grep -q configfs /proc/mounts || mount -t configfs configfs /sys/kernel/config
-	slow=/sys/kernel/config/nullb/slow
-	mkdir $slow && echo 16 >$slow/size && echo 2 >$slow/irqmode && echo 4000000000 >$slow/completion_nsec && echo 1 >$slow/power
+	null=/sys/kernel/config/nullb/$1
+	name=$1
+	shift
+	mkdir "$null"
+	for attribute in size=16 irqmode=2 "$@" power=1; do
+		echo "${attribute#*=}" >"$null/${attribute%%=*}"
+	done
 	mkdir -p work
 	# shellcheck disable=SC2046 # two numbers
-	mknod work/slow b $(tr : ' ' </sys/block/slow/dev)
+	mknod "work/$name" b $(tr : ' ' <"/sys/block/$name/dev")
+}
+
+# A device of the host's whose requests take ten seconds each: nobody else waits.
+disk_slow()
+{
+	null_disk slow completion_nsec=10000000000
+	echo 60000 >/sys/block/slow/queue/io_timeout
 	trouble_guest trouble,slow --disk work/slow,ro
 	trouble_over 0
 	status=$?
-	rmdir $slow
+	rmdir "$null"
 	[ $status = 0 ] || fail "status $got"
+	[ ! -s err ] || fail "it said: $(cat err)"
+}
+
+# disk_fails KEYS: a device of the host's with 64 KiB that are bad: requests there fail, with lines that say so; where the host's cache
+# takes what is written, the flush does
+disk_fails()
+{
+	null_disk failing memory_backed=1 badblocks=+512-639
+	trouble_guest trouble,fails --disk "work/failing,$1"
+	trouble_over 0
+	status=$?
+	rmdir "$null"
+	[ $status = 0 ] || fail "status $got"
+	grep -q 'disk0: .*: I/O error' err && [ "$(wc -l <err)" -le 12 ] || fail "these lines: $(cat err)"
 }
 
 disk_bad()

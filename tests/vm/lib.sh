@@ -238,7 +238,7 @@ rebinds()
 		[ $i -lt 50 ] || fail "$before descriptors before, $after after"
 		usleep 100000
 	done
-	[ $(($(own_kib $pid) - memory)) -le 256 ] || fail "$memory KiB before, $(own_kib $pid) after"
+	[ $(($(own_kib $pid) - memory)) -le 64 ] || fail "$memory KiB before, $(own_kib $pid) after"
 	echo "figure: $2 rebinds, $1: $before descriptors, memory $(($(own_kib $pid) - memory)) KiB"
 }
 

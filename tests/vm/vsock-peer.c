@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -257,6 +258,9 @@ static void hold(const char *path, unsigned cid, unsigned port, unsigned n)
 
 int main(int argc, char *argv[])
 {
+	struct rlimit fds = { .rlim_cur = 100 + MAX_CLIENTS, .rlim_max = 100 + MAX_CLIENTS };
+
+	setrlimit(RLIMIT_NOFILE, &fds); /* who has no right to so many has few connections */
 	signal(SIGPIPE, SIG_IGN); /* one that leaves is no reason to leave the others */
 	if (argc == 3 && !strcmp(argv[1], "listen"))
 		serve(bound((unsigned)atoi(argv[2])));

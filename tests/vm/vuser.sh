@@ -112,17 +112,21 @@ vuser_fs_build()
 	grep -q '^bare: passed' out || fail "it does not pass: $(cat out)"
 }
 
-# vuser_fs_rebind TRANSPORT N: the folder goes and comes back N times
-vuser_fs_rebind()
+our_folder()
 {
 	mkdir -p work/share
 	echo "of the host" >work/share/file
 	folder "$PWD/work/share" work/s
+}
+
+# vuser_fs_rebind TRANSPORT N: the folder goes and comes back N times, amid reads
+vuser_fs_rebind()
+{
+	our_folder
 	( rebind_guest fs "our-folder,rebind,$2" "$2" --fs "our-folder,socket=work/s,transport=$1" )
 	status=$?
 	end_back_end
-	cat work/fs.log
-	return $status
+	[ $status = 0 ] || { tail -n 9 work/fs.log; fail "status $status"; }
 }
 
 # peer FILE SOCKET: serves a file as a disk, by a back end of ours that knows what is in flight
@@ -219,9 +223,7 @@ vuser_storage_returns()
 # vuser_fs_returns TRANSPORT: the driver has to reset the device then, and finds the folder again
 vuser_fs_returns()
 {
-	mkdir -p work/share
-	echo "of the host" >work/share/file
-	folder "$PWD/work/share" work/s
+	our_folder
 	mkfifo work/in
 	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet t=fs,our-folder,returns" --timeout 300 \
 		--fs "our-folder,socket=work/s,transport=$1" <work/in >out 2>err &
@@ -367,6 +369,45 @@ vuser_stopped()
 	cat out err
 	[ $got = 0 ] && grep -q 'guest: stopped status 0' out || fail "status $got"
 	grep -q 'vhost-user0: its back end by vhost-user does not stop, and is given up; another one is waited for' err && [ "$(wc -l <err)" = 1 ] || fail "not the one line: $(cat err)"
+}
+
+# stopped_guest TRANSPORT WORDS START KIND OPTIONS: what START has started is stopped; it is given up with a line, and the next one is used
+stopped_guest()
+{
+	start=$3
+	$start
+	mkfifo work/in
+	$M --kernel Image --initrd initrd.test --cpus 2 --memory 384 --cmdline "quiet ip4=$GUEST_IP/24 t=stopped,$2" --timeout 300 \
+		"$4" "$5,socket=work/s,transport=$1" <work/in >out 2>err &
+	pid=$!
+	exec 8>work/in
+	( wait_for out 'guest: ready'
+	  kill -STOP $back_end
+	  echo >&8
+	  wait_for err 'its back end by vhost-user does not stop, and is given up; another one is waited for'
+	  end_back_end
+	  $start
+	  echo $back_end >work/back-end
+	  wait_for err 'another back end is there' )
+	status=$?
+	[ ! -e work/back-end ] || back_end=$(cat work/back-end)
+	exec 8>&-
+	wait $pid
+	got=$?
+	end_back_end
+	cat out err
+	[ $status = 0 ] && [ $got = 0 ] && grep -q 'guest: stopped status 0' out || fail "status $got"
+	[ "$(wc -l <err)" = 2 ] || fail "other lines: $(cat err)"
+}
+
+vuser_fs_stopped() # TRANSPORT
+{
+	stopped_guest "$1" fs,our-folder our_folder --fs our-folder
+}
+
+vuser_net_stopped() # TRANSPORT
+{
+	stopped_guest "$1" "net,$HOST_IP" "testpmd_echo work/s" --vhost-user net
 }
 
 # testpmd SOCKET PAIRS ARGS...: a card's back end, which polls; $back_end. It goes on until it is ended: it prints its counts now and then.
