@@ -33,7 +33,7 @@ struct source {
 struct loop {
 	struct source sources[FAKE_SOURCES];
 	unsigned nr;
-	unsigned calls;
+	unsigned calls, files;
 	bool sealed, stopped, ended, away, serves;
 	int fail_in; /* -1: never */
 	int fail_error;
@@ -296,6 +296,19 @@ int loop_fallocate(struct loop_io *io, int mode, uint64_t off, uint64_t len)
 	return start_at(io, FAKE_IO_ALLOCATE, NULL, 1, (struct fake_io_place){ .off = off, .len = len, .mode = mode });
 }
 
+int loop_file_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init(l, io, fd, done, ctx);
+
+	l->files += !r;
+	return r;
+}
+
+unsigned loop_file_count(const struct loop *l)
+{
+	return l->files;
+}
+
 int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
 {
 	return loop_io_init(l, io, -1, done, ctx);
@@ -406,6 +419,14 @@ void loop_io_cancel(struct loop_io *io)
 void loop_io_try(struct loop_io *io)
 {
 	loop_io_cancel(io);
+}
+
+/* Where transfers are done on their descriptors this is one turn of it; else nothing ends by itself. */
+void loop_io_wait(struct loop_io *io, uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	if (io->busy && io->loop->serves)
+		serve(&io->loop->sources[io->slot]);
 }
 
 void fake_loop_cancel_result(struct loop_io *io, int res)

@@ -1888,6 +1888,59 @@ START_TEST(test_loop_try_is_done_at_return)
 }
 END_TEST
 
+static void *write_late(void *arg)
+{
+	usleep(50000);
+	ck_assert_int_eq(write(*(int *)arg, "late", 4), 4);
+	return NULL;
+}
+
+static void stop_waiting(struct xfer *x)
+{
+	(void)x;
+	ck_abort_msg("another's callback");
+}
+
+/* With the loop at its end, too: as long as it takes, but no longer than it may; nothing is cancelled, and nobody else is called. */
+START_TEST(test_loop_wait_has_its_time)
+{
+	struct xfer x = { 0 }, y = { .then = stop_waiting };
+	uint64_t cpu, begin;
+	int s[2], ready[2];
+	pthread_t t;
+
+	stream_pair(s);
+	stream_pair(ready);
+	xfer_init(&x, s[0]);
+	xfer_init(&y, ready[0]);
+	if (_i) {
+		run_for(10);
+	} else {
+		ck_assert_int_eq(loop_seal(loop), 0);
+	}
+	loop_io_wait(&x.io, UINT64_MAX);
+	ck_assert_uint_eq(x.runs, 0);
+	ck_assert_int_eq(write(ready[1], "y", 1), 1);
+	ck_assert_int_eq(loop_readv(&y.io, y.iov, 1), 0);
+	ck_assert_int_eq(loop_readv(&x.io, x.iov, 1), 0);
+	begin = clock_now_ns();
+	cpu = cpu_ns();
+	loop_io_wait(&x.io, begin + 40 * MS);
+	ck_assert_uint_eq(x.runs, 0);
+	ck_assert(x.io.busy);
+	ck_assert_uint_ge(clock_now_ns() - begin, 40 * MS);
+	ck_assert_uint_lt(cpu_ns() - cpu, 20 * MS);
+	ck_assert_int_eq(pthread_create(&t, NULL, write_late, &s[1]), 0);
+	loop_io_wait(&x.io, UINT64_MAX);
+	ck_assert_uint_eq(x.runs, 1);
+	ck_assert_int_eq(x.res, 4);
+	pthread_join(t, NULL);
+	y.then = NULL;
+	loop_io_wait(&y.io, UINT64_MAX);
+	ck_assert_int_eq(y.res, 1);
+}
+END_TEST
+
 static void late_refused(void *ctx, int res)
 {
 	(void)ctx;
@@ -1974,6 +2027,7 @@ static void add_rest(TCase *t)
 	tcase_add_test(t, test_loop_late_descriptors);
 	tcase_add_test(t, test_loop_late_end_of_one_way_and_of_both);
 	tcase_add_loop_test(t, test_loop_try_is_done_at_return, 0, 2);
+	tcase_add_loop_test(t, test_loop_wait_has_its_time, 0, 2);
 	tcase_add_test(t, test_loop_accept_without_late_ones_is_refused);
 	tcase_add_test(t, test_loop_timer_fires_once_not_early);
 	tcase_add_test(t, test_loop_timer_can_be_set_from_within);

@@ -224,19 +224,15 @@ START_TEST(test_stream_without_output_takes_all)
 }
 END_TEST
 
-START_TEST(test_stream_file_and_null_are_written_plainly)
+START_TEST(test_stream_null_is_written_plainly)
 {
-	char name[] = "/tmp/test_stream.XXXXXX";
 	static char big[300000];
-	int fd = _i ? open("/dev/null", O_WRONLY) : mkstemp(name);
+	int fd = open("/dev/null", O_WRONLY);
 
-	unlink(name);
 	memset(big, 'f', sizeof(big));
 	new_stream(-1, fd, 0);
 	ck_assert_uint_eq(stream_write(st, big, sizeof(big)), sizeof(big));
 	ck_assert_uint_eq(stream_room(st), 65536);
-	if (!_i)
-		ck_assert_int_eq(lseek(fd, 0, SEEK_END), sizeof(big));
 }
 END_TEST
 
@@ -390,6 +386,157 @@ START_TEST(test_stream_backpressure_loses_nothing)
 }
 END_TEST
 
+/* ---- a file; tests/unit/test_stream_file.c has one that hangs ---- */
+
+static int new_file(void)
+{
+	char name[] = "/tmp/test_stream.XXXXXX";
+	int fd = mkstemp(name);
+
+	ck_assert_int_ge(fd, 0);
+	unlink(name);
+	return fd;
+}
+
+/* The file holds @before bytes of something and then just these. */
+static void file_has(int fd, size_t before, const void *what, size_t len)
+{
+	unsigned char *got = malloc(len);
+
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), before + len);
+	ck_assert_int_eq(pread(fd, got, len, (off_t)before), len);
+	ck_assert(!memcmp(got, what, len));
+	free(got);
+}
+
+static atomic_uint file_rooms;
+
+static void count_file_room(void *ctx)
+{
+	(void)ctx;
+	atomic_fetch_add(&file_rooms, 1);
+}
+
+/* Whoever writes to it is done when the bytes are in the ring buffer: the file is the kernel's workers' business. */
+START_TEST(test_stream_file_is_written_by_nobody_who_prints)
+{
+	static char big[300000];
+	int fd = new_file();
+
+	memset(big, 'f', sizeof(big));
+	new_stream(-1, fd, 0);
+	stream_on_room(st, count_file_room, NULL);
+	ck_assert_uint_eq(stream_write(st, big, sizeof(big)), 65536);
+	ck_assert_uint_eq(stream_write(st, big, 1), 0);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), 0);
+	run_for(200);
+	ck_assert_uint_eq(atomic_load(&file_rooms), 1);
+	ck_assert_uint_eq(stream_room(st), 65536);
+	file_has(fd, 0, big, 65536);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	close(fd);
+}
+END_TEST
+
+static const char old_text[] = "what was there";
+
+/* 0: a new one; 1: at its end; 2: '>>'; 3: O_NONBLOCK, for which the ring may refuse to wait. */
+START_TEST(test_stream_file_gets_all_in_order)
+{
+	struct device d = { 0 };
+	int fd = new_file();
+
+	if (_i == 1 || _i == 2)
+		ck_assert_int_eq(write(fd, old_text, sizeof(old_text)), sizeof(old_text));
+	if (_i == 2)
+		ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+	ck_assert_int_eq(fcntl(fd, F_SETFL, _i == 2 ? O_APPEND : _i == 3 ? O_NONBLOCK : 0), 0);
+	fill(&d, 2000000);
+	new_stream(-1, fd, 8192);
+	stream_on_room(st, push, &d);
+	push(&d);
+	ck_assert_uint_lt(d.at, d.len);
+	run_for(30000);
+	stream_flush(st, 10000 * MS);
+	ck_assert_uint_gt(d.rooms, 1);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	file_has(fd, _i == 1 || _i == 2 ? sizeof(old_text) : 0, d.text, d.len);
+	free(d.text);
+	close(fd);
+}
+END_TEST
+
+/* The place is the caller's, who may write there too: at once, as ever. */
+START_TEST(test_stream_file_amid_what_is_there)
+{
+	static const char want[] = "what hello hello\n";
+	int fd = new_file();
+
+	ck_assert_int_eq(write(fd, old_text, sizeof(old_text)), sizeof(old_text));
+	ck_assert_int_eq(lseek(fd, 5, SEEK_SET), 5);
+	new_stream(-1, fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_GETFL) & O_APPEND, 0);
+	ck_assert_uint_eq(stream_write(st, "hello ", 6), 6);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	file_has(fd, 0, want, strlen(want));
+	close(fd);
+}
+END_TEST
+
+/* The loop ends at whatever moment of a transfer: the flush writes what is left, and nothing twice. */
+START_TEST(test_stream_file_is_flushed)
+{
+	struct device d = { 0 };
+	int fd = new_file();
+
+	fill(&d, 60000);
+	new_stream(-1, fd, 0);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	loop_timer_set(&limit, _i ? (uint64_t)_i * 20000 : 1);
+	ck_assert_uint_eq(stream_write(st, d.text, 30000), 30000);
+	ck_assert_int_eq(loop_run(loop), 0);
+	ck_assert_uint_eq(stream_write(st, d.text + 30000, 20000), 20000);
+	stream_flush(st, 10000 * MS);
+	ck_assert_uint_eq(stream_write(st, d.text + 50000, 10000), 10000);
+	stream_flush(st, 10000 * MS);
+	ck_assert_uint_eq(stream_dropped(st), 0);
+	file_has(fd, 0, d.text, d.len);
+	free(d.text);
+	close(fd);
+}
+END_TEST
+
+/* As with ulimit -f: what fits is there, the rest is lost; no signal ends us, and what comes later is tried again. */
+START_TEST(test_stream_file_that_may_not_grow)
+{
+	const struct rlimit most = { .rlim_cur = 8192, .rlim_max = RLIM_INFINITY };
+	struct device d = { 0 };
+	int fd = new_file();
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ); /* as the program does */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fill(&d, 20000);
+	new_stream(-1, fd, 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+	ck_assert_uint_eq(stream_write(st, d.text, d.len), d.len);
+	run_for(100);
+	file_has(fd, 0, d.text, 8192);
+	ck_assert_uint_eq(stream_dropped(st), d.len - 8192);
+	ck_assert_uint_eq(stream_room(st), 65536);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	stream_flush(st, 10000 * MS);
+	ck_assert_uint_eq(stream_dropped(st), d.len - 8192 + 6);
+	ck_assert_int_eq(ftruncate(fd, 0), 0);
+	ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+	stream_flush(st, 10000 * MS);
+	file_has(fd, 0, hello, 6);
+	free(d.text);
+	close(fd);
+}
+END_TEST
+
 /* Writers on several threads; each byte arrives once. */
 static void *write_bytes(void *arg)
 {
@@ -440,6 +587,42 @@ START_TEST(test_stream_writers_on_threads)
 	close(fds[1]);
 	pthread_join(c.thread, NULL);
 	ck_assert_uint_eq(c.total, 300000);
+}
+END_TEST
+
+static void *write_beside(void *arg)
+{
+	for (unsigned i = 0; i < 20000; i++)
+		ck_assert_int_eq(write(*(int *)arg, "log\n", 4), 4);
+	return NULL;
+}
+
+/* Two threads of ours print, and somebody else writes by the same description, as 2>&1 has it: nobody overwrites. */
+START_TEST(test_stream_file_that_others_write_to)
+{
+	char names[] = "ab", c;
+	unsigned seen[256] = { 0 };
+	int fd = new_file();
+	pthread_t t[3];
+
+	new_stream(-1, fd, 4096);
+	loop_timer_set(&limit, 50000 * MS);
+	ck_assert_int_eq(loop_seal(loop), 0);
+	atomic_store(&writers, 2);
+	ck_assert_int_eq(pthread_create(&t[2], NULL, write_beside, &fd), 0);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, write_then_stop, &names[i]), 0);
+	ck_assert_int_eq(loop_run(loop), 0);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	stream_flush(st, 10000 * MS);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), 200000 + 80000);
+	for (off_t at = 0; pread(fd, &c, 1, at) == 1; at++)
+		seen[(unsigned char)c]++;
+	ck_assert_uint_eq(seen['a'], 100000);
+	ck_assert_uint_eq(seen['b'], 100000);
+	ck_assert_uint_eq(seen['l'], 20000);
+	close(fd);
 }
 END_TEST
 
@@ -1403,7 +1586,13 @@ static void add_output(TCase *t)
 	tcase_add_test(t, test_stream_bad_arguments_refused);
 	tcase_add_test(t, test_stream_listener_after_the_seal_is_refused);
 	tcase_add_test(t, test_stream_without_output_takes_all);
-	tcase_add_loop_test(t, test_stream_file_and_null_are_written_plainly, 0, 2);
+	tcase_add_test(t, test_stream_null_is_written_plainly);
+	tcase_add_test(t, test_stream_file_is_written_by_nobody_who_prints);
+	tcase_add_loop_test(t, test_stream_file_gets_all_in_order, 0, 4);
+	tcase_add_test(t, test_stream_file_amid_what_is_there);
+	tcase_add_loop_test(t, test_stream_file_is_flushed, 0, 10);
+	tcase_add_test(t, test_stream_file_that_may_not_grow);
+	tcase_add_test(t, test_stream_file_that_others_write_to);
 	tcase_add_test(t, test_stream_full_disk_drops_and_goes_on);
 	tcase_add_loop_test(t, test_stream_stopped_consumer_blocks_nobody, 0, 2);
 	tcase_add_loop_test(t, test_stream_gone_consumer_takes_all, 0, 2);

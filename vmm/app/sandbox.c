@@ -107,6 +107,7 @@ static unsigned count_vhosts(void)
 static int join_cgroup(const struct sandbox_cfg *cfg, struct missing *m, struct err *err)
 {
 	_cleanup_close_ int dir = open(cfg->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	unsigned workers;
 	int r;
 
 	if (dir >= 0)
@@ -115,7 +116,8 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct missing *m, struct 
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	r = limit_cgroup(m, dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + cfg->disks * LOOP_WORKERS_PER_DISK + CGROUP_TASKS, err);
+	workers = cfg->disks * LOOP_WORKERS_PER_DISK + cfg->files * LOOP_WORKERS_PER_FILE;
+	r = limit_cgroup(m, dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + workers + CGROUP_TASKS, err);
 	return r ? r : limit_cgroup(m, dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
 }
 
@@ -333,7 +335,7 @@ static rlim_t most_fds(const struct sandbox_cfg *cfg)
 void sandbox_shut(const struct sandbox_cfg *cfg)
 {
 	/* The kernel makes its workers for slow transfers in our name; clone(2) is denied to us by the filters all the same. */
-	int r = cfg->disks || cfg->conns ? 0 : limit(RLIMIT_NPROC, 0);
+	int r = cfg->disks || cfg->files || cfg->conns ? 0 : limit(RLIMIT_NPROC, 0);
 
 	if (r || limit(RLIMIT_NOFILE, most_fds(cfg)))
 		log_warn("sandbox: could not have: limits of processes and descriptors (%s)", strerror(errno));

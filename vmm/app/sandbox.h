@@ -21,6 +21,7 @@ struct sandbox_cfg {
 	uint64_t memory;        /* bytes of guest memory and of large buffers, for the cgroup's limit */
 	unsigned cpus;          /* threads, for the same */
 	unsigned disks;         /* each with workers of the kernel's */
+	unsigned files;         /* likewise: the console's */
 	unsigned conns;         /* descriptors that come while the guest runs: connections */
 	bool lends_fds;         /* to processes at the other end of sockets */
 	bool pins_memory;       /* guest memory is pinned for a device of the host's */
@@ -34,7 +35,10 @@ struct sandbox_cfg {
 int sandbox_enter(const struct sandbox_cfg *cfg, struct err *err);
 /* What that could not have, for a line of the log; "": it has all. */
 const char *sandbox_missing(void);
-/* With all threads there: no further descriptor but for connections, no process or thread but those that io_uring makes for disks and connections. */
+/*
+ * With all threads there: no further descriptor but for connections, no process or thread but those that io_uring makes for disks,
+ * the console's file and connections.
+ */
 void sandbox_shut(const struct sandbox_cfg *cfg);
 
 #endif

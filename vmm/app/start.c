@@ -107,6 +107,9 @@ static int open_mux(struct app *a, struct err *err)
 		io.in_fd = !tty || terminal_usable(STDIN_FILENO) ? STDIN_FILENO : -1;
 		io.out_fd = STDOUT_FILENO;
 	} else if (kind == CONSOLE_FILE) {
+		/* it is still to be cut */
+		if (a->console.regular && fcntl(a->console.fd, F_SETFL, O_APPEND))
+			return err_set(err, -errno, "--console: '%s': %s", a->console.path, strerror(errno));
 		io.out_fd = a->console.fd;
 	} else if (kind == CONSOLE_PTY) {
 		io.in_fd = io.out_fd = a->pty.fd;
@@ -276,14 +279,15 @@ static unsigned count_conns(const struct config *c)
 	return n;
 }
 
-static struct sandbox_cfg sandbox_wants(const struct options *o)
+static struct sandbox_cfg sandbox_wants(const struct app *a)
 {
+	const struct options *o = &a->options;
 	const struct config *c = &o->config;
 	unsigned conns = count_conns(c), clients = c->console == CONSOLE_SOCKET ? STREAM_CLIENTS : 0;
 
 	return (struct sandbox_cfg){
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
-		.disks = count_kind(c, DEV_DISK), .conns = conns + clients + machine_more_fds(c),
+		.disks = count_kind(c, DEV_DISK), .files = loop_file_count(a->loop), .conns = conns + clients + machine_more_fds(c),
 		.lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
 		.pins_memory = count_kind(c, DEV_VFIO),
 	};
@@ -291,11 +295,10 @@ static struct sandbox_cfg sandbox_wants(const struct options *o)
 
 static int enter_sandbox(struct app *a, struct err *err)
 {
-	const struct options *o = &a->options;
-	const struct sandbox_cfg cfg = sandbox_wants(o);
+	const struct sandbox_cfg cfg = sandbox_wants(a);
 	int ret;
 
-	if (o->no_sandbox)
+	if (a->options.no_sandbox)
 		return 0;
 	ret = keep_files(a, err);
 	return ret ? ret : sandbox_enter(&cfg, err);
@@ -359,7 +362,7 @@ int app_start(struct app *a, struct err *err)
 
 int app_shut(struct app *a, struct err *err)
 {
-	const struct sandbox_cfg cfg = sandbox_wants(&a->options);
+	const struct sandbox_cfg cfg = sandbox_wants(a);
 	int ret;
 
 	if (keeper_end(&a->keeper, KEEP_CONSOLE | KEEP_DTB, err))

@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "vmm/base/cleanup.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/fdbook.h"
 #include "vmm/base/obj.h"
 #include "vmm/base/rights.h"
@@ -147,6 +148,19 @@ int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 	l->nr_disks += !s->of_disk; /* what shares a file has places in it */
 	s->of_disk = true;
 	return init_io(l, io, s->file, done, ctx);
+}
+
+int loop_file_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
+{
+	int r = loop_io_init(l, io, fd, done, ctx);
+
+	l->nr_regular += !r;
+	return r;
+}
+
+unsigned loop_file_count(const struct loop *l)
+{
+	return l->nr_regular;
 }
 
 int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx)
@@ -306,6 +320,21 @@ void loop_io_try(struct loop_io *io)
 			break;
 	}
 	loop_io_cancel(io);
+}
+
+void loop_io_wait(struct loop_io *io, uint64_t deadline_ns)
+{
+	struct loop *l = io->loop;
+	unsigned i = (unsigned)io->slot;
+
+	while (io->busy && !slot(l, i)->done && clock_now_ns() < deadline_ns) {
+		/* no more than it takes until its turn comes: others' polls would be put in again and again */
+		if (!slot(l, i)->in_kernel)
+			lring_sync(l);
+		if (lring_enter_a_little(l) < 0)
+			loop_io_cancel(io);
+	}
+	lring_dispatch_io(l, i);
 }
 
 int loop_later_init(struct loop *l, struct loop_later *later, void (*run)(void *ctx), void *ctx)
@@ -472,10 +501,11 @@ static int restrict_ring(struct loop *l)
 	return ring_register(l, IORING_REGISTER_RESTRICTIONS, res, n);
 }
 
-/* What a disk cannot do at once, the kernel does on threads of its own, which are ours by number: a few. */
+/* What a disk or a file cannot do at once, the kernel does on threads of its own, which are ours by number: a few. */
 static int limit_workers(struct loop *l)
 {
-	unsigned half = (l->nr_disks * LOOP_WORKERS_PER_DISK + (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2;
+	unsigned half = (l->nr_disks * LOOP_WORKERS_PER_DISK + l->nr_regular * LOOP_WORKERS_PER_FILE +
+			 (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2;
 	unsigned limits[2] = { half, half }; /* for files, and for all else */
 	int r;
 

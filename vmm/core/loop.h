@@ -39,6 +39,8 @@
 #define LOOP_MAX_SOURCES 16384
 /* Threads of the kernel's that serve transfers which would wait, for each disk. They count as this process's. */
 #define LOOP_WORKERS_PER_DISK 4
+/* The same for each file of loop_file_init(): one for it, and one that the kernel counts apart. */
+#define LOOP_WORKERS_PER_FILE 2
 /* The same for late descriptors, whose loop_shutdown() the kernel never does at once. */
 #define LOOP_WORKERS_LATE 2
 
@@ -119,6 +121,10 @@ int loop_io_init(struct loop *l, struct loop_io *io, int fd,
 /* Another one on the file of @like, which is a disk's then. -ENOSPC, -EBUSY, -ENOMEM. */
 int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 		      void (*done)(void *ctx, int res), void *ctx);
+/* For a regular file that is no disk: loop_io_init(), with its errors. What would wait there, the kernel's workers wait for. */
+int loop_file_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx);
+/* How many of those there are so far. */
+unsigned loop_file_count(const struct loop *l);
 /*
  * At the file's position, as readv(2) and writev(2). @iov and the memory behind it stay valid
  * until done() ran. Never calls done() itself. -EBUSY: one is under way.
@@ -146,6 +152,11 @@ int loop_sendmsg(struct loop_io *io, const struct msghdr *m);
 void loop_io_cancel(struct loop_io *io);
 /* What is under way is submitted, and cancelled if it does not end at once: done() has run when this returns. As above. */
 void loop_io_try(struct loop_io *io);
+/*
+ * What is under way is submitted, and waited for until @deadline_ns of clock_now_ns(), some milliseconds more or less: done() has
+ * run, or @io is still busy. As above, but that nothing is cancelled.
+ */
+void loop_io_wait(struct loop_io *io, uint64_t deadline_ns);
 
 /*
  * A transfer on a descriptor that comes only when the guest runs, a connection's. A loop that has one of these takes requests on

@@ -76,6 +76,7 @@ struct loop {
 
 	struct list lists[NR_LISTS];
 	unsigned nr_disks;       /* files that may be synchronised and allocated: the ring has to allow it */
+	unsigned nr_regular;     /* files that are no disks and may keep a worker waiting */
 	bool takes_late;         /* descriptors that are not registered, and what makes and ends them */
 	bool sends;              /* and there are sockets to which messages go, with descriptors */
 	unsigned nr_files;
@@ -102,6 +103,8 @@ bool lring_sync(struct loop *l);
 void lring_give_up(struct loop *l, unsigned i);
 /* Submits what is prepared, waits for @wait completions, takes in what there is. 0, or an errno that ends the loop. */
 int lring_enter(struct loop *l, unsigned wait);
+/* The same, waiting for one, but no longer than AGAIN_NS. */
+int lring_enter_a_little(struct loop *l);
 /* Runs the callback of transfer @i, if it has ended. */
 void lring_dispatch_io(struct loop *l, unsigned i);
 /* Runs the callbacks of all that was taken in. */

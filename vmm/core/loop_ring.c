@@ -248,7 +248,7 @@ static void pause_briefly(void)
 	syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ms, NULL, 0);
 }
 
-/* As long as a call wants to be asked again. */
+/* As long as AGAIN_NS. */
 static int submit_and_wait_a_little(struct loop *l)
 {
 	struct __kernel_timespec ts = { .tv_nsec = AGAIN_NS };
@@ -257,11 +257,9 @@ static int submit_and_wait_a_little(struct loop *l)
 	return io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
 }
 
-/* Submits what is prepared, waits for @wait completions, takes in what there is. */
-int lring_enter(struct loop *l, unsigned wait)
+/* Takes in what there is, after an enter that ended with @r. */
+static int take_in_all(struct loop *l, int r)
 {
-	int r = !wait ? io_uring_submit_and_get_events(&l->ring) :
-		calls_wait_for_us(&l->calls) ? submit_and_wait_a_little(l) : io_uring_submit_and_wait(&l->ring, wait);
 	unsigned n = reap(l);
 
 	if (r >= 0 || r == -EINTR || r == -ETIME)
@@ -271,6 +269,19 @@ int lring_enter(struct loop *l, unsigned wait)
 	if (!n)
 		pause_briefly();
 	return 0;
+}
+
+/* Submits what is prepared, waits for @wait completions, takes in what there is. */
+int lring_enter(struct loop *l, unsigned wait)
+{
+	if (wait && calls_wait_for_us(&l->calls))
+		return lring_enter_a_little(l);
+	return take_in_all(l, wait ? io_uring_submit_and_wait(&l->ring, wait) : io_uring_submit_and_get_events(&l->ring));
+}
+
+int lring_enter_a_little(struct loop *l)
+{
+	return take_in_all(l, submit_and_wait_a_little(l));
 }
 
 static void dispatch_poll(struct loop *l, unsigned i)

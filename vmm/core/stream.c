@@ -11,10 +11,20 @@
  *
  * How a descriptor is kept from blocking (enum out_how): the caller's open file description may
  * be shared with a shell, so O_NONBLOCK is never set on it. A pipe or terminal is opened once
- * more by /proc/self/fd, which gives a description of our own. Sockets have MSG_DONTWAIT, files
- * need nothing. Where none of this works (a terminal of another user, no /proc) one small write
- * follows each POLLOUT: what poll promises room for, a pipe's PIPE_BUF or a few bytes of a
- * terminal. The master of a pseudo-terminal is not opened again: that would make another one.
+ * more by /proc/self/fd, which gives a description of our own. Sockets have MSG_DONTWAIT. Where
+ * none of this works (a terminal of another user, no /proc) one small write follows each POLLOUT:
+ * what poll promises room for, a pipe's PIPE_BUF or a few bytes of a terminal. The master of a
+ * pseudo-terminal is not opened again: that would make another one.
+ *
+ * A regular file says at all times that it has room, and may let a write wait all the same: for a server, for another process,
+ * until pages are clean. What lies together at the tail goes to the ring, whose workers wait, one transfer at a time; its end
+ * begins the next. Meanwhile writers append until the ring buffer is full, as with any slow consumer. What the ring refuses for
+ * a reason of its own (no worker can be made, the file is O_NONBLOCK, the end of the loop has cancelled it) it is asked for once
+ * more; then write(2) does it.
+ *
+ * The ring moves a file's position without write(2)'s lock. Who writes by the same description meanwhile, our log on standard
+ * error for one, would overwrite or be overwritten. So a file that is at its end is set to append, as make(1) does with its
+ * own output: for those who go on at the end nothing else changes. A file that is amid its bytes stays with write(2).
  *
  * A pseudo-terminal that nobody has open says POLLHUP, at once and always. Then nothing is polled, and a timer looks from
  * time to time whether that still is so (`absent`). A socket's client is stream_client.c's.
@@ -133,6 +143,12 @@ static ssize_t put(struct stream *s, const uint8_t *p, size_t n)
 	return r < 0 ? -errno : r;
 }
 
+/* The ring's own answers, not the file's: nothing was written. */
+static bool is_refused(int res)
+{
+	return res == -ECANCELED || res == -EAGAIN || res == -EINTR;
+}
+
 static bool is_for_good(ssize_t error)
 {
 	return error == -EPIPE || error == -ECONNRESET || error == -ENOTCONN ||
@@ -162,6 +178,40 @@ static int step(struct stream *s)
 	return 1;
 }
 
+/* A transfer of what lies together at the tail, unless that is nothing, or one is under way. */
+static void file_write(struct stream *s)
+{
+	const uint8_t *p;
+	size_t n;
+
+	if (s->file.busy || s->gone)
+		return;
+	n = stream_peek(s, &p);
+	if (!n)
+		return;
+	s->file_iov = (struct iovec){ .iov_base = (void *)(uintptr_t)p, .iov_len = n };
+	loop_writev(&s->file, &s->file_iov, 1);
+}
+
+static void file_done(void *ctx, int res)
+{
+	struct stream *s = ctx;
+	bool refused = is_refused(res);
+
+	if (s->gone)
+		return; /* given up, and counted as lost */
+	if (res > 0)
+		stream_consume(s, s->file_iov.iov_base, (size_t)res);
+	else if (!refused)
+		lose(s, is_for_good(res));
+	else if (s->refused)
+		step(s);
+	s->refused = refused && !s->refused;
+	file_write(s);
+	if (!s->ending)
+		stream_tell_room(s);
+}
+
 /* Writes what may be written now. @ready: POLLOUT was seen. */
 static void drain(struct stream *s, bool ready)
 {
@@ -170,6 +220,10 @@ static void drain(struct stream *s, bool ready)
 
 	if (s->how == OUT_CLIENT) {
 		client_write(s);
+		return;
+	}
+	if (s->how == OUT_FILE) {
+		file_write(s);
 		return;
 	}
 	for (; turns && r > 0; turns--)
@@ -381,6 +435,15 @@ static void flush_fd(struct stream *s, uint64_t deadline)
 	}
 }
 
+/* The end of each transfer begins the next. One that does not end in time stays under way: its bytes stay where they are. */
+static void flush_file(struct stream *s, uint64_t deadline)
+{
+	s->ending = true;
+	file_write(s);
+	while (s->file.busy && stream_ms_until(deadline))
+		loop_io_wait(&s->file, deadline);
+}
+
 void stream_flush(struct stream *s, uint64_t timeout_ns)
 {
 	uint64_t now = clock_now_ns();
@@ -390,9 +453,11 @@ void stream_flush(struct stream *s, uint64_t timeout_ns)
 		return;
 	if (s->how == OUT_CLIENT)
 		client_flush(s, deadline);
+	else if (s->how == OUT_FILE)
+		flush_file(s, deadline);
 	else
 		flush_fd(s, deadline);
-	lose(s, false);
+	lose(s, s->file.busy);
 }
 
 /* ---- input --------------------------------------------------------------------------------- */
@@ -523,6 +588,12 @@ static int open_again(int fd, int flags)
 	return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
+/* What is written to a file goes to its end, from here on at the latest; false: its position is amid what is there. */
+static bool appends(int fd, off_t size, int flags)
+{
+	return flags & O_APPEND || (lseek(fd, 0, SEEK_CUR) == size && !fcntl(fd, F_SETFL, flags | O_APPEND));
+}
+
 static int choose_out(struct stream *s, int fd)
 {
 	struct stat st;
@@ -536,7 +607,9 @@ static int choose_out(struct stream *s, int fd)
 	s->chunk = SIZE_MAX / 2;
 	if (S_ISSOCK(st.st_mode)) {
 		s->how = OUT_SOCKET;
-	} else if (S_ISREG(st.st_mode) || is_dev(&st, 1, 3)) {
+	} else if (S_ISREG(st.st_mode)) {
+		s->how = appends(fd, st.st_size, flags) ? OUT_FILE : OUT_PLAIN;
+	} else if (is_dev(&st, 1, 3)) {
 		s->how = OUT_PLAIN;
 	} else if (flags >= 0 && (flags & O_NONBLOCK)) {
 		s->how = OUT_NONBLOCK;
@@ -586,6 +659,8 @@ static int init_out(struct stream *s, int fd)
 	r = init_ring(s);
 	if (r < 0)
 		return r;
+	if (s->how == OUT_FILE)
+		return loop_file_init(s->loop, &s->file, s->out_fd, file_done, s);
 	return loop_poll_init(s->loop, &s->out, s->out_fd, out_ready, s);
 }
 
@@ -668,6 +743,8 @@ void stream_free(struct stream *s)
 	loop_poll_fini(&s->in);
 	loop_poll_fini(&s->kick);
 	loop_timer_fini(&s->look);
+	s->gone = true; /* the end of a transfer begins no other */
+	loop_io_cancel(&s->file);
 	if (s->how == OUT_CLIENT)
 		client_fini(s);
 	close_fd(&s->own_out_fd);

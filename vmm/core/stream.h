@@ -23,7 +23,12 @@ struct stream;
 
 struct stream_cfg {
 	int in_fd;  /* -1: none. Borrowed; open until stream_free(). */
-	int out_fd; /* -1: output vanishes. Likewise. Never set to O_NONBLOCK in place: the description may be shared. */
+	/*
+	 * -1: output vanishes. Likewise. Never set to O_NONBLOCK in place: the description may be shared. A regular file that is at
+	 * its end is set to O_APPEND in place, and stays so: all who write by that description then write behind each other. One
+	 * that is neither at its end nor appends is the exception to what is said above: where it blocks, the loop does.
+	 */
+	int out_fd;
 	size_t ring_size; /* bytes of output kept, power of two; 0: 64 KiB */
 	/*
 	 * Both are the master of a pseudo-terminal, of the caller's making, O_NONBLOCK, whose other end was open once. While
@@ -46,7 +51,10 @@ struct stream_cfg {
  * -EINVAL: ring_size; -EBADF: no such descriptor; -EMFILE, -ENOMEM, loop_poll_init()'s errors.
  */
 int stream_new(struct loop *l, const struct stream_cfg *cfg, struct stream **ret_s);
-/* Before loop_free(), with the loop not running. What was not flushed is lost. NULL is fine. */
+/*
+ * Before loop_free(), with the loop not running. What was not flushed is lost. A write to a file that is under way is waited
+ * for, as late as the file wills. NULL is fine.
+ */
 void stream_free(struct stream *s);
 
 /*
@@ -67,7 +75,7 @@ void stream_on_room(struct stream *s, void (*room)(void *ctx), void *ctx);
 void stream_on_input(struct stream *s, size_t (*receive)(void *ctx, const uint8_t *buf, size_t len), void *ctx);
 void stream_resume_input(struct stream *s); /* any thread; cheap where nothing is held back */
 
-/* Writes out what is left, waiting at most @timeout_ns. At the end, with the loop stopped. */
+/* Writes out what is left, waiting at most @timeout_ns. At the end, with the loop stopped; for a file it must have been sealed. */
 void stream_flush(struct stream *s, uint64_t timeout_ns);
 /*
  * Bytes that were taken and then lost: the consumer was gone, or the flush ran out of time. What

@@ -38,7 +38,8 @@ struct stream_client {
 
 enum out_how {
 	OUT_NONE,     /* vanishes */
-	OUT_PLAIN,    /* does not block: a file, /dev/null */
+	OUT_PLAIN,    /* by write(2) at once: /dev/null, and a file amid which is written */
+	OUT_FILE,     /* one that appends. It may block, which no poll tells: by the loop's ring */
 	OUT_NONBLOCK, /* O_NONBLOCK is set, by the caller or on our own description */
 	OUT_SOCKET,
 	OUT_CHUNK,    /* may block: at most `chunk` bytes after each POLLOUT */
@@ -56,6 +57,10 @@ struct stream {
 	int own_out_fd;          /* our own description, or -1 */
 	size_t chunk;
 	struct loop_poll out;
+	struct loop_io file;     /* in place of that, for a file... */
+	struct iovec file_iov;   /* ...to which these bytes are under way */
+	bool refused;            /* the ring did not take the last ones, for a reason of its own */
+	bool ending;             /* a file: the loop has stopped, nobody is told of room */
 	void (*room)(void *ctx);
 	void *room_ctx;
 	atomic_ullong dropped;
@@ -64,7 +69,7 @@ struct stream {
 	uint8_t *ring;
 	size_t size;             /* power of two */
 	size_t head, tail;       /* bytes ever put in and taken out, since it was last empty */
-	bool gone;               /* nobody reads any more */
+	bool gone;               /* nobody reads any more; written by the loop alone */
 	bool absent;             /* nobody reads now, somebody may come; written by the loop alone */
 	bool want_room;
 	size_t shown;            /* bytes that went through history */
