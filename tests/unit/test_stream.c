@@ -644,7 +644,7 @@ START_TEST(test_stream_flush_gives_up_in_time)
 }
 END_TEST
 
-START_TEST(test_stream_tail_is_the_end_of_what_was_shown)
+START_TEST(test_stream_tail_is_the_end_of_what_was_written)
 {
 	char buf[8192], want[8192];
 	int fd = open("/dev/null", O_WRONLY);
@@ -662,6 +662,89 @@ START_TEST(test_stream_tail_is_the_end_of_what_was_shown)
 		stream_write(st, want + i, 64);
 	ck_assert_uint_eq(stream_tail(st, buf, sizeof(buf)), 4096);
 	ck_assert_mem_eq(buf, want + sizeof(want) - 4096, 4096);
+}
+END_TEST
+
+/* The last that was written, of all this many bytes. */
+static void tail_is(const void *what, size_t len)
+{
+	char tail[4096];
+
+	ck_assert_uint_eq(stream_tail(st, tail, sizeof(tail)), len);
+	ck_assert_mem_eq(tail, what, len);
+}
+
+/* A reader that goes, as head(1) does, and then the guest panics; 0: into an empty ring, 1: into a full one. */
+START_TEST(test_stream_tail_has_what_a_reader_that_left_did_not_read)
+{
+	static char junk[4096];
+	int fds[2];
+
+	new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	if (_i) {
+		memset(junk, 'j', sizeof(junk));
+		while (stream_write(st, junk, sizeof(junk)) == sizeof(junk))
+			;
+		ck_assert_uint_eq(stream_room(st), 0);
+		close(fds[0]);
+		run_for(60);
+		tail_is(junk, 4096);
+	} else {
+		ck_assert_uint_eq(stream_write(st, hello, 6), 6);
+		close(fds[0]);
+		ck_assert_uint_eq(stream_write(st, "read by nobody\n", 15), 15);
+		tail_is("hello\nread by nobody\n", 21);
+	}
+	ck_assert_uint_eq(stream_write(st, "a pa", 4), 4);
+	ck_assert_uint_eq(stream_write(st, "nic\n", 4), 4);
+	stream_flush(st, MS);
+	if (_i) {
+		memcpy(junk + 4088, "a panic\n", 8);
+		tail_is(junk, 4096);
+		ck_assert_uint_ge(stream_dropped(st), 4096 + 8);
+	} else {
+		tail_is("hello\nread by nobody\na panic\n", 29);
+		ck_assert_uint_eq(stream_dropped(st), 15 + 8);
+	}
+}
+END_TEST
+
+/* A reader that is stopped: what the flush has no time for, round the ring's end, is remembered behind what was read. */
+START_TEST(test_stream_tail_has_what_was_not_flushed)
+{
+	struct device d = { 0 };
+	size_t n, taken = 0;
+	int fds[2];
+
+	fill(&d, 1000000);
+	new_pipe(fds);
+	new_stream(-1, fds[1], 4096);
+	do {
+		n = stream_write(st, d.text + taken, 1001);
+		taken += n;
+	} while (n == 1001);
+	ck_assert_uint_gt(taken, 4096);
+	ck_assert_int_eq(read(fds[0], d.text, 1000), 1000);
+	stream_flush(st, MS);
+	ck_assert_uint_gt(stream_dropped(st), 0);
+	tail_is(d.text + taken - 4096, 4096);
+	free(d.text);
+}
+END_TEST
+
+/* A full disk, too, and once each: not again when what comes later is tried. */
+START_TEST(test_stream_tail_has_what_found_no_room)
+{
+	int fd = open("/dev/full", O_WRONLY);
+
+	new_stream(-1, fd, 0);
+	ck_assert_uint_eq(stream_write(st, "one\n", 4), 4);
+	run_for(20);
+	ck_assert_uint_eq(stream_write(st, "two\n", 4), 4);
+	stream_flush(st, 100 * MS);
+	tail_is("one\ntwo\n", 8);
+	ck_assert_uint_eq(stream_dropped(st), 8);
 }
 END_TEST
 
@@ -1600,7 +1683,10 @@ static void add_output(TCase *t)
 	tcase_add_loop_test(t, test_stream_backpressure_loses_nothing, 0, 3);
 	tcase_add_test(t, test_stream_writers_on_threads);
 	tcase_add_test(t, test_stream_flush_gives_up_in_time);
-	tcase_add_test(t, test_stream_tail_is_the_end_of_what_was_shown);
+	tcase_add_test(t, test_stream_tail_is_the_end_of_what_was_written);
+	tcase_add_loop_test(t, test_stream_tail_has_what_a_reader_that_left_did_not_read, 0, 2);
+	tcase_add_test(t, test_stream_tail_has_what_was_not_flushed);
+	tcase_add_test(t, test_stream_tail_has_what_found_no_room);
 	tcase_add_loop_test(t, test_stream_terminal_backpressure_loses_nothing, 0, 2);
 	tcase_add_test(t, test_stream_pty_nobody_there);
 	tcase_add_test(t, test_stream_pty_visitors_come_and_go);

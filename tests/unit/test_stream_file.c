@@ -141,12 +141,15 @@ START_TEST(test_stream_file_error_loses_what_is_at_hand)
 {
 	static const int errors[] = { -ENOSPC, -EFBIG, -EIO, 0, -EBADF };
 	bool for_good = errors[_i] == -EBADF;
+	char tail[RING];
 
 	ck_assert_uint_eq(stream_write(st, text, 100), 100);
 	ck_assert_uint_eq(stream_write(st, text + 100, RING), RING - 100);
 	ck_assert(fake_loop_complete(under_way(0, 100), errors[_i]));
 	none_under_way();
 	ck_assert_uint_eq(stream_dropped(st), RING);
+	ck_assert_uint_eq(stream_tail(st, tail, sizeof(tail)), RING);
+	ck_assert_mem_eq(tail, text, RING);
 	ck_assert_uint_eq(rooms, 1);
 	ck_assert_uint_eq(stream_write(st, text, 50), 50);
 	if (for_good) {
@@ -205,10 +208,13 @@ START_TEST(test_stream_file_that_hangs_at_the_end)
 {
 	uint64_t begin = clock_now_ns();
 	struct loop_io *io;
+	char tail[4000];
 
 	ck_assert_uint_eq(stream_write(st, text, 100), 100);
 	ck_assert_uint_eq(stream_write(st, text + 100, 200), 200);
 	stream_flush(st, 30 * MS);
+	ck_assert_uint_eq(stream_tail(st, tail, sizeof(tail)), 300);
+	ck_assert_mem_eq(tail, text, 300);
 	ck_assert_uint_ge(clock_now_ns() - begin, 30 * MS);
 	ck_assert_uint_lt(clock_now_ns() - begin, 10000 * MS);
 	ck_assert_uint_eq(stream_dropped(st), 300);
@@ -222,6 +228,10 @@ START_TEST(test_stream_file_that_hangs_at_the_end)
 		ck_assert(fake_loop_complete(io, 100));
 	/* else stream_free() ends it, and begins no other */
 	ck_assert_uint_eq(stream_room(st), RING);
+	/* the last words are known, and no end of it says them again */
+	ck_assert_uint_eq(stream_tail(st, tail, sizeof(tail)), sizeof(tail));
+	ck_assert_mem_eq(tail, text + 4000, 2000);
+	ck_assert_mem_eq(tail + 2000, text + 4000, 2000);
 }
 END_TEST
 

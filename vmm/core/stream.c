@@ -7,7 +7,8 @@
  * (or stream_flush(), later) takes out, so the bytes between tail and head stay put while they
  * are written without the lock. When the consumer takes no more, POLLOUT is armed until the ring
  * is empty. A short stream_write() leaves `want_room`; when a quarter of the ring is free again
- * the listener is called, from the loop only, never from inside stream_write().
+ * the listener is called, from the loop only, never from inside stream_write(). What leaves the
+ * ring goes through `history`, shown or lost, as does what never came into it since nobody reads.
  *
  * How a descriptor is kept from blocking (enum out_how): the caller's open file description may
  * be shared with a shell, so O_NONBLOCK is never set on it. A pipe or terminal is opened once
@@ -80,15 +81,15 @@ static void remember_locked(struct stream *s, const uint8_t *p, size_t len)
 {
 	if (len > HISTORY_SIZE) {
 		p += len - HISTORY_SIZE;
-		s->shown += len - HISTORY_SIZE;
+		s->passed += len - HISTORY_SIZE;
 		len = HISTORY_SIZE;
 	}
 	while (len) {
-		size_t at = s->shown % HISTORY_SIZE;
+		size_t at = s->passed % HISTORY_SIZE;
 		size_t n = len < HISTORY_SIZE - at ? len : HISTORY_SIZE - at;
 
 		memcpy(s->history + at, p, n);
-		s->shown += n;
+		s->passed += n;
 		p += n;
 		len -= n;
 	}
@@ -118,11 +119,18 @@ void stream_consume(struct stream *s, const uint8_t *p, size_t n)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* What is in the ring will not be shown. */
+/* What is in the ring will not be shown, but remembered. */
 static void lose(struct stream *s, bool for_good)
 {
+	size_t at, len, end;
+
 	pthread_mutex_lock(&s->lock);
-	atomic_fetch_add_explicit(&s->dropped, used_locked(s), memory_order_relaxed);
+	at = s->tail & (s->size - 1);
+	len = used_locked(s);
+	end = len < s->size - at ? len : s->size - at;
+	remember_locked(s, s->ring + at, end);
+	remember_locked(s, s->ring, len - end);
+	atomic_fetch_add_explicit(&s->dropped, len, memory_order_relaxed);
 	s->tail = s->head;
 	s->gone |= for_good;
 	pthread_mutex_unlock(&s->lock);
@@ -323,8 +331,7 @@ static size_t append(struct stream *s, const uint8_t *p, size_t len, bool *ret_f
 	if (s->gone || (s->absent && s->pty) || s->how == OUT_NONE) {
 		if (s->gone)
 			atomic_fetch_add_explicit(&s->dropped, len, memory_order_relaxed);
-		else
-			remember_locked(s, p, len);
+		remember_locked(s, p, len);
 		pthread_mutex_unlock(&s->lock);
 		*ret_first = false;
 		return len;
@@ -396,11 +403,11 @@ size_t stream_tail(struct stream *s, char *buf, size_t cap)
 	size_t n;
 
 	pthread_mutex_lock(&s->lock);
-	n = s->shown < HISTORY_SIZE ? s->shown : HISTORY_SIZE;
+	n = s->passed < HISTORY_SIZE ? s->passed : HISTORY_SIZE;
 	if (n > cap)
 		n = cap;
 	for (size_t i = 0; i < n; i++)
-		buf[i] = (char)s->history[(s->shown - n + i) % HISTORY_SIZE];
+		buf[i] = (char)s->history[(s->passed - n + i) % HISTORY_SIZE];
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }

@@ -82,7 +82,10 @@ void stream_flush(struct stream *s, uint64_t timeout_ns);
  * a short stream_write() left is the caller's to count, who alone knows whether it tries again.
  */
 uint64_t stream_dropped(const struct stream *s);
-/* Copies the last bytes shown (at most @cap, and at most 4 KiB) into @buf; returns how many. For the result file. */
+/*
+ * Copies the last bytes that the guest wrote (at most @cap, and at most 4 KiB) into @buf; returns how many. Those that were lost are
+ * among them; those that are still to be written are not, so it is asked after stream_flush(). For the result file.
+ */
 size_t stream_tail(struct stream *s, char *buf, size_t cap);
 
 /* For the filters of system calls. */

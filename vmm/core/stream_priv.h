@@ -72,7 +72,7 @@ struct stream {
 	bool gone;               /* nobody reads any more; written by the loop alone */
 	bool absent;             /* nobody reads now, somebody may come; written by the loop alone */
 	bool want_room;
-	size_t shown;            /* bytes that went through history */
+	size_t passed;           /* bytes that went through history */
 	uint8_t history[HISTORY_SIZE];
 
 	/* input, the loop's */
