@@ -13,6 +13,10 @@
  * answered if it was asked, and when the guest has its RST if it is to have one. A guest that gives no buffers for that keeps
  * places from itself.
  *
+ * What is left. A guest that closes does not wait for the reader of what it sent. That goes on for UDS_LINGER ticks from whenever
+ * the reader took some of it last, and for UDS_LINGER_MOST in all; what is left then is lost, counted and logged. The reader
+ * sees an end like any other: a Unix socket says a reset only to who has sent something that nobody has read.
+ *
  * The line. A client has UDS_PATIENCE ticks for it, and the guest as many for its answer; what a client sends behind its line
  * waits in the buffer as data.
  */
@@ -331,17 +335,27 @@ static void written(struct uds_conn *c, uint32_t n)
 	uds_ready(c);
 }
 
+/* What is left has so long from now on, and in all so long from when this was said first. */
+static void linger(struct uds_conn *c)
+{
+	if (!c->ticks)
+		c->linger_left = UDS_LINGER_MOST;
+	uds_set_ticks(c, c->linger_left < UDS_LINGER ? c->linger_left : UDS_LINGER);
+}
+
 static void tx_done(void *ctx, int res)
 {
 	struct uds_conn *c = ctx;
 
+	if (res > 0)
+		written(c, (uint32_t)res < c->tx_len ? (uint32_t)res : c->tx_len);
 	if (c->state != UDS_OPEN && c->state != UDS_LINGER_ON) {
 		uds_settle(c);
 		return;
 	}
-	if (res > 0) {
-		written(c, (uint32_t)res < c->tx_len ? (uint32_t)res : c->tx_len);
-	} else if (res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
+	if (res > 0 && c->ticks) {
+		linger(c);
+	} else if (res <= 0 && res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
 		uds_end(c, c->state == UDS_OPEN);
 		return;
 	}
@@ -383,7 +397,7 @@ void uds_shut(struct uds_conn *c)
 		return;
 	}
 	if (c->guest_shut == BOTH && !c->ticks)
-		uds_set_ticks(c, UDS_LINGER);
+		linger(c);
 	if (want & VIRTIO_VSOCK_SHUTDOWN_RCV) {
 		loop_io_cancel(&c->rx);
 		c->rx_at = c->rx_len = 0;
@@ -409,7 +423,20 @@ void uds_cut(struct uds_conn *c)
 	c->owed = 0;
 	uds_forget(c);
 	loop_io_cancel(&c->rx);
-	uds_set_ticks(c, UDS_LINGER);
+	linger(c);
+}
+
+/* The reader of what is left has taken nothing for too long, or all of it takes too long. */
+static void give_up(struct uds_conn *c)
+{
+	struct vsock_uds *d = c->d;
+
+	uds_end(c, c->state == UDS_OPEN);
+	if (!c->tx_len)
+		return; /* it was taken in the last moment */
+	d->counts.cut++;
+	log_guest("%s: the guest has closed its connection from port %u to %u, whose reader is too slow: %u bytes are lost", d->v.name,
+		  c->guest_port, c->host_port, c->tx_len);
 }
 
 static void time_is_up(struct uds_conn *c)
@@ -417,7 +444,31 @@ static void time_is_up(struct uds_conn *c)
 	if (c->state == UDS_LINE || c->state == UDS_ASKED)
 		cut_client(c);
 	else
-		uds_end(c, c->state == UDS_OPEN);
+		give_up(c);
+}
+
+/*
+ * The kernel wakes a write that waits when three quarters of what it holds have been taken, but takes some of a new one as
+ * soon as there is any room: so a slow reader is seen before.
+ */
+static void look_at_reader(struct uds_conn *c)
+{
+	loop_io_cancel(&c->tx); /* and begins again */
+}
+
+static void tick_conn(struct uds_conn *c)
+{
+	bool lingers = c->state == UDS_OPEN || c->state == UDS_LINGER_ON;
+
+	if (!c->ticks)
+		return;
+	c->linger_left -= lingers;
+	if (!--c->ticks)
+		time_is_up(c);
+	else if (lingers)
+		look_at_reader(c);
+	if (c->ticks)
+		uds_set_ticks(c, c->ticks);
 }
 
 static void tick(void *ctx)
@@ -425,14 +476,8 @@ static void tick(void *ctx)
 	struct vsock_uds *d = ctx;
 
 	d->ticking = false;
-	for (unsigned i = 0; i < d->nr; i++) {
-		struct uds_conn *c = &d->conns[i];
-
-		if (c->ticks && !--c->ticks)
-			time_is_up(c);
-		if (c->ticks)
-			uds_set_ticks(c, c->ticks);
-	}
+	for (unsigned i = 0; i < d->nr; i++)
+		tick_conn(&d->conns[i]);
 	if (d->accept_later) {
 		d->accept_later = false;
 		uds_accept(d);

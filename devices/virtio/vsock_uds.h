@@ -5,7 +5,8 @@
  * What:   streams between the guest and programs of the host's, by the convention that Firecracker began. Who connects to our
  *         socket and writes "CONNECT PORT\n" gets "OK PORT\n", with a number that stands for it, when the guest has accepted;
  *         where the guest connects to the host (CID 2), somebody listens at PATH_PORT. Credit both ways, half of a connection
- *         closed at a time.
+ *         closed at a time. What a guest sent before it closed goes on to its reader as long as that takes some of it every
+ *         10 seconds, and for 5 minutes at most.
  * Not:    seqpackets; other CIDs; the names of sockets (vmm/machine/uds.h).
  * Trust:  packets are the guest's: each header is fetched once, checked, and the copy is used. A connection is one of a fixed
  *         number with two fixed buffers; who sends more than its credit is cut off. Clients are any program that may open the

@@ -24,7 +24,8 @@
 #define UDS_LINE_MAX 32                      /* "CONNECT 4294967295\n" has 19 bytes */
 #define UDS_TICK_NS NS_PER_SEC
 #define UDS_PATIENCE 6                       /* ticks for a client's line, and then for the guest's answer: 5 s at least */
-#define UDS_LINGER 11                        /* the same for what is left for a client, when the guest has done with it */
+#define UDS_LINGER 11                        /* for a reader to take some of what a guest that has closed left: 10 s at least */
+#define UDS_LINGER_MOST 300                  /* for all of that */
 #define UDS_STRAYS 64                        /* answers to packets of no connection that may wait */
 #define UDS_FIRST_PORT 0x40000000u           /* numbers that stand for clients: from here to twice as much */
 #define UDS_NONE UINT16_MAX
@@ -53,6 +54,7 @@ struct uds_conn {
 	bool waits;              /* in the line for the receive queue */
 	uint16_t next_known, next_waiting;
 	uint8_t ticks;           /* left; 0: no limit */
+	uint16_t linger_left;    /* of UDS_LINGER_MOST, where what is left has ticks */
 	int fd;                  /* -1: none */
 	uint32_t host_port, guest_port;
 	struct loop_io rx, tx, end; /* from the host, to it; shutdown(2) and close(2) */
@@ -86,7 +88,7 @@ struct uds_stray {
 
 struct uds_counts {
 	uint64_t from_host, from_guest; /* connections that came about */
-	uint64_t cut;                   /* clients: garbage, too slow, or the guest did not answer */
+	uint64_t cut;                   /* clients: garbage, too slow, or the guest did not answer; readers too slow for what was left */
 	uint64_t refused;               /* the guest's: nobody at the path, no room */
 	uint64_t foreign;               /* packets with another's CID */
 	uint64_t strays;                /* packets of no connection, or out of turn */

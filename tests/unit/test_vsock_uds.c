@@ -3,7 +3,11 @@
 #include "tests/unit/vsock_rig.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm/base/log.h"
 
 #define OP(name) VIRTIO_VSOCK_OP_##name
 #define CLIENT_FD 1000
@@ -537,9 +541,121 @@ START_TEST(test_vsock_uds_host_that_does_not_read)
 		while (c->state == UDS_LINGER_ON && fake_loop_expire(&r.d->timer))
 			;
 	}
+	ck_assert_uint_eq(r.d->counts.cut, !_i);
 	closed(c);
 	ck_assert_uint_eq(r.d->in_use, 0);
 	expect_nothing();
+	fini();
+}
+END_TEST
+
+/* A connection that the guest has closed with @len bytes under way; @gone: and has not waited for their reader. */
+static struct uds_conn *left_behind(uint32_t len, bool gone)
+{
+	static uint8_t buf[4096];
+	struct uds_conn *c;
+
+	for (uint32_t i = 0; i < len; i++)
+		buf[i] = (uint8_t)(i * 7);
+	start(4);
+	c = open_from_guest(1234, 900);
+	send_data(1234, 7, buf, len);
+	send_op(OP(SHUTDOWN), 1234, 7, 3);
+	ck_assert(fake_loop_complete(&c->end, 0));
+	if (gone)
+		send_op(OP(RST), 1234, 7, 0);
+	ck_assert_int_eq(c->state, gone ? UDS_LINGER_ON : UDS_OPEN);
+	return c;
+}
+
+/* Seconds, until the connection is closed or @most have gone by. */
+static unsigned ticks_of(struct uds_conn *c, unsigned most)
+{
+	unsigned ticks = 0;
+
+	while (ticks < most && c->state != UDS_CLOSING && fake_loop_expire(&r.d->timer))
+		ticks++;
+	return ticks;
+}
+
+/* 20 times as long as one that takes nothing has. */
+START_TEST(test_vsock_uds_reader_that_goes_on_gets_all)
+{
+	struct uds_conn *c = left_behind(2000, _i);
+	uint8_t buf[2000];
+	unsigned had = 0;
+
+	while (had < 2000) {
+		ck_assert_uint_eq(ticks_of(c, UDS_LINGER - 1), UDS_LINGER - 1);
+		ck_assert_uint_eq(fake_loop_peek_write(&c->tx, buf, sizeof(buf)), 2000 - had);
+		ck_assert_uint_eq(buf[0], (uint8_t)(had * 7));
+		ck_assert(fake_loop_complete(&c->tx, 100));
+		had += 100;
+	}
+	closed(c);
+	give(1);
+	if (!_i)
+		expect(OP(RST), 1234, 7);
+	expect_nothing();
+	ck_assert_uint_eq(r.d->in_use, 0);
+	ck_assert_uint_eq(r.d->counts.cut, 0);
+	fini();
+}
+END_TEST
+
+/* But no place is held for ever by a byte now and then, nor longer by a guest that gives up meanwhile. */
+START_TEST(test_vsock_uds_reader_that_crawls_is_cut)
+{
+	struct uds_conn *c = left_behind(4000, false);
+	unsigned ticks = 0;
+
+	while (c->state != UDS_CLOSING && ticks_of(c, 1)) {
+		if (++ticks == 100 && _i)
+			send_op(OP(RST), 1234, 7, 0);
+		fake_loop_complete(&c->tx, 1);
+	}
+	ck_assert_uint_eq(ticks, UDS_LINGER_MOST);
+	ck_assert_uint_eq(r.d->counts.cut, 1);
+	closed(c);
+	ck_assert(!fake_loop_timer(&r.d->timer));
+	fini();
+}
+END_TEST
+
+/* The kernel would call a write that waits when the reader is three quarters further, but takes some of a new one now. */
+START_TEST(test_vsock_uds_reader_is_looked_at_each_second)
+{
+	struct uds_conn *c = left_behind(2000, _i);
+
+	ck_assert_uint_eq(ticks_of(c, UDS_LINGER - 2), UDS_LINGER - 2);
+	fake_loop_cancel_result(&c->tx, 500); /* it had just been done */
+	ck_assert_uint_eq(ticks_of(c, UDS_LINGER), UDS_LINGER);
+	ck_assert_uint_eq(fake_loop_peek_write(&c->tx, NULL, 0), 1500);
+	ck_assert_uint_eq(ticks_of(c, UDS_LINGER), 1);
+	ck_assert_uint_eq(r.d->counts.cut, 1);
+	fini();
+}
+END_TEST
+
+/* What was lost is said, and of what was taken in the last moment it is nothing. */
+START_TEST(test_vsock_uds_what_is_lost_is_said)
+{
+	static const int taken[] = { -ECANCELED, 500, 2000 };
+	static const char *const wants[] = { "1234 to 7, whose reader is too slow: 2000 bytes are lost\n", ": 1500 bytes", "" };
+	struct uds_conn *c = left_behind(2000, true);
+	char text[300] = "";
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	log_init(fd, LOG_WARN, LOG_TEXT);
+	ticks_of(c, UDS_LINGER - 1);
+	fake_loop_cancel_result(&c->tx, taken[_i]);
+	ck_assert_uint_eq(ticks_of(c, 1), 1);
+	ck_assert_int_eq(c->state, UDS_CLOSING);
+	log_init(STDERR_FILENO, LOG_WARN, LOG_TEXT);
+	ck_assert_int_ge(pread(fd, text, sizeof(text) - 1, 0), 0);
+	ck_assert_msg(*wants[_i] ? strstr(text, "vsock0: ") && strstr(text, wants[_i]) : !*text, "%s", text);
+	ck_assert_uint_eq(r.d->counts.cut, _i < 2);
+	close(fd);
 	fini();
 }
 END_TEST
@@ -850,6 +966,10 @@ int main(void)
 	tcase_add_test(t, test_vsock_uds_half_close_by_the_guest);
 	tcase_add_test(t, test_vsock_uds_guest_reads_no_more);
 	tcase_add_loop_test(t, test_vsock_uds_host_that_does_not_read, 0, 2);
+	tcase_add_loop_test(t, test_vsock_uds_reader_that_goes_on_gets_all, 0, 2);
+	tcase_add_loop_test(t, test_vsock_uds_reader_that_crawls_is_cut, 0, 2);
+	tcase_add_loop_test(t, test_vsock_uds_reader_is_looked_at_each_second, 0, 2);
+	tcase_add_loop_test(t, test_vsock_uds_what_is_lost_is_said, 0, 3);
 	tcase_add_test(t, test_vsock_uds_host_gone);
 	tcase_add_test(t, test_vsock_uds_reset_closes_all_and_begins_anew);
 	tcase_add_test(t, test_vsock_uds_no_room);
