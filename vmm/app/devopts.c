@@ -452,7 +452,7 @@ static int check_vsock(struct dev_config *d, const char *what, struct err *err)
 static const struct devopt_key vsock_keys[] = {
 	{ "cid", "N", "the guest's context id, 3 to 4294967294; no other VM's, but with uds", .set = set_cid },
 	{ "uds", "PATH", "by Unix sockets: PATH for clients, PATH_PORT for the guest's (default: by the kernel)", .set = set_uds },
-	{ "max-conns", "N", "with uds: connections at a time, 1 to 1024 (default 256)", .set = set_max_conns },
+	{ "max-conns", "N", "with uds: connections at a time, 1 to 1024 (default 256); clients: 3/4, then wait", .set = set_max_conns },
 	{ .name = NULL },
 };
 
