@@ -354,6 +354,7 @@ int vu_link_init(struct vu_dev *d, struct loop *loop)
 		r = loop_io_init_late(loop, &d->poke, poked, d);
 	if (r)
 		return r;
+	loop_may_stick(loop);
 	loop_io_aim(&d->rx, d->fd);
 	loop_io_aim(&d->tx, d->fd);
 	d->delay_ns = VU_RETRY_NS;

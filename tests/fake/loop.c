@@ -241,6 +241,16 @@ int loop_io_init_like(const struct loop_io *like, struct loop_io *io, void (*don
 	return loop_io_init(like->loop, io, -1, done, ctx);
 }
 
+void loop_io_elsewhere(struct loop_io *io)
+{
+	(void)io;
+}
+
+void loop_may_stick(struct loop *l)
+{
+	(void)l;
+}
+
 static int start(struct loop_io *io, enum fake_io_op op, const struct iovec *iov, unsigned n)
 {
 	struct source *s = &io->loop->sources[io->slot];

@@ -4,9 +4,11 @@
 #include "vmm/core/uring_probe.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -911,6 +913,48 @@ START_TEST(test_loop_preadv_reads_at_its_place)
 }
 END_TEST
 
+/* Threads of the kernel's that work for this process. */
+static unsigned workers(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	for (struct dirent *e; (e = readdir(d));) {
+		char path[300], comm[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		n += fgets(comm, sizeof(comm), f) && !strncmp(comm, "iou-wrk", 7);
+		fclose(f);
+	}
+	closedir(d);
+	return n;
+}
+
+/* What is in the page cache the loop's thread would read by itself. */
+START_TEST(test_loop_io_elsewhere_is_made_by_a_worker)
+{
+	struct xfer x[2] = { { .then = stop_at_goal }, { .then = stop_at_goal } };
+	int fd = new_file(100);
+
+	xfer_init(&x[0], fd);
+	if (_i)
+		loop_io_elsewhere(&x[0].io);
+	xfer_init_like(&x[1], &x[0]);
+	ck_assert_int_eq(loop_preadv(&x[1].io, x[1].iov, 2, 48), 0);
+	ck_assert_int_eq(loop_preadv(&x[0].io, x[0].iov, 2, 90), 0);
+	goal = 2;
+	run_for(2000);
+	ck_assert_int_eq(x[1].res, 16);
+	counts_from(x[1].buf[0], 16, 48);
+	ck_assert_int_eq(x[0].res, 10);
+	ck_assert_uint_eq(!!workers(), _i);
+}
+END_TEST
+
 START_TEST(test_loop_pwritev_writes_at_its_place)
 {
 	struct xfer x[2] = { { .then = stop_at_goal }, { .then = stop_at_goal } };
@@ -1684,6 +1728,25 @@ START_TEST(test_loop_idle_costs_no_cpu)
 }
 END_TEST
 
+/* A TCP socket with bytes that nobody reads, and whose close waits @seconds for them. */
+static int lingering_socket(int seconds)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger l = { .l_onoff = 1, .l_linger = seconds };
+	int server = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+	static const char bytes[65536];
+
+	ck_assert_int_eq(bind(server, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(listen(server, 1), 0);
+	ck_assert_int_eq(getsockname(server, (struct sockaddr *)&a, &(socklen_t){ sizeof(a) }), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_ge(accept(server, NULL, NULL), 0);
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	return fd;
+}
+
 /* ---- descriptors that come late ---- */
 
 static struct late {
@@ -1694,6 +1757,28 @@ static struct late {
 	struct msghdr msg;
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 } late;
+
+static void closed(void *ctx, int res)
+{
+	(void)ctx;
+	ck_assert_int_eq(res, 0);
+}
+
+/* Whatever a descriptor's close waits for, the loop goes on. */
+START_TEST(test_loop_late_close_that_waits)
+{
+	struct loop_io end;
+	uint64_t t0;
+
+	ck_assert_int_eq(loop_io_init_late(loop, &end, closed, NULL), 0);
+	loop_may_stick(loop);
+	loop_io_aim(&end, lingering_socket(5));
+	ck_assert_int_eq(loop_close(&end), 0);
+	t0 = clock_now_ns();
+	run_for(300);
+	ck_assert_uint_lt(clock_now_ns() - t0, 3000 * MS);
+}
+END_TEST
 
 static void late_closed(void *ctx, int res)
 {
@@ -2004,6 +2089,7 @@ static void add_transfers(TCase *t)
 static void add_places(TCase *t)
 {
 	tcase_add_test(t, test_loop_preadv_reads_at_its_place);
+	tcase_add_loop_test(t, test_loop_io_elsewhere_is_made_by_a_worker, 0, 2);
 	tcase_add_test(t, test_loop_pwritev_writes_at_its_place);
 	tcase_add_test(t, test_loop_io_does_one_after_the_other);
 	tcase_add_test(t, test_loop_fdatasync_tells_result);
@@ -2025,6 +2111,7 @@ static void add_places(TCase *t)
 static void add_rest(TCase *t)
 {
 	tcase_add_test(t, test_loop_late_descriptors);
+	tcase_add_test(t, test_loop_late_close_that_waits);
 	tcase_add_test(t, test_loop_late_end_of_one_way_and_of_both);
 	tcase_add_loop_test(t, test_loop_try_is_done_at_return, 0, 2);
 	tcase_add_loop_test(t, test_loop_wait_has_its_time, 0, 2);

@@ -144,10 +144,20 @@ int loop_io_init_like(const struct loop_io *like, struct loop_io *io,
 {
 	struct loop *l = like->loop;
 	struct slot *s = slot(l, (unsigned)like->slot);
+	int r;
 
 	l->nr_disks += !s->of_disk; /* what shares a file has places in it */
 	s->of_disk = true;
-	return init_io(l, io, s->file, done, ctx);
+	r = init_io(l, io, s->file, done, ctx);
+	if (!r)
+		slot(l, (unsigned)io->slot)->elsewhere = s->elsewhere;
+	return r;
+}
+
+void loop_io_elsewhere(struct loop_io *io)
+{
+	slot(io->loop, (unsigned)io->slot)->elsewhere = true;
+	io->loop->elsewhere = true;
 }
 
 int loop_file_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void *ctx, int res), void *ctx)
@@ -172,6 +182,11 @@ int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx
 	slot(l, (unsigned)io->slot)->fd = -1;
 	l->takes_late = true;
 	return 0;
+}
+
+void loop_may_stick(struct loop *l)
+{
+	l->nr_stick++;
 }
 
 void loop_io_aim(struct loop_io *io, int fd)
@@ -484,13 +499,17 @@ static int restrict_ring(struct loop *l)
 		{ IORING_OP_CLOSE, l->takes_late },
 	};
 	/* No register opcode is named, so none is left once the ring is enabled: what comes late cannot be registered. */
-	struct io_uring_restriction res[ARRAY_LEN(ops) + 1] = {
+	struct io_uring_restriction res[ARRAY_LEN(ops) + 2] = {
 		[0] = {
-			.opcode = l->takes_late ? IORING_RESTRICTION_SQE_FLAGS_ALLOWED : IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
-			.sqe_flags = IOSQE_FIXED_FILE,
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+			.sqe_flags = IOSQE_FIXED_FILE | (l->elsewhere || l->takes_late ? IOSQE_ASYNC : 0),
+		},
+		[1] = {
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
+			.sqe_flags = l->takes_late ? 0 : IOSQE_FIXED_FILE,
 		},
 	};
-	unsigned n = 1;
+	unsigned n = 2;
 
 	for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
 		if (!ops[i].wanted)
@@ -505,7 +524,7 @@ static int restrict_ring(struct loop *l)
 static int limit_workers(struct loop *l)
 {
 	unsigned half = (l->nr_disks * LOOP_WORKERS_PER_DISK + l->nr_regular * LOOP_WORKERS_PER_FILE +
-			 (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2;
+			 (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2 + l->nr_stick;
 	unsigned limits[2] = { half, half }; /* for files, and for all else */
 	int r;
 

@@ -41,7 +41,7 @@
 #define LOOP_WORKERS_PER_DISK 4
 /* The same for each file of loop_file_init(): one for it, and one that the kernel counts apart. */
 #define LOOP_WORKERS_PER_FILE 2
-/* The same for late descriptors, whose loop_shutdown() the kernel never does at once. */
+/* The same for late descriptors, whose loop_shutdown() and loop_close() are never done at once; those of loop_may_stick() come to it. */
 #define LOOP_WORKERS_LATE 2
 
 struct loop;
@@ -126,6 +126,11 @@ int loop_file_init(struct loop *l, struct loop_io *io, int fd, void (*done)(void
 /* How many of those there are so far. */
 unsigned loop_file_count(const struct loop *l);
 /*
+ * Before the seal. A transfer of @io, and of those made like it from here on, is made by a thread of the kernel's, and not tried by
+ * the loop's first: for files that let who asks wait, whatever they are asked for.
+ */
+void loop_io_elsewhere(struct loop_io *io);
+/*
  * At the file's position, as readv(2) and writev(2). @iov and the memory behind it stay valid
  * until done() ran. Never calls done() itself. -EBUSY: one is under way.
  */
@@ -165,6 +170,8 @@ void loop_io_wait(struct loop_io *io, uint64_t deadline_ns);
 int loop_io_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx);
 /* The same for one that sends messages (loop_sendmsg()). */
 int loop_msg_init_late(struct loop *l, struct loop_io *io, void (*done)(void *ctx, int res), void *ctx);
+/* Before the seal: one more has late descriptors of somebody's choice, of which one close may never end. It has a worker more for it. */
+void loop_may_stick(struct loop *l);
 /* @fd, borrowed, is what the following transfers are on. Not while one is under way. */
 void loop_io_aim(struct loop_io *io, int fd);
 /*
@@ -179,7 +186,10 @@ int loop_recvmsg(struct loop_io *io, struct msghdr *msg, int flags);
  * of the one to here; POLLERR. -EBUSY.
  */
 int loop_await_end(struct loop_io *io);
-/* A late one's: shutdown(2) (@how: SHUT_*), and close(2), after which it is aimed at nothing. -EBUSY. */
+/*
+ * A late one's: shutdown(2) (@how: SHUT_*), and close(2), after which it is aimed at nothing. Both are made by threads of the
+ * kernel's, and may take as long as the descriptor's maker likes. -EBUSY.
+ */
 int loop_shutdown(struct loop_io *io, int how);
 int loop_close(struct loop_io *io);
 

@@ -53,6 +53,7 @@ struct slot {
 	uint8_t op;              /* transfer: IORING_OP_* */
 	uint8_t errors;          /* poll: since it last brought news */
 	bool of_disk;            /* others share its file */
+	bool elsewhere;          /* never tried by the loop's thread */
 	bool in_kernel;          /* a request of this generation is submitted */
 	bool cancel;             /* the request of cancel_gen must be cancelled */
 	bool done;               /* transfer: completed, not yet dispatched */
@@ -77,6 +78,8 @@ struct loop {
 	struct list lists[NR_LISTS];
 	unsigned nr_disks;       /* files that may be synchronised and allocated: the ring has to allow it */
 	unsigned nr_regular;     /* files that are no disks and may keep a worker waiting */
+	unsigned nr_stick;       /* closes that may never end */
+	bool elsewhere;          /* some transfers are for the kernel's threads alone */
 	bool takes_late;         /* descriptors that are not registered, and what makes and ends them */
 	bool sends;              /* and there are sockets to which messages go, with descriptors */
 	unsigned nr_files;

@@ -128,6 +128,14 @@ static void prep_io(struct io_uring_sqe *sqe, const struct slot *s)
 	}
 }
 
+/* A close may wait for a socket's other end, which only the kernel's threads may do. */
+static unsigned sqe_flags(const struct slot *s)
+{
+	bool elsewhere = s->kind == SLOT_IO && (s->elsewhere || s->op == IORING_OP_CLOSE);
+
+	return (s->file == NO_FILE ? 0 : IOSQE_FIXED_FILE) | (elsewhere ? IOSQE_ASYNC : 0);
+}
+
 static void submit_request(struct loop *l, unsigned i)
 {
 	struct io_uring_sqe *sqe = new_sqe(l);
@@ -138,8 +146,7 @@ static void submit_request(struct loop *l, unsigned i)
 	else
 		prep_io(sqe, s);
 	lring_finish_sqe(sqe, tag_of(i, s->gen));
-	if (s->file == NO_FILE)
-		io_uring_sqe_set_flags(sqe, 0);
+	io_uring_sqe_set_flags(sqe, sqe_flags(s));
 	s->in_kernel = true;
 }
 
