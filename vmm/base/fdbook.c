@@ -92,6 +92,13 @@ ssize_t fd_read(int fd, void *buf, size_t len, bool now)
 	return syscall(SYS_preadv2, fd, &iov, 1L, -1L, -1L, now ? (long)RWF_NOWAIT : 0L);
 }
 
+void fd_takes_none(int fd)
+{
+	const int no = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+}
+
 int fd_of_message(const struct msghdr *m)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(m);

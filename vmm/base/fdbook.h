@@ -15,6 +15,10 @@
 
 #include "vmm/base/types.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
 #define FDBOOK_MAX 4096 /* descriptors from here on cannot be noted */
 /*
  * RLIMIT_NOFILE of who sends descriptors: the kernel compares it with those that the user has on their way in sockets, in all
@@ -75,6 +79,11 @@ int fd_event(void);
  * know how (RWF_NOWAIT of preadv2(2), from Linux 5.8 on). Any thread.
  */
 ssize_t fd_read(int fd, void *buf, size_t len, bool now);
+/*
+ * The other end of the Unix socket @fd can hand over no descriptors. Who receives some without room for them closes them, in the same
+ * call, and that takes as long as their maker likes: a TCP socket's with SO_LINGER, for one. Linux 6.16; before, it can.
+ */
+void fd_takes_none(int fd);
 /* The one descriptor that came with a message that was received; -1: none. */
 int fd_of_message(const struct msghdr *m);
 

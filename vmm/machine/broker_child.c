@@ -71,6 +71,8 @@ static int connect_to(const struct broker_child_cfg *cfg, const struct broker_re
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	if (!cfg->paths[q->path].takes_fds)
+		fd_takes_none(fd);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) || fcntl(fd, F_SETFL, O_RDWR)) {
 		r = -errno;
 		close(fd);
@@ -160,6 +162,7 @@ const struct broker_right broker_rights[] = {
 	{ SYS_recvfrom, 0, SOCKET, "a question" },
 	{ SYS_sendmsg, 0, SOCKET, "its answer, with a descriptor" },
 	{ SYS_socket, 0, AF_UNIX, "one end of a connection" },
+	{ SYS_setsockopt, 2, SO_PASSRIGHTS, "whose other end hands over no descriptors" },
 	{ SYS_connect, ANY, 0, "to a name in its folder" },
 	{ SYS_close, ANY, 0, "the end that was handed over" },
 	{ SYS_fcntl, 1, F_SETFL, "the end waits, as the asker wants it" },

@@ -30,6 +30,7 @@
 struct broker_path {
 	int dir_fd;        /* the folder (O_PATH); borrowed for the call */
 	const char *name;  /* in it; with the port's room less than 108 bytes */
+	bool takes_fds;    /* who listens there may hand over descriptors */
 	bool with_port;    /* NAME_PORT rather than NAME */
 };
 

@@ -179,6 +179,7 @@ int passt_start(const char *id, const struct net_options *o, struct passt *ret_p
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
 		return err_set(err, -errno, "%s: socketpair: %s", id, strerror(errno));
 	ours = fd_note(s[0], FD_PEER);
+	fd_takes_none(ours);
 	its = s[1];
 	said = make_said();
 	if (said < 0)

@@ -18,10 +18,6 @@
 static_assert(UDS_PATH_MAX + BROKER_PORT_ROOM < sizeof(((struct sockaddr_un *)0)->sun_path), "a port fits behind it");
 static_assert(UDS_PLAIN_MAX < sizeof(((struct sockaddr_un *)0)->sun_path), "and nothing else");
 
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83 /* Linux 6.16 */
-#endif
-
 #define BACKLOG 128
 #define LEAVE_MS 500 /* for a VM that was there before, whose end is under way */
 #define STEP_MS 10
@@ -97,13 +93,11 @@ static int open_folder(const struct uds_cfg *cfg, const char **ret_name, int *re
 static int bind_to(const struct uds_cfg *cfg, const struct sockaddr_un *a, int *ret_fd, struct stat *ret_st, struct err *err)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	const int no = 0;
 	int r;
 
 	if (fd < 0)
 		return err_set(err, -errno, "%s: socket: %s", cfg->id, strerror(errno));
-	/* nothing that a client may hand over is closed by us, which can take as long as the client likes; an older kernel has no word for it */
-	setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+	fd_takes_none(fd); /* nor do the clients' ends that it gives */
 	if (bind(fd, (const struct sockaddr *)a, sizeof(*a)))
 		return refuse(cfg, -errno, strerror(errno), err);
 	if (listen(fd, BACKLOG) || lstat(a->sun_path, ret_st)) {

@@ -27,17 +27,24 @@ bool vuser_wanted(const struct config *c)
 	return false;
 }
 
+/* The memory of what is in flight comes so. */
+static bool takes_fds(const struct dev_config *c)
+{
+	return c->vuser.kind == VUSER_KIND_BLK;
+}
+
 int vuser_open(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
-	int r;
+	int fd = c->vuser.fd, r;
 
-	if (!c->vuser.fd)
-		return vu_connect(c->id, c->vuser.socket, &m->devs[i].vuser_fd, err);
-	r = vu_adopt(c->id, c->vuser.fd, err);
-	if (!r)
-		m->devs[i].vuser_fd = c->vuser.fd;
-	return r;
+	r = fd ? vu_adopt(c->id, fd, err) : vu_connect(c->id, c->vuser.socket, &fd, err);
+	if (r)
+		return r;
+	m->devs[i].vuser_fd = fd;
+	if (!takes_fds(c))
+		fd_takes_none(fd);
+	return 0;
 }
 
 static_assert(VUSER_MAX_PAIRS == VUSER_NET_MAX_PAIRS, "one limit");
@@ -99,7 +106,7 @@ int vuser_open_broker(struct machine *m, struct err *err)
 			break;
 		if (!n)
 			cfg.id = c->id;
-		cfg.paths[n] = (struct broker_path){ .dir_fd = fds[n], .name = names[n] };
+		cfg.paths[n] = (struct broker_path){ .dir_fd = fds[n], .name = names[n], .takes_fds = takes_fds(c) };
 		m->devs[i].vuser_path = n++;
 	}
 	cfg.nr_paths = n;
