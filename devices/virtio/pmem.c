@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pmem.h>
@@ -24,18 +25,21 @@
 
 /* ---- the image ------------------------------------------------------------------------------ */
 
-int pmem_open(const char *name, const char *path, struct pmem_image *ret_i, struct err *err)
+int pmem_open(const char *name, const char *path, int fd, struct pmem_image *ret_i, struct err *err)
 {
-	const struct disk_cfg cfg = { .name = name, .path = path, .fd = -1, .ro = true };
+	const struct disk_cfg cfg = { .name = name, .path = path, .fd = fd, .ro = true };
 	struct pmem_image i = { .file = { .fd = -1 } };
 	uint64_t bytes;
-	int r = disk_open(&cfg, &i.file, err);
+	int r;
 
+	if (!path && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY) /* one that can be written could be mapped so */
+		return err_set(err, -EBADF, "%s: fd=%d: not open for reading alone, and an image is not written", name, fd);
+	r = disk_open(&cfg, &i.file, err);
 	if (r)
 		return r;
 	if (i.file.sectors > SIZE_MAX / 4 / DISK_SECTOR) {
 		disk_close(&i.file);
-		return err_set(err, -EFBIG, "%s: '%s' is too large to be mapped", name, path);
+		return err_set(err, -EFBIG, "%s: the image is too large to be mapped", name);
 	}
 	fd_note(i.file.fd, FD_IMAGE); /* kept for its lock, and used in no call */
 	bytes = i.file.sectors * DISK_SECTOR;

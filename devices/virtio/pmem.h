@@ -26,8 +26,11 @@ struct pmem_image {
 	void *base; size_t total; /* the mapping around it */
 };
 
-/* As disk_open(), read-only, and its errors; -EFBIG: more than can be mapped. Nothing is mapped yet. */
-int pmem_open(const char *name, const char *path, struct pmem_image *ret_i, struct err *err);
+/*
+ * As disk_open(), of @path or, where it is NULL, of @fd, read-only, and its errors; -EFBIG: more than can be mapped;
+ * -EBADF: @fd is open for writing. Nothing is mapped yet.
+ */
+int pmem_open(const char *name, const char *path, int fd, struct pmem_image *ret_i, struct err *err);
 /* Maps it for @gpa: equal modulo a block of PMEM_ALIGN, for tables of large blocks. mmap(2)'s errors. Once. */
 int pmem_map(struct pmem_image *i, gpa_t gpa);
 /* A zeroed one whose file.fd is -1 is fine. */

@@ -39,14 +39,16 @@ static void check_error(const struct err *err)
 		must((unsigned char)err->text[i] >= 0x20 && err->text[i] != 0x7f);
 }
 
-static void check_net(const struct net_options *n)
+static void check_net(const struct dev_config *d)
 {
+	const struct net_options *n = &d->net;
+
 	must(!!n->tap + !!n->nr_fds + n->user == 1 && n->nr_fds <= 16 && n->queues >= 1 && n->queues <= 16);
 	must(n->has_mac && !(n->mac[0] & 1));
 	must(n->nr_publish <= NET_MAX_PUBLISH && (n->user || (!n->nr_publish && !n->loopback)));
 	for (unsigned i = 0; i < n->nr_publish; i++)
 		must(n->publish[i].host && n->publish[i].guest);
-	must(!n->user || (n->queues == 1 && n->vhost == TRI_OFF && !n->irq_direct));
+	must(!n->user || (n->queues == 1 && n->vhost == TRI_OFF && !d->irq_direct));
 	if (n->tap)
 		must(n->tap[0] && strlen(n->tap) < 16);
 }
@@ -62,7 +64,7 @@ static void check_config(const struct config *c)
 		for (unsigned j = 0; j < i; j++)
 			must(strcmp(d->id, c->devices[j].id));
 		if (d->kind == DEV_NET)
-			check_net(&d->net);
+			check_net(d);
 	}
 }
 

@@ -66,6 +66,8 @@ START_TEST(test_options_vsock)
 	BAD("--vsock: uds: '' is no file name", "--kernel", "I", "--vsock", "33,uds=");
 	BAD("--vsock: uds: '/run/' is no file name", "--kernel", "I", "--vsock", "33,uds=/run/");
 	BAD("--vsock: uds= is given twice", "--kernel", "I", "--vsock", "33,uds=a,uds=b");
+	GOOD("--vsock", "33,transport=mmio,irq=direct");
+	BAD("--vsock: irq=direct is about interrupts of vhost", "--kernel", "I", "--vsock", "33,uds=a,irq=direct");
 	BAD("--vsock: max-conns= is for uds=", "--kernel", "I", "--vsock", "33,max-conns=4");
 	BAD("--vsock: max-conns: '0'", "--kernel", "I", "--vsock", "33,uds=a,max-conns=0");
 	BAD("--vsock: max-conns: '1025'", "--kernel", "I", "--vsock", "33,uds=a,max-conns=1025");
@@ -387,7 +389,10 @@ START_TEST(test_options_pmem)
 	ck_assert_str_eq(d[1].id, "tools");
 	BAD("--pmem: ro is not given", "--kernel", "I", "--pmem", "a");
 	ck_assert_int_eq(parse("--kernel", "I", "--pmem", "a,ro=off", NULL), -EOPNOTSUPP);
-	BAD("--pmem: path= is not given", "--kernel", "I", "--pmem", "ro=on");
+	GOOD("--pmem", "fd=5,ro");
+	ck_assert_int_eq(o.config.devices[2].pmem.fd, 5);
+	BAD("--pmem: path= and fd= exclude each other", "--kernel", "I", "--pmem", "a,ro,fd=5");
+	BAD("--pmem: neither a file nor fd= is given", "--kernel", "I", "--pmem", "ro=on");
 	BAD("--pmem: path: the file name is empty", "--kernel", "I", "--pmem", "path=,ro");
 	BAD("--pmem: unknown key 'discard'", "--kernel", "I", "--pmem", "a,ro,discard");
 }
@@ -493,7 +498,7 @@ START_TEST(test_options_net_keys_arrive)
 	ck_assert_uint_eq(d->net.queues, 4);
 	ck_assert_mem_eq(d->net.mac, mac, 6);
 	ck_assert_uint_eq(d->net.mtu, 9000);
-	ck_assert(d->net.irq_direct);
+	ck_assert(d->irq_direct);
 	GOOD("--net", "tap=tap1,vhost=off");
 	ck_assert_int_eq(d->net.vhost, TRI_OFF);
 	ck_assert_uint_eq(d->net.iops | d->net.bps, 0);

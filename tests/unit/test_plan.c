@@ -288,7 +288,7 @@ START_TEST(test_plan_irq_direct_over_pci_refused)
 	struct config c = base_config();
 	struct plan p;
 
-	add(&c, DEV_NET, TRANSPORT_AUTO)->net.irq_direct = true;
+	add(&c, DEV_NET, TRANSPORT_AUTO)->irq_direct = true;
 	expect_error(&c, &big_host, -EINVAL, "dev0: irq=direct");
 	c.devices[0].transport = TRANSPORT_MMIO;
 	ck_assert_int_eq(plan_make(&c, &big_host, &p, NULL), 0);

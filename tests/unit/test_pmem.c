@@ -49,7 +49,7 @@ START_TEST(test_pmem_image_is_mapped)
 	const uint8_t *p;
 
 	make_image(5 * 4096 + 512);
-	ck_assert_msg(pmem_open("pmem0", path, &i, &err) == 0, "%s", err.text);
+	ck_assert_msg(pmem_open("pmem0", path, -1, &i, &err) == 0, "%s", err.text);
 	ck_assert_uint_eq(i.size, PMEM_ALIGN);
 	ck_assert_ptr_null(i.hva);
 	ck_assert_uint_eq(fd_kinds(i.file.fd), FD_IMAGE);
@@ -74,8 +74,8 @@ START_TEST(test_pmem_image_is_the_files)
 	int fd;
 
 	make_image(PMEM_ALIGN);
-	ck_assert_int_eq(pmem_open("pmem0", path, &a, &err), 0);
-	ck_assert_int_eq(pmem_open("pmem1", path, &b, &err), 0);
+	ck_assert_int_eq(pmem_open("pmem0", path, -1, &a, &err), 0);
+	ck_assert_int_eq(pmem_open("pmem1", NULL, open(path, O_RDONLY | O_CLOEXEC), &b, &err), 0);
 	ck_assert_int_eq(disk_open(&writer, &d, &err), -EBUSY);
 	ck_assert_int_eq(pmem_map(&a, START), 0);
 	ck_assert_int_eq(pmem_map(&b, START), 0);
@@ -96,15 +96,18 @@ START_TEST(test_pmem_bad_images_are_refused)
 	struct pmem_image i;
 	struct err err = { "" };
 
-	ck_assert_int_eq(pmem_open("pmem0", "/tmp/there-is/none", &i, &err), -ENOENT);
+	ck_assert_int_eq(pmem_open("pmem0", "/tmp/there-is/none", -1, &i, &err), -ENOENT);
 	ck_assert(strstr(err.text, "pmem0: open '/tmp/there-is/none'"));
-	ck_assert_int_eq(pmem_open("pmem0", "/tmp", &i, &err), -EISDIR);
-	ck_assert_int_eq(pmem_open("pmem0", "/dev/null", &i, &err), -EINVAL);
+	ck_assert_int_eq(pmem_open("pmem0", "/tmp", -1, &i, &err), -EISDIR);
+	ck_assert_int_eq(pmem_open("pmem0", "/dev/null", -1, &i, &err), -EINVAL);
 	make_image(0);
-	ck_assert_int_eq(pmem_open("pmem0", path, &i, &err), -EINVAL);
+	ck_assert_int_eq(pmem_open("pmem0", path, -1, &i, &err), -EINVAL);
 	ck_assert(strstr(err.text, "is empty"));
+	ck_assert_int_eq(pmem_open("pmem0", NULL, open(path, O_RDWR | O_CLOEXEC), &i, &err), -EBADF);
+	ck_assert(strstr(err.text, "not open for reading alone"));
+	ck_assert_int_eq(pmem_open("pmem0", NULL, 999, &i, &err), -EBADF);
 	ck_assert_int_eq(truncate(path, 1000), 0);
-	ck_assert_int_eq(pmem_open("pmem0", path, &i, &err), -EINVAL);
+	ck_assert_int_eq(pmem_open("pmem0", path, -1, &i, &err), -EINVAL);
 	ck_assert(strstr(err.text, "no multiple of 512"));
 	unlink(path);
 }

@@ -111,6 +111,8 @@ pmem_bad()
 	expect_error 125 "pmem0: 'work/d' is a directory" $M --kernel null.Image --pmem work/d,ro
 	expect_error 125 "pmem0: 'work/f0' is empty" $M --kernel null.Image --pmem work/f0,ro
 	expect_error 125 "pmem0: 'work/f1' has 1000 bytes, no multiple of 512" $M --kernel null.Image --pmem work/f1,ro
+	expect_error 125 'pmem0: fd=7: not open for reading alone' sh -c "exec $M --kernel null.Image --pmem fd=7,ro 7<>work/f3"
+	timeout 20 $M --kernel null.Image --pmem fd=7,ro 7<work/f3 || fail "status $? with an inherited one"
 	expect_error 125 'ro is not given' $M --kernel null.Image --pmem work/f3
 	expect_error 125 "disk0: 'work/f3' is in use" $M --kernel null.Image --pmem work/f3,ro --disk work/f3
 	truncate -s 100T work/f3 2>/dev/null && expect_error 125 'pmem: images of .* MiB behind .* are more than this host' \

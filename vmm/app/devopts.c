@@ -160,7 +160,7 @@ static int set_irq(struct dev_config *d, const char *what, const char *value, st
 	int v, ret = value_choice(what, value, irqs, &v, err);
 
 	if (!ret)
-		d->net.irq_direct = v;
+		d->irq_direct = v;
 	return ret;
 }
 
@@ -210,10 +210,11 @@ static int set_publish(struct dev_config *d, const char *what, const char *value
 }
 
 /* What is about a tap has no meaning without one. */
-static int check_user_net(struct net_options *net, const char *what, struct err *err)
+static int check_user_net(struct dev_config *d, const char *what, struct err *err)
 {
+	struct net_options *net = &d->net;
 	const char *vain = net->tap ? "tap=" : net->nr_fds ? "fd=" : net->vhost == TRI_ON ? "vhost=on" :
-			   net->queues > 1 ? "queues= above 1" : net->irq_direct ? "irq=direct" : NULL;
+			   net->queues > 1 ? "queues= above 1" : d->irq_direct ? "irq=direct" : NULL;
 
 	if (vain)
 		return err_set(err, -EINVAL, "%s: user and %s exclude each other", what, vain);
@@ -227,7 +228,7 @@ static int check_net(struct dev_config *d, const char *what, struct err *err)
 	struct net_options *net = &d->net;
 
 	if (net->user)
-		return check_user_net(net, what, err);
+		return check_user_net(d, what, err);
 	if (net->nr_publish || net->loopback)
 		return err_set(err, -EINVAL, "%s: %s is for user", what, net->loopback ? "loopback" : "publish=");
 	if ((net->iops || net->bps) && net->vhost == TRI_ON)
@@ -271,22 +272,41 @@ const struct devopt_kind devopt_net = {
 
 /* disk */
 
-static int set_path(struct dev_config *d, const char *what, const char *value, struct err *err)
+static int file_name(const char **ret_path, const char *what, const char *value, struct err *err)
 {
 	if (!*value)
 		return err_set(err, -EINVAL, "%s: the file name is empty", what);
-	d->disk.path = value;
+	*ret_path = value;
 	return 0;
 }
 
-static int set_disk_fd(struct dev_config *d, const char *what, const char *value, struct err *err)
+static int file_fd(int *ret_fd, const char *what, const char *value, struct err *err)
 {
 	uint64_t fd;
 	int ret = value_number(what, value, 3, INT_MAX, &fd, err);
 
 	if (!ret)
-		d->disk.fd = (int)fd;
+		*ret_fd = (int)fd;
 	return ret;
+}
+
+static int check_file(const char *path, int fd, const char *what, struct err *err)
+{
+	if (!path && fd < 3)
+		return err_set(err, -EINVAL, "%s: neither a file nor fd= is given", what);
+	if (path && fd >= 3)
+		return err_set(err, -EINVAL, "%s: path= and fd= exclude each other", what);
+	return 0;
+}
+
+static int set_path(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return file_name(&d->disk.path, what, value, err);
+}
+
+static int set_disk_fd(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return file_fd(&d->disk.fd, what, value, err);
 }
 
 static int set_ro(struct dev_config *d, const char *what, const char *value, struct err *err)
@@ -317,13 +337,9 @@ static int set_bps(struct dev_config *d, const char *what, const char *value, st
 
 static int check_disk(struct dev_config *d, const char *what, struct err *err)
 {
-	if (!d->disk.path && d->disk.fd < 3)
-		return err_set(err, -EINVAL, "%s: neither a file nor fd= is given", what);
-	if (d->disk.path && d->disk.fd >= 3)
-		return err_set(err, -EINVAL, "%s: path= and fd= exclude each other", what);
 	if (d->disk.ro && d->disk.discard)
 		return err_set(err, -EINVAL, "%s: ro and discard exclude each other", what);
-	return 0;
+	return check_file(d->disk.path, d->disk.fd, what, err);
 }
 
 static const struct devopt_key disk_keys[] = {
@@ -345,10 +361,12 @@ const struct devopt_kind devopt_disk = {
 
 static int set_pmem_path(struct dev_config *d, const char *what, const char *value, struct err *err)
 {
-	if (!*value)
-		return err_set(err, -EINVAL, "%s: the file name is empty", what);
-	d->pmem.path = value;
-	return 0;
+	return file_name(&d->pmem.path, what, value, err);
+}
+
+static int set_pmem_fd(struct dev_config *d, const char *what, const char *value, struct err *err)
+{
+	return file_fd(&d->pmem.fd, what, value, err);
 }
 
 static int set_pmem_ro(struct dev_config *d, const char *what, const char *value, struct err *err)
@@ -358,16 +376,15 @@ static int set_pmem_ro(struct dev_config *d, const char *what, const char *value
 
 static int check_pmem(struct dev_config *d, const char *what, struct err *err)
 {
-	if (!d->pmem.path)
-		return err_set(err, -EINVAL, "%s: path= is not given", what);
 	if (!d->pmem.ro)
 		return err_set(err, -EOPNOTSUPP, "%s: ro is not given, and an image in memory that is written this version does not have "
 			       "(what is written: --disk)", what);
-	return 0;
+	return check_file(d->pmem.path, d->pmem.fd, what, err);
 }
 
 static const struct devopt_key pmem_keys[] = {
 	{ "path", "FILE", "a file or a block device", .set = set_pmem_path },
+	{ "fd", "N", "an inherited descriptor of one", .set = set_pmem_fd },
 	{ "ro", "on|off", "read-only: has to be given", .bare_on = true, .set = set_pmem_ro },
 	{ .name = NULL },
 };
@@ -444,6 +461,8 @@ static int check_vsock(struct dev_config *d, const char *what, struct err *err)
 		return err_set(err, -EINVAL, "%s: cid= is not given", what);
 	if (d->vsock.max_conns && !d->vsock.uds)
 		return err_set(err, -EINVAL, "%s: max-conns= is for uds=", what);
+	if (d->vsock.uds && d->irq_direct)
+		return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and uds= is without it", what);
 	if (d->vsock.uds && !d->vsock.max_conns)
 		d->vsock.max_conns = VSOCK_DEFAULT_CONNS;
 	return 0;
@@ -452,6 +471,7 @@ static int check_vsock(struct dev_config *d, const char *what, struct err *err)
 static const struct devopt_key vsock_keys[] = {
 	{ "cid", "N", "the guest's context id, 3 to 4294967294; no other VM's, but with uds", .set = set_cid },
 	{ "uds", "PATH", "by Unix sockets: PATH for clients, PATH_PORT for the guest's (default: by the kernel)", .set = set_uds },
+	{ "irq", "hop|direct", "over mmio: how interrupts of vhost reach the guest (default hop)", .set = set_irq },
 	{ "max-conns", "N", "with uds: connections at a time, 1 to 1024 (default 256); clients: 3/4, then wait", .set = set_max_conns },
 	{ .name = NULL },
 };

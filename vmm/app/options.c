@@ -639,9 +639,9 @@ static int complete_nets(struct config *c, struct err *err)
 		ret = same_net(c, i, err);
 		if (ret)
 			return ret;
-		if (d->net.irq_direct && t == TRANSPORT_PCI)
+		if (d->irq_direct && t == TRANSPORT_PCI)
 			return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio", d->id);
-		if (d->net.irq_direct && (d->net.vhost == TRI_OFF || d->net.iops || d->net.bps))
+		if (d->irq_direct && (d->net.vhost == TRI_OFF || d->net.iops || d->net.bps))
 			return err_set(err, -EINVAL, "%s: irq=direct is about interrupts of vhost, and %s", d->id,
 				       d->net.vhost == TRI_OFF ? "vhost=off" : "a card with iops= or bps= is not vhost's");
 		if (!d->net.has_mac)

@@ -38,7 +38,6 @@ struct net_options {
 	unsigned queues;      /* pairs, 1 to 16 */
 	bool has_mac; uint8_t mac[6];
 	uint16_t mtu;         /* 0: not given */
-	bool irq_direct;      /* irq=direct, over mmio only */
 	bool user;            /* by a process of the user's, passt; then */
 	bool loopback;        /* the gateway's address leads to the host's own loopback */
 	struct { uint16_t host, guest; } publish[NET_MAX_PUBLISH]; unsigned nr_publish; /* TCP ports */
@@ -75,7 +74,8 @@ struct disk_options {
 };
 
 struct pmem_options {
-	const char *path;     /* of an image, which is read */
+	const char *path;     /* of an image, which is read, or NULL and */
+	int fd;               /* an inherited descriptor of one */
 	bool ro;              /* said: it is never written */
 };
 
@@ -94,6 +94,7 @@ struct dev_config {
 	enum dev_kind kind;
 	char id[16];          /* "net0", or what id= said; unique */
 	enum transport transport;
+	bool irq_direct;      /* irq=direct: interrupts of vhost, over mmio only */
 	struct net_options net; /* DEV_NET; of DEV_VHOST_USER a part */
 	struct vfio_options vfio; /* DEV_VFIO */
 	struct disk_options disk; /* DEV_DISK */

@@ -169,7 +169,7 @@ static int pmem_open_it(struct machine *m, unsigned i, struct err *err)
 {
 	const struct dev_config *c = &m->cfg->devices[i];
 
-	return pmem_open(c->id, c->pmem.path, &m->devs[i].image, err);
+	return pmem_open(c->id, c->pmem.path, c->pmem.fd, &m->devs[i].image, err);
 }
 
 static int pmem_make(struct machine *m, unsigned i, struct err *err)
@@ -296,7 +296,7 @@ static int make_transport(struct machine *m, unsigned i)
 	struct virtio_mmio_cfg cfg = {
 		.vdev = d->vdev, .bus = m->bus, .hyp = m->hyp, .space = m->space,
 		.gpa = p->gpa, .spi = p->spi,
-		.irq = p->cfg->net.irq_direct ? VMMIO_DIRECT : VMMIO_HOP,
+		.irq = p->cfg->irq_direct ? VMMIO_DIRECT : VMMIO_HOP,
 	};
 
 	return virtio_mmio_new(&cfg, &d->mmio);

@@ -289,7 +289,7 @@ static int choose_transport(const struct config *c, const struct dev_config *d, 
 		return err_set(err, -EOPNOTSUPP,
 			       "%s: transport=pci sends its interrupts as messages, which --irqchip gicv2 does not take "
 			       "(gicv2m does, or transport=mmio)", d->id);
-	if (t == TRANSPORT_PCI && d->kind == DEV_NET && d->net.irq_direct)
+	if (t == TRANSPORT_PCI && d->irq_direct)
 		return err_set(err, -EINVAL, "%s: irq=direct is for transport=mmio, and this device is on pci", d->id);
 	*ret_t = t;
 	return 0;
