@@ -303,13 +303,26 @@ static void net_config_read(struct vdev *v, unsigned off, void *buf, unsigned le
 	memcpy(buf, (const char *)&c + off, len);
 }
 
+static unsigned net_counts(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS])
+{
+	const struct net *n = container_of(v, const struct net, v);
+	const struct net_limit *rx = &n->limit[NET_RX], *tx = &n->limit[NET_TX];
+
+	if (n->path == &net_path_vhost)
+		return 0; /* the kernel counts, for the tap */
+	c[0] = (struct vdev_count){ "rx_packets", rx->passed };
+	c[1] = (struct vdev_count){ "rx_bytes", rx->passed_bytes };
+	c[2] = (struct vdev_count){ "rx_dropped", rx->dropped };
+	c[3] = (struct vdev_count){ "tx_packets", tx->passed };
+	c[4] = (struct vdev_count){ "tx_bytes", tx->passed_bytes };
+	c[5] = (struct vdev_count){ "tx_dropped", tx->dropped };
+	return 6;
+}
+
 static void net_free(struct vdev *v)
 {
 	struct net *n = to_net(v);
 
-	if (n->rx_dropped || n->tx_dropped)
-		log_debug("%s: dropped %llu packets to and %llu from the guest", n->v.name,
-			  (unsigned long long)n->rx_dropped, (unsigned long long)n->tx_dropped);
 	/* vhost before the tap it works on; guest memory is the caller's and goes later still. */
 	n->path->fini(n);
 	loop_timer_fini(&n->again);
@@ -327,6 +340,7 @@ static const struct vdev_ops net_ops = {
 	.reset = net_reset,
 	.kick = net_kick,
 	.config_read = net_config_read,
+	.counts = net_counts,
 	.free = net_free,
 };
 

@@ -36,6 +36,8 @@ void net_passed(struct net_limit *l, uint32_t len)
 {
 	uint64_t now;
 
+	l->passed++;
+	l->passed_bytes += len;
 	if (!is_limited(l))
 		return;
 	now = clock_now_ns();

@@ -65,9 +65,10 @@ int net_start_rings(struct net *n);
 
 enum { NET_RX, NET_TX }; /* to the guest, from it */
 
-/* One way. */
+/* One way: what passes, and what may. */
 struct net_limit {
 	struct net *net;
+	uint64_t passed, passed_bytes, dropped; /* frames, bytes without our headers, frames; not with vhost */
 	struct bucket frames, bytes;
 	struct loop_timer again;     /* where one of these has a limit... */
 	bool waiting;                /* ...it is set, and nothing passes until then */
@@ -173,7 +174,6 @@ struct net {
 	struct bucket changes;       /* of the interface, for which the host has one lock */
 	struct loop_timer again;     /* several pairs: a command waits for its turn */
 	struct net_limit limit[2];   /* by NET_RX and NET_TX; not with vhost */
-	uint64_t rx_dropped, tx_dropped; /* packets, net_user.c only */
 	struct net_pair pair[NET_MAX_PAIRS];
 };
 

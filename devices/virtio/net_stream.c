@@ -208,7 +208,7 @@ static bool pass_on(struct net_stream *s, const uint8_t *frame, uint32_t len)
 		vq_disable_kick(rx_ring(s));
 	if (d == DELIVERED)
 		net_passed(&s->net->limit[NET_RX], len);
-	s->net->rx_dropped += d == NEVER;
+	s->net->limit[NET_RX].dropped += d == NEVER;
 	return true;
 }
 
@@ -333,7 +333,7 @@ static bool tx_one(struct net_stream *s, struct vq *ring)
 		return false;
 	}
 	if (!tx_append(s, &c))
-		s->net->tx_dropped++;
+		s->net->limit[NET_TX].dropped++;
 	vq_push(ring, c.head, 0);
 	s->tx_unflushed = true;
 	return true;

@@ -204,7 +204,7 @@ static void rx_done(void *ctx, int res)
 	if (res <= 0)
 		rx_failed(rx, res);
 	else if (res < NET_HDR_SIZE || (unsigned)res > rx->room || res > NET_MAX_PACKET)
-		rx->pair->net->rx_dropped++;
+		rx->pair->net->limit[NET_RX].dropped++;
 	else
 		rx_deliver(rx, (uint32_t)res);
 	rx_run(rx);
@@ -337,7 +337,7 @@ static void tx_complete(struct net_pair *p, uint16_t head, bool sent)
 	vq_push(ring_of(p, net_txq(p)), head, 0);
 	p->user->tx_unflushed++;
 	if (!sent)
-		p->net->tx_dropped++;
+		p->net->limit[NET_TX].dropped++;
 }
 
 static void tx_send(struct net_pair *p, struct net_tx_slot *s, const struct vq_chain *c)

@@ -7,18 +7,21 @@
  *   idle     status without DRIVER_OK. Registers may be written, nothing runs.
  *   active   activate() has succeeded. Registers are frozen, rings run on the loop or in the
  *            kernel.
- *   failed   DRIVER_OK stands and activate() failed, or a fault came later: NEEDS_RESET.
+ *   failed   DRIVER_OK stands and activate() failed, a fault came later, or the driver stopped a
+ *            queue: NEEDS_RESET.
  *
  * Register functions run on vCPU threads under the lock and change bits only. Two writes of
- * the status register want more than bits, and vdev_set_status() says so: the transport then
- * calls vdev_act() on the loop and the writing vCPU waits. Between the write and the act other
- * vCPUs may write the status again:
+ * the status register, and one that stops a queue, want more than bits, and vdev_set_status() and
+ * vdev_queue_set_ready() say so: the transport then calls vdev_act() on the loop and the writing
+ * vCPU waits. Between the write and the act other vCPUs may write the status again:
  *
  * - @resetting is set from the write of 0 until the loop has reset the device. Status keeps
  *   its old value so long (s2.1.2: a driver waits until it reads 0), and all register writes
  *   are ignored, another 0 included: its writer waits behind the first in the loop's queue.
  * - An activation that finds DRIVER_OK gone, or a reset under way, or the device active or
  *   failed already, does nothing.
+ * - A stop that finds DRIVER_OK gone, or a reset under way, does nothing. One that finds an
+ *   activation waiting ends what that has begun.
  *
  * The lock is a leaf: nothing is called with it held but the device's config_read and
  * config_write.
@@ -379,9 +382,8 @@ static int do_stop(struct vdev *v)
 	pthread_mutex_lock(&v->lock);
 	for (unsigned q = 0; q < v->nr_queues; q++)
 		v->queues[q].regs.ready = false;
-	v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	pthread_mutex_unlock(&v->lock);
-	return 0;
+	return 1;
 }
 
 int vdev_act(struct vdev *v, enum vdev_todo todo)
@@ -508,6 +510,11 @@ void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap)
 		v->ops->queue_name(q, v->nr_queues, buf, cap);
 	else
 		snprintf(buf, cap, "q%u", q);
+}
+
+unsigned vdev_counts(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS])
+{
+	return v->ops->counts ? v->ops->counts(v, c) : 0;
 }
 
 int vdev_kick_fd(const struct vdev *v, unsigned q)

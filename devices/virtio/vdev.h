@@ -49,6 +49,13 @@ struct vdev_irq {
 	void (*reset)(void *t);
 };
 
+/* What a device has counted since its start. */
+#define VDEV_MAX_COUNTS 6
+struct vdev_count {
+	const char *name; /* "bytes_read": a key of the result */
+	uint64_t n;
+};
+
 struct vdev_ops {
 	const char *kind; /* "net" */
 	/*
@@ -82,7 +89,9 @@ struct vdev_ops {
 	/* vCPU or loop, under the lock. [@off, @off + @len) lies inside config_len. NULL write: read-only. */
 	void (*config_read)(struct vdev *v, unsigned off, void *buf, unsigned len);
 	void (*config_write)(struct vdev *v, unsigned off, const void *buf, unsigned len);
-	/* Loop, may be NULL. For dumps: lines of its own counters. */
+	/* Loop or, at the end, nobody else; may be NULL. For dumps and the result: fills in @c and returns how many. */
+	unsigned (*counts)(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS]);
+	/* Loop, may be NULL. For dumps: lines of its own, beside what it counts. */
 	void (*dump)(struct vdev *v, FILE *out);
 	/* The last call: releases the device. */
 	void (*free)(struct vdev *v);
@@ -175,7 +184,8 @@ enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
 /*
  * Loop (through loop_call): does what vdev_set_status() or vdev_queue_set_ready() asked for.
  * RESET: ops->reset, the transport's reset, then status reads 0. STOP: the same of one with
- * DRIVER_OK, but the status stays, with NEEDS_RESET, and no queue is ready. ACTIVATE: ops->activate, kicks; what came in
+ * DRIVER_OK, but the status stays and no queue is ready; 1: that was done, and the transport, when it can signal
+ * again, says so by vdev_lost(). ACTIVATE: ops->activate, kicks; what came in
  * between (a reset, another activation) makes it do nothing. Errors are ops->activate's, and
  * the driver sees NEEDS_RESET. LOOP_AGAIN: not yet, for loop_call().
  */
@@ -200,6 +210,8 @@ enum vdev_todo vdev_queue_set_ready(struct vdev *v, unsigned q, bool ready);
 int vdev_kick_fd(const struct vdev *v, unsigned q);
 /* For dumps; @cap bytes at @buf, NUL-terminated. */
 void vdev_queue_name(const struct vdev *v, unsigned q, char *buf, size_t cap);
+/* As the op; 0 of a device without it. */
+unsigned vdev_counts(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS]);
 /* A kick that came as an exit rather than through the doorbell. Any thread; an unknown queue is ignored. */
 void vdev_notify(struct vdev *v, unsigned q);
 /* Any offset and length; beyond config_len reads as 0, writes vanish. Values little-endian. */

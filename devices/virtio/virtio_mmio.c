@@ -4,7 +4,7 @@
  *
  * Theory of operation. The selectors and InterruptStatus are atomics, everything else that
  * the driver writes belongs to the vdev and its lock. A write of Status that starts or resets
- * the device goes to the loop and the vCPU waits for it.
+ * the device, or of QueueReady that stops it, goes to the loop and the vCPU waits for it.
  *
  * The line is an edge, so the order is always: InterruptStatus bit first, then the pulse. An
  * ACK clears the bits it names and no other; a bit that is set after the driver has read the
@@ -12,7 +12,8 @@
  *
  * Activation: line, device (which asks for call eventfds), doorbells. Reset, in the order of
  * mmio_reset(), which the vdev calls when the device is silent and before Status reads 0:
- * doorbells; the call eventfds are no longer listened to, and emptied; the line; the bits.
+ * doorbells; the call eventfds are no longer listened to, and emptied; the line; the bits. A stop
+ * is the same, and then the line opens again for one configuration interrupt, of NEEDS_RESET.
  *
  * Accesses: registers answer 32-bit aligned accesses, configuration space any. The
  * specification asks this of drivers (s4.2.2.2) and leaves open what a device makes of
@@ -206,7 +207,11 @@ static int act_on_loop(void *ctx)
 	r = vdev_act(t->vdev, a->todo);
 	if (r == 0 && a->todo == VDEV_ACTIVATE && t->vdev->active)
 		attach_doorbells(t);
-	return r;
+	if (r <= 0)
+		return r;
+	edge_line_open(&t->line); /* stopped: of that, and of nothing else, the driver still hears */
+	vdev_lost(t->vdev);
+	return 0;
 }
 
 static void act(struct virtio_mmio *t, enum vdev_todo todo)

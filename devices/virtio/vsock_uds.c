@@ -505,16 +505,25 @@ static void uds_queue_name(unsigned q, unsigned nr_queues, char *buf, size_t cap
 	snprintf(buf, cap, "%s", names[q]);
 }
 
+static unsigned uds_counted(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS])
+{
+	const struct uds_counts *n = &container_of(v, const struct vsock_uds, v)->counts;
+
+	c[0] = (struct vdev_count){ "from_host", n->from_host };
+	c[1] = (struct vdev_count){ "from_guest", n->from_guest };
+	c[2] = (struct vdev_count){ "cut", n->cut };
+	c[3] = (struct vdev_count){ "refused", n->refused };
+	c[4] = (struct vdev_count){ "overdrawn", n->overdrawn };
+	c[5] = (struct vdev_count){ "strays", n->strays };
+	return 6;
+}
+
 static void uds_dump(struct vdev *v, FILE *out)
 {
 	const struct vsock_uds *d = container_of(v, const struct vsock_uds, v);
-	const struct uds_counts *n = &d->counts;
 
-	fprintf(out, "%s: connections %u of %u, from the host %llu, from the guest %llu, cut %llu, refused %llu, overdrawn %llu; "
-		"packets foreign %llu, stray %llu%s\n", v->name, d->in_use, d->max, (unsigned long long)n->from_host,
-		(unsigned long long)n->from_guest, (unsigned long long)n->cut, (unsigned long long)n->refused,
-		(unsigned long long)n->overdrawn, (unsigned long long)n->foreign, (unsigned long long)n->strays,
-		d->broker.gone ? "; its broker is gone" : "");
+	fprintf(out, "%s: connections %u of %u; packets with another's CID %llu%s\n", v->name, d->in_use, d->max,
+		(unsigned long long)d->counts.foreign, d->broker.gone ? "; its broker is gone" : "");
 }
 
 static void uds_free(struct vdev *v)
@@ -536,6 +545,7 @@ static const struct vdev_ops uds_ops = {
 	.reset = uds_reset,
 	.kick = uds_kick,
 	.config_read = uds_config_read,
+	.counts = uds_counted,
 	.dump = uds_dump,
 	.free = uds_free,
 };

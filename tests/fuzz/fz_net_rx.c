@@ -54,7 +54,7 @@ static void start(struct fuzz_in *in)
 	must(fake_vdev_start(rig.v, features) == 0);
 	memset(buffers, 0, sizeof(buffers));
 	nr_out = 0;
-	dropped = rig.n->rx_dropped;
+	dropped = rig.n->limit[NET_RX].dropped;
 }
 
 static void restart(struct fuzz_in *in)
@@ -151,7 +151,7 @@ static UNTRACED void receive(struct fuzz_in *in)
 		dropped += !fits;
 	if (fits)
 		limit_passed(len - NET_HDR_SIZE);
-	must(rig.n->rx_dropped == dropped);
+	must(rig.n->limit[NET_RX].dropped == dropped);
 	look_at_used(fits ? packet : NULL, len);
 }
 

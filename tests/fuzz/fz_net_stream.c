@@ -155,8 +155,8 @@ static void look(void)
 		must(id < RING && buffers[id].out);
 		take_frame(id, used);
 	}
-	must(delivered + rig.n->rx_dropped <= whole);
-	must(stream()->stalled || stream()->down || limit->waiting || delivered + rig.n->rx_dropped == whole);
+	must(delivered + rig.n->limit[NET_RX].dropped <= whole);
+	must(stream()->stalled || stream()->down || limit->waiting || delivered + rig.n->limit[NET_RX].dropped == whole);
 	must(!!(vdev_config_read(rig.v, 6, 2) & VIRTIO_NET_S_LINK_UP) == !stream()->down);
 	must(stream()->down == rig.n->link_down && (!stream()->down || down || bad));
 	must(!bad || stream()->down || stream()->stalled || limit->waiting);
@@ -319,7 +319,7 @@ static void restart(struct fuzz_in *in)
 	if (broken) {
 		/* who knows what became of them */
 		next_frame = whole_frames();
-		delivered = next_frame - rig.n->rx_dropped;
+		delivered = next_frame - rig.n->limit[NET_RX].dropped;
 	} else {
 		look();
 	}

@@ -143,7 +143,7 @@ static void start(struct fuzz_in *in)
 	must(fake_vdev_start(rig.v, features) == 0);
 	memset(frames, 0, sizeof(frames));
 	sent = returned = 0;
-	dropped = rig.n->tx_dropped;
+	dropped = rig.n->limit[NET_TX].dropped;
 }
 
 static void restart(struct fuzz_in *in)
@@ -269,7 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		rig_kick(&rig, TXQ);
 		look_at_used();
-		must(returned == sent && rig.n->tx_dropped == dropped);
+		must(returned == sent && rig.n->limit[NET_TX].dropped == dropped);
 	}
 	rig_fini(&rig);
 	return 0;

@@ -185,6 +185,7 @@ static inline struct vq_regs *mod_queue(uint64_t q)
 static inline void mod_stop(void)
 {
 	mod.active = false;
+	mod.config_irqs += !(mod.status & VIRTIO_CONFIG_S_NEEDS_RESET);
 	mod.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	for (unsigned q = 0; q < QUEUES; q++)
 		mod.q[q].ready = false;

@@ -183,7 +183,7 @@ START_TEST(test_net_stream_rx_too_large_for_one_buffer_is_dropped_without_mrg)
 	add_rx(BUFFERS + 0x1000, 100);
 	comes(wire, put_frame(wire, 101 - HDR, 1));
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 0);
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	comes(wire, put_frame(wire, 100 - HDR, 2));
 	check_frame(BUFFERS, 100 - HDR, 2);
 	fini();
@@ -197,10 +197,10 @@ START_TEST(test_net_stream_rx_too_large_for_the_ring_is_dropped)
 	for (unsigned i = 0; i < NET_QUEUE_SIZE; i++)
 		add_rx(BUFFERS + i * 16, 12);
 	comes(wire, put_frame(wire, NET_QUEUE_SIZE * 12, 1));
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	comes(wire, put_frame(wire, NET_QUEUE_SIZE * 12 - HDR, 1));
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), NET_QUEUE_SIZE);
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	fini();
 }
 END_TEST
@@ -246,7 +246,7 @@ START_TEST(test_net_stream_rx_waits_for_buffers)
 	rig_kick(&r, 0);
 	check_frame(BUFFERS + 0x1000, 600, 2);
 	check_frame(BUFFERS + 0x2000, 700, 3);
-	ck_assert(!stream()->stalled && !r.n->rx_dropped);
+	ck_assert(!stream()->stalled && !r.n->limit[NET_RX].dropped);
 	if (_i) /* who does not wait wants no kicks */
 		ck_assert_uint_eq(fake_ring_used_flags(&r.ring[0]), VRING_USED_F_NO_NOTIFY);
 	fini();
@@ -329,7 +329,7 @@ START_TEST(test_net_stream_end_of_the_peer_ends_the_link)
 		for (unsigned i = 0; i < 3; i++)
 			ck_assert(fake_ring_used(&r.ring[1], &id, &used) && !used);
 		ck_assert(!writing() && !reading());
-		ck_assert_uint_eq(r.n->tx_dropped, 3 * (life + 1));
+		ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 3 * (life + 1));
 		fake_vdev_reset(r.v);
 		ck_assert_int_eq(rig_start(&r, r.v->offered, 2), 0);
 		ck_assert(!link_is_up());
@@ -362,7 +362,7 @@ START_TEST(test_net_stream_rx_without_a_driver_is_dropped)
 	rig_init_stream(&r, &peer);
 	len = put_frame(wire, 60, 1);
 	comes(wire, len + put_frame(wire + len, 61, 1) - 7);
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	/* the driver's first frame is the one whose end comes with it there */
 	ck_assert_int_eq(rig_start(&r, r.v->offered, 2), 0);
 	add_rx(BUFFERS, 2000);
@@ -387,7 +387,7 @@ START_TEST(test_net_stream_rx_bad_buffer_needs_reset)
 	ck_assert(rig_needs_reset(&r) && link_is_up());
 	comes(wire, put_frame(wire, 60, 1));
 	ck_assert_uint_eq(r.v->faults, 1);
-	ck_assert_uint_eq(r.n->rx_dropped, 2);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 2);
 	fake_vdev_reset(r.v);
 	ck_assert_int_eq(rig_start(&r, r.v->offered, 2), 0);
 	add_rx(BUFFERS, 100);
@@ -508,7 +508,7 @@ START_TEST(test_net_stream_tx_what_is_no_frame_is_dropped)
 		rig_kick(&r, 1);
 		ck_assert(!writing());
 		ck_assert(fake_ring_used(&r.ring[1], &id, &used) && !used);
-		ck_assert_uint_eq(r.n->tx_dropped, i + 1);
+		ck_assert_uint_eq(r.n->limit[NET_TX].dropped, i + 1);
 	}
 	add_tx(BUFFERS, MAX, 1);
 	rig_kick(&r, 1);
@@ -580,7 +580,7 @@ START_TEST(test_net_stream_reset_empties_what_was_stalled)
 		comes(wire, put_frame(wire, 65000, 1));
 	fake_vdev_reset(r.v);
 	ck_assert(reading() && !stream()->stalled);
-	ck_assert_uint_gt(r.n->rx_dropped, 0);
+	ck_assert_uint_gt(r.n->limit[NET_RX].dropped, 0);
 	fini();
 }
 END_TEST
@@ -656,7 +656,7 @@ START_TEST(test_net_stream_peer_that_echoes)
 	peer = -1;
 	ck_assert(move(1));
 	ck_assert(!link_is_up());
-	ck_assert_uint_eq(r.n->rx_dropped + r.n->tx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped + r.n->limit[NET_TX].dropped, 0);
 	fini();
 }
 END_TEST
@@ -739,10 +739,10 @@ START_TEST(test_net_stream_rx_limit_keeps_frames_in_the_buffer)
 		n += more;
 		ck_assert_uint_le(n, 4 + (clock_now_ns() - begin) * FEW / NS_PER_SEC);
 	}
-	ck_assert_uint_eq(r.n->rx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 0);
 	/* without a driver all of it is dropped, at once */
 	fake_vdev_reset(r.v);
-	ck_assert_uint_eq(r.n->rx_dropped, 60 - n);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 60 - n);
 	ck_assert(!fake_loop_expire(&r.n->limit[NET_RX].again));
 	fini();
 }
@@ -767,11 +767,11 @@ START_TEST(test_net_stream_tx_limit_makes_frames_wait_in_the_ring)
 		n += more;
 		ck_assert_uint_le(n, 4 + (clock_now_ns() - begin) * FEW / NS_PER_SEC);
 	}
-	ck_assert_uint_eq(r.n->tx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 0);
 	/* a link that is down has nothing to wait for */
 	ck_assert(fake_loop_complete(&stream()->rx_io, 0));
 	fake_loop_turn(r.loop);
-	ck_assert_uint_eq(r.n->tx_dropped, 100 - n);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 100 - n);
 	ck_assert_uint_eq(used(NET_TX), 100 - n);
 	fini();
 }

@@ -178,7 +178,7 @@ START_TEST(test_net_user_rx_too_large_dropped_buffers_kept)
 	rig_kick(&r, 0);
 	receive(&r, 201, 6);
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 0);
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	receive(&r, 200, 7);
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 2);
 	ck_assert_uint_eq(num_buffers(&r, BUFFERS), 2);
@@ -199,7 +199,7 @@ START_TEST(test_net_user_rx_largest_packet)
 	ck_assert_uint_eq(num_buffers(&r, BUFFERS), 41);
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 41);
 	receive(&r, 11, 8);
-	ck_assert_uint_eq(r.n->rx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 1);
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[0]), 41);
 	rig_fini(&r);
 }
@@ -348,7 +348,7 @@ START_TEST(test_net_user_rx_long_run)
 		}
 		ck_assert_uint_eq(at, size);
 	}
-	ck_assert_uint_eq(r.n->rx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_RX].dropped, 0);
 	ck_assert(!rig_needs_reset(&r));
 	rig_fini(&r);
 }
@@ -411,7 +411,7 @@ START_TEST(test_net_user_tx_frame_reaches_the_tap)
 	ck_assert(fake_loop_complete(tx_io(&r, 0), 1000));
 	check_used(&r.ring[1], 0, 0);
 	ck_assert_uint_eq(r.irqs[1], 1);
-	ck_assert_uint_eq(r.n->tx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 0);
 	rig_fini(&r);
 }
 END_TEST
@@ -457,7 +457,7 @@ START_TEST(test_net_user_tx_short_and_long_frames_dropped)
 		ck_assert_uint_eq(writing(&r), 0);
 		check_used(&r.ring[1], head, 0);
 	}
-	ck_assert_uint_eq(r.n->tx_dropped, n);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, n);
 	ck_assert(!rig_needs_reset(&r));
 	add_tx(&r, BUFFERS, MIN_PACKET);
 	add_tx(&r, BUFFERS, NET_MAX_PACKET);
@@ -476,7 +476,7 @@ START_TEST(test_net_user_tx_writable_only_dropped)
 	fake_ring_add(&r.ring[1], &part, 1);
 	rig_kick(&r, 1);
 	check_used(&r.ring[1], 0, 0);
-	ck_assert_uint_eq(r.n->tx_dropped, 1);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 1);
 	rig_fini(&r);
 }
 END_TEST
@@ -542,7 +542,7 @@ START_TEST(test_net_user_tx_header_checked)
 	add_tx(&r, BUFFERS, 500);
 	rig_kick(&r, 1);
 	ck_assert_msg(writing(&r) == c->ok, "%s", c->what);
-	ck_assert_uint_eq(r.n->tx_dropped, !c->ok);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, !c->ok);
 	ck_assert_uint_eq(fake_ring_used_idx(&r.ring[1]), !c->ok);
 	if (c->ok) {
 		ck_assert_uint_eq(written(&r, 0), 500);
@@ -565,7 +565,7 @@ START_TEST(test_net_user_tx_segments_are_bounded)
 	add_tx(&r, BUFFERS, 5000);
 	rig_kick(&r, 1);
 	ck_assert_uint_eq(writing(&r), (unsigned)_i);
-	ck_assert_uint_eq(r.n->tx_dropped, !_i);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, !_i);
 	rig_fini(&r);
 }
 END_TEST
@@ -666,7 +666,7 @@ START_TEST(test_net_user_tx_failed_write_dropped)
 		rig_kick(&r, 1);
 		ck_assert(fake_loop_complete(tx_io(&r, 0), res[i]));
 		check_used(&r.ring[1], head, 0);
-		ck_assert_uint_eq(r.n->tx_dropped, i + 1);
+		ck_assert_uint_eq(r.n->limit[NET_TX].dropped, i + 1);
 	}
 	ck_assert(!rig_needs_reset(&r));
 	rig_fini(&r);
@@ -876,7 +876,7 @@ START_TEST(test_net_user_tx_limit_makes_frames_wait_in_the_ring)
 		passed += more;
 		check_rate(passed);
 	}
-	ck_assert_uint_eq(r.n->tx_dropped, 0);
+	ck_assert_uint_eq(r.n->limit[NET_TX].dropped, 0);
 	/* the other way has its own */
 	ck_assert(!r.n->limit[NET_RX].waiting);
 	rig_fini(&r);

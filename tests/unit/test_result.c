@@ -63,7 +63,8 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 	struct machine_result run = {
 		.reason = STOP_SIGNAL, .signo = 15, .exits = 77,
 		.start_ns = 5003000, .run_ns = 5004000, .end_ns = 6005000, .commits = 3, .uart_dropped = 4,
-		.nr_devices = 2, .devices = { { "console0", 5900000, 1 }, { "net\"0", 0, 0 } },
+		.nr_devices = 2, .devices = { { .id = "console0", .ready_ns = 5900000, .faults = 1 },
+					     { .id = "net\"0", .counts = { { "rx_packets", 12 } }, .nr_counts = 1 } },
 	};
 	struct result r = { .run = &run, .status = 143, .begin_ns = 5000000, .tail = "a\r\nb\"", .tail_len = 5,
 			    .first_output_ns = 5800000 };
@@ -80,6 +81,7 @@ START_TEST(test_result_of_a_run_has_phases_and_tail)
 	ck_assert_int_eq(number(json_object_get(devices, "console0"), "ready_us"), 900);
 	ck_assert_int_eq(number(json_object_get(devices, "console0"), "faults"), 1);
 	ck_assert_ptr_null(json_object_get(json_object_get(devices, "net\"0"), "ready_us"));
+	ck_assert_int_eq(number(json_object_get(devices, "net\"0"), "rx_packets"), 12);
 	ck_assert_int_eq(number(o, "routing_commits"), 3);
 	ck_assert_int_eq(number(o, "uart_dropped"), 4);
 	ck_assert_str_eq(text(o, "console_tail"), "a\r\nb\"");

@@ -938,7 +938,7 @@ START_TEST(test_vsock_uds_dump)
 	open_from_guest(1, 900);
 	r.v->ops->dump(r.v, out);
 	fclose(out);
-	ck_assert_ptr_nonnull(strstr(text, "vsock0: connections 1 of 4, from the host 0, from the guest 1, "));
+	ck_assert_ptr_nonnull(strstr(text, "vsock0: connections 1 of 4; "));
 	fini();
 }
 END_TEST

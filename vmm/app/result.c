@@ -91,6 +91,8 @@ static void add_device(json_t **devices, const struct result *r, const struct ma
 	if (d->ready_ns)
 		add_number(&o, "ready_us", since_us(r->begin_ns, d->ready_ns));
 	add_number(&o, "faults", d->faults);
+	for (unsigned i = 0; i < d->nr_counts; i++)
+		add_number(&o, d->counts[i].name, d->counts[i].n);
 	add(devices, d->id, o);
 }
 

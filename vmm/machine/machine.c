@@ -64,6 +64,23 @@ static void sum_up_balloon(struct vdev *v, struct machine_balloon *b)
 	}
 }
 
+static_assert(VDEV_MAX_COUNTS == MACHINE_MAX_COUNTS, "all have their place");
+
+static void sum_up_device(const struct machine *m, unsigned i, struct machine_device *d)
+{
+	const struct vdev *v = m->devs[i].vdev;
+	struct vdev_count c[VDEV_MAX_COUNTS];
+
+	d->id = m->cfg->devices[i].id;
+	if (!v)
+		return;
+	d->ready_ns = v->ready_ns;
+	d->faults = v->faults;
+	d->nr_counts = vdev_counts(v, c);
+	for (unsigned k = 0; k < d->nr_counts; k++)
+		d->counts[k] = (struct machine_count){ .name = c[k].name, .n = c[k].n };
+}
+
 /* What only the end knows, with everything stopped. */
 static void sum_up(struct machine *m)
 {
@@ -80,13 +97,8 @@ static void sum_up(struct machine *m)
 	r->has_balloon = m->balloon && !r->stuck;
 	if (r->has_balloon)
 		sum_up_balloon(m->balloon, &r->balloon);
-	for (unsigned i = 0; i < m->plan.nr_devs; i++) {
-		const struct vdev *v = m->devs[i].vdev;
-
-		r->devices[r->nr_devices++] = (struct machine_device){
-			.id = m->cfg->devices[i].id, .ready_ns = v ? v->ready_ns : 0, .faults = v ? v->faults : 0,
-		};
-	}
+	for (unsigned i = 0; i < m->plan.nr_devs; i++)
+		sum_up_device(m, i, &r->devices[r->nr_devices++]);
 }
 
 void machine_run(struct machine *m, struct machine_result *ret_r)
@@ -96,8 +108,8 @@ void machine_run(struct machine *m, struct machine_result *ret_r)
 	m->result.start_ns = clock_now_ns();
 	if (m->has_timeout)
 		loop_timer_set(&m->timeout, m->cfg->timeout_ns);
-	m->result.run_ns = clock_now_ns();
 	cpus_go(m->cpus);
+	m->result.run_ns = clock_now_ns();
 	r = loop_run(m->loop);
 	if (r) {
 		char text[100];
@@ -162,6 +174,15 @@ static void dump_vhost(const struct machine *m, struct vdev *v, FILE *out)
 	}
 }
 
+static void dump_counts(const struct vdev *v, FILE *out)
+{
+	struct vdev_count c[VDEV_MAX_COUNTS];
+	unsigned n = vdev_counts(v, c);
+
+	for (unsigned i = 0; i < n; i++)
+		fprintf(out, "%s%s %s %llu%s", i ? "" : v->name, i ? "," : ":", c[i].name, (unsigned long long)c[i].n, i + 1 < n ? "" : "\n");
+}
+
 void machine_dump(struct machine *m, FILE *out)
 {
 	gsi_dump(m->space, out);
@@ -179,6 +200,7 @@ void machine_dump(struct machine *m, FILE *out)
 			v->name, v->ops->kind, p->pci ? "pci function" : "mmio",
 			p->pci ? (unsigned long long)p->rid : (unsigned long long)p->gpa,
 			s.status, (unsigned long long)s.acked, (unsigned long long)s.faults);
+		dump_counts(v, out);
 		dump_vhost(m, v, out);
 		if (v->ops->dump)
 			v->ops->dump(v, out);

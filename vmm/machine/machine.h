@@ -38,11 +38,18 @@ enum stop_reason {
 
 #define MACHINE_MAX_STATS 10
 
+#define MACHINE_MAX_COUNTS 6
+struct machine_count {
+	const char *name;        /* "bytes_read" */
+	uint64_t n;
+};
+
 /* How a device got on. */
 struct machine_device {
 	const char *id;          /* the configuration's */
 	uint64_t ready_ns;       /* CLOCK_MONOTONIC: its driver was ready, the first time; 0: never, or it is the host's */
 	uint64_t faults;         /* of the guest, in its queues */
+	struct machine_count counts[MACHINE_MAX_COUNTS]; unsigned nr_counts;
 };
 
 /* What a balloon did, in bytes; see devices/virtio/balloon.h. */
@@ -63,7 +70,7 @@ struct machine_result {
 	uint64_t exits;          /* KVM_RUN returns, all vCPUs */
 	uint64_t commits;        /* tables of interrupts that KVM was given */
 	uint64_t uart_dropped;   /* bytes */
-	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, first vCPU entered, ended */
+	uint64_t start_ns, run_ns, end_ns; /* CLOCK_MONOTONIC: built, vCPUs let go, ended */
 	uint64_t init_ns;        /* CLOCK_MONOTONIC: the guest said so, the first time; 0: it did not */
 	bool has_balloon;
 	struct machine_balloon balloon;
