@@ -10,7 +10,10 @@
  * What a round of the loop has completed is pushed at once and shown to the driver at the round's end, with one
  * interrupt a queue.
  *
- * Of flushes and operations on ranges one is in the ring at a time, and no transfer is larger than BLK_OP_MAX: what
+ * With O_DIRECT the host wants memory aligned, which is more than drivers promise: a request of other parts goes by way of a
+ * buffer of the disk's, in as many pieces as that takes.
+ *
+ * Of flushes, operations on ranges and such requests one is in the ring at a time, and no transfer is larger than BLK_OP_MAX: what
  * would keep a worker of the kernel's, or the loop, for long comes in turns with the rest.
  *
  * A reset waits for what is under way: an operation on a file cannot be called back, and writes into guest memory
@@ -81,6 +84,8 @@ static void finish(struct blk_req *req, uint8_t status)
 	struct blk *b = req->queue->blk;
 	unsigned q = index_of(req);
 
+	b->requests++;
+	b->errors += status != VIRTIO_BLK_S_OK;
 	*req->status = status;
 	vq_push(&b->v.queues[q].ring, req->head, blk_req_written(req, status));
 	give_back(req);
@@ -98,12 +103,23 @@ static void fail(struct blk_req *req, int error)
 
 /* ---- operations --------------------------------------------------------------------------- */
 
+static int begin_bounced(struct blk *b, struct blk_req *req)
+{
+	b->bounce_iov = (struct iovec){ .iov_base = b->bounce, .iov_len = req->left < BLK_BOUNCE ? (size_t)req->left : BLK_BOUNCE };
+	if (req->type == VIRTIO_BLK_T_IN)
+		return loop_preadv(&req->io, &b->bounce_iov, 1, req->off);
+	blk_req_copy(req, b->bounce, b->bounce_iov.iov_len);
+	return loop_pwritev(&req->io, &b->bounce_iov, 1, req->off, b->through ? RWF_DSYNC : 0);
+}
+
 static int begin(struct blk_req *req)
 {
-	const struct blk *b = req->queue->blk;
+	struct blk *b = req->queue->blk;
 
 	if (req->sync)
 		return loop_fdatasync(&req->io);
+	if (req->bounced)
+		return begin_bounced(b, req);
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
 		return loop_preadv(&req->io, req->iov, blk_req_window(req), req->off);
@@ -128,6 +144,11 @@ static bool moves_bytes(const struct blk_req *req)
 	return req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT || req->by_hand;
 }
 
+static bool takes_turns(const struct blk_req *req)
+{
+	return !moves_bytes(req) || req->bounced;
+}
+
 static void next_slow(struct blk *b, const struct blk_req *req);
 
 static void begin_or_fail(struct blk_req *req)
@@ -147,13 +168,13 @@ static void go_on(struct blk_req *req)
 {
 	struct blk *b = req->queue->blk;
 
-	if (!moves_bytes(req) && b->slow && b->slow != req) {
+	if (takes_turns(req) && b->slow && b->slow != req) {
 		req->next = NULL;
 		*b->slow_end = req;
 		b->slow_end = &req->next;
 		return;
 	}
-	if (!moves_bytes(req))
+	if (takes_turns(req))
 		b->slow = req;
 	begin_or_fail(req);
 }
@@ -189,12 +210,20 @@ static bool may_ask_again(struct blk_req *req, int res)
 
 static void transferred(struct blk_req *req, int res)
 {
-	if (!res)
-		fail(req, -EIO); /* the file has become shorter */
-	else if (blk_req_advance(req, (uint32_t)res))
+	struct blk *b = req->queue->blk;
+
+	*(req->type == VIRTIO_BLK_T_IN ? &b->bytes_read : &b->bytes_written) += (uint32_t)res;
+	if (req->bounced && req->type == VIRTIO_BLK_T_IN)
+		blk_req_copy(req, b->bounce, (size_t)res);
+	if (res && blk_req_advance(req, (uint32_t)res)) {
 		go_on(req);
-	else
+		return;
+	}
+	next_slow(b, req);
+	if (res)
 		finish(req, VIRTIO_BLK_S_OK);
+	else
+		fail(req, -EIO); /* the file has become shorter */
 }
 
 /* A range is zeroed. To a driver that knows no flush it is not done before it is on the medium. */
@@ -254,12 +283,14 @@ static void execute(struct blk_req *req, int status)
 {
 	struct blk *b = req->queue->blk;
 
-	if (status >= 0)
+	if (status >= 0) {
 		finish(req, (uint8_t)status);
-	else if (req->type == VIRTIO_BLK_T_GET_ID)
+	} else if (req->type == VIRTIO_BLK_T_GET_ID) {
 		finish(req, blk_req_put_id(req, b->v.name));
-	else
+	} else {
+		req->bounced = b->bounce && moves_bytes(req) && !blk_req_is_aligned(req, b->disk.align);
 		go_on(req);
+	}
 }
 
 /* 0, or the nanoseconds until the next request may begin. @status: check()'s; what ends at once moves no bytes. */
@@ -419,6 +450,17 @@ static void blk_config_read(struct vdev *v, unsigned off, void *buf, unsigned le
 	memcpy(buf, (const char *)&c + off, len);
 }
 
+static unsigned blk_counts(const struct vdev *v, struct vdev_count c[VDEV_MAX_COUNTS])
+{
+	const struct blk *b = container_of(v, const struct blk, v);
+
+	c[0] = (struct vdev_count){ "requests", b->requests };
+	c[1] = (struct vdev_count){ "errors", b->errors };
+	c[2] = (struct vdev_count){ "bytes_read", b->bytes_read };
+	c[3] = (struct vdev_count){ "bytes_written", b->bytes_written };
+	return 4;
+}
+
 static void blk_free(struct vdev *v)
 {
 	struct blk *b = to_blk(v);
@@ -429,6 +471,7 @@ static void blk_free(struct vdev *v)
 		if (b->queue[q].parts)
 			munmap(b->queue[q].parts, BLK_QUEUE_SIZE * sizeof(*b->queue[q].parts));
 	}
+	free(b->bounce);
 	if (b->has_vdev)
 		vdev_fini(v);
 	disk_close(&b->disk);
@@ -442,6 +485,7 @@ static const struct vdev_ops blk_ops = {
 	.reset = blk_reset,
 	.kick = blk_kick,
 	.config_read = blk_config_read,
+	.counts = blk_counts,
 	.free = blk_free,
 };
 
@@ -501,8 +545,12 @@ static int init(struct blk *b, const struct blk_cfg *cfg)
 	r = loop_later_init(cfg->loop, &b->show, show, b);
 	if (!r && (cfg->iops || cfg->bps))
 		r = loop_timer_init(cfg->loop, &b->again, serve_again, b);
+	if (!r && b->disk.align > 1)
+		r = -posix_memalign((void **)&b->bounce, b->disk.align < 4096 ? 4096 : b->disk.align, BLK_BOUNCE);
 	if (!r)
 		r = loop_io_init(cfg->loop, &b->file, b->disk.fd, no_transfer, b);
+	if (!r && b->disk.waits)
+		loop_io_elsewhere(&b->file);
 	for (unsigned q = 0; !r && q < cfg->queues; q++)
 		r = init_queue(b, q);
 	return r;

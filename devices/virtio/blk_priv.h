@@ -16,6 +16,7 @@
 
 /* Of one operation in the ring, since what is in the host's cache is copied within the call that submits it. */
 #define BLK_OP_MAX (1 * MIB)
+#define BLK_BOUNCE (MIB / 8) /* at least a block */
 #define BLK_QUEUE_SIZE 128 /* entries, also the most parts that a chain may have */
 
 struct blk_queue;
@@ -28,6 +29,7 @@ struct blk_req {
 	bool unmap;              /* write zeroes: a hole will do */
 	bool by_hand;            /* write zeroes: they are written */
 	bool sync;               /* done but for being on the medium */
+	bool bounced;            /* its parts are not aligned as the disk wants: by way of the disk's own buffer */
 	uint8_t again;           /* times that the host wanted to be asked again */
 	uint32_t type;           /* VIRTIO_BLK_T_* */
 	uint32_t len_in;         /* bytes of the chain that the device may write, the status included */
@@ -56,7 +58,7 @@ struct blk {
 	bool through;            /* the driver knows no flush: writes go through */
 	bool settling;           /* a reset waits: nothing begins, nothing is told */
 	unsigned under_way;      /* operations in the ring */
-	struct blk_req *slow;    /* the flush or range operation among them: one at a time, as each keeps a worker... */
+	struct blk_req *slow;    /* the flush, range operation or bounced one among them: one at a time, as each keeps a worker... */
 	struct blk_req *slow_first, **slow_end; /* ...and those behind it */
 	uint32_t to_show;        /* queues with something to show, a bit each */
 	struct loop_later show;
@@ -65,6 +67,10 @@ struct blk {
 	unsigned turn;           /* the queue that begins after it */
 	struct bucket iops, bps;
 	struct loop_io file;     /* stands for the file; makes no transfer */
+	uint8_t *bounce;         /* BLK_BOUNCE bytes of the slow request's; where the disk wants memory aligned */
+	struct iovec bounce_iov;
+	uint64_t requests, errors; /* ended; those of them that failed, by the guest's fault or the host's */
+	uint64_t bytes_read, bytes_written;
 	struct log_limit log;
 	struct blk_queue queue[BLK_MAX_QUEUES];
 };
@@ -86,6 +92,10 @@ int blk_req_check(struct blk_req *req, const struct blk_limits *l);
 bool blk_req_advance(struct blk_req *req, uint32_t done);
 /* At most BLK_OP_MAX bytes from @req->iov on: so many parts, of which the last may be cut. blk_req_advance() undoes that. */
 unsigned blk_req_window(struct blk_req *req);
+/* Are all parts' addresses and lengths multiples of @align, a power of two? */
+bool blk_req_is_aligned(const struct blk_req *req, uint32_t align);
+/* Copies the next @len bytes, at most what is left, of its parts to @buf, or, of a read, from it. blk_req_advance() passes them. */
+void blk_req_copy(struct blk_req *req, uint8_t *buf, size_t len);
 /* Makes @req->iov zeros, as many as are left and fit into an operation. */
 void blk_req_zeros(struct blk_req *req);
 /* Get-id: @id and zeros. The status. */

@@ -64,7 +64,7 @@ bool blk_req_parse(struct blk_req *req, const struct vq_chain *c)
 	req->head = c->head;
 	req->type = le32toh(h.type);
 	req->len_in = c->len_in;
-	req->unmap = req->by_hand = req->sync = false;
+	req->unmap = req->by_hand = req->sync = req->bounced = false;
 	req->again = 0;
 	req->cut = 0;
 	req->iov = to_guest(req) ? in : out;
@@ -161,6 +161,29 @@ bool blk_req_advance(struct blk_req *req, uint32_t done)
 		req->iov->iov_len -= done;
 	}
 	return req->left;
+}
+
+bool blk_req_is_aligned(const struct blk_req *req, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned i = 0; i < req->n; i++)
+		bits |= (uintptr_t)req->iov[i].iov_base | req->iov[i].iov_len;
+	return is_aligned(bits, align);
+}
+
+void blk_req_copy(struct blk_req *req, uint8_t *buf, size_t len)
+{
+	for (unsigned i = 0; i < req->n && len; i++) {
+		size_t now = req->iov[i].iov_len < len ? req->iov[i].iov_len : len;
+
+		if (to_guest(req))
+			memcpy(req->iov[i].iov_base, buf, now);
+		else
+			memcpy(buf, req->iov[i].iov_base, now);
+		buf += now;
+		len -= now;
+	}
 }
 
 void blk_req_zeros(struct blk_req *req)

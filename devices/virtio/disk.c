@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/stat.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,15 +79,18 @@ static int size_of(int fd, const struct stat *st, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* What O_DIRECT wants of a file: many file systems tell from Linux 6.1 on, the others are tried. */
-static uint32_t direct_block(int fd)
+/* What O_DIRECT wants: devices and many file systems tell from Linux 6.1 on, the others are tried. */
+static void find_direct(struct disk *d)
 {
 	static _Alignas(4096) uint8_t sector[DISK_SECTOR];
 	struct statx stx;
 
-	if (!syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align)
-		return stx.stx_dio_offset_align > DISK_SECTOR ? stx.stx_dio_offset_align : DISK_SECTOR;
-	return pread(fd, sector, sizeof(sector), DISK_SECTOR) < 0 ? 4096 : DISK_SECTOR;
+	if (!syscall(SYS_statx, d->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align) {
+		d->block = stx.stx_dio_offset_align > DISK_SECTOR ? stx.stx_dio_offset_align : DISK_SECTOR;
+		d->align = stx.stx_dio_mem_align ? stx.stx_dio_mem_align : DISK_SECTOR;
+		return;
+	}
+	d->block = d->align = pread(d->fd, sector, sizeof(sector), DISK_SECTOR) < 0 ? 4096 : DISK_SECTOR;
 }
 
 static void find_alignment(struct disk *d, const struct stat *st, bool direct)
@@ -94,17 +99,34 @@ static void find_alignment(struct disk *d, const struct stat *st, bool direct)
 	int logical = DISK_SECTOR;
 
 	d->block = DISK_SECTOR;
+	d->align = 1;
+	if (direct)
+		find_direct(d);
 	if (S_ISBLK(st->st_mode)) {
 		if (direct && !ioctl(d->fd, BLKSSZGET, &logical) && logical > DISK_SECTOR)
 			d->block = (uint32_t)logical;
 		if (ioctl(d->fd, BLKPBSZGET, &physical))
 			physical = d->block;
-	} else if (direct) {
-		d->block = direct_block(d->fd);
 	}
 	d->best = is_pow2(physical) && physical >= d->block ? physical : d->block;
 	if (d->best > BEST_MAX)
 		d->best = BEST_MAX;
+}
+
+/* Those that are known to say so at once where they would have to wait (RWF_NOWAIT); FUSE and NFS, for two, are not. */
+static bool may_wait_inside(int fd, const struct stat *st)
+{
+	static const unsigned long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC };
+	struct statfs fs;
+
+	if (S_ISBLK(st->st_mode))
+		return false;
+	if (fstatfs(fd, &fs))
+		return true;
+	for (unsigned i = 0; i < ARRAY_LEN(known); i++)
+		if ((unsigned long)fs.f_type == known[i])
+			return false;
+	return true;
 }
 
 /*
@@ -153,6 +175,7 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 		return err_set(err, r, "%s: size of '%s': %s", c->name, what, strerror(-r));
 	d->dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 	d->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+	d->waits = may_wait_inside(d->fd, &st);
 	find_alignment(d, &st, fcntl(d->fd, F_GETFL) & O_DIRECT);
 	r = check_size(c, what, bytes, d->block, err);
 	if (r)

@@ -31,6 +31,8 @@ struct disk {
 	uint64_t dev, ino;   /* which one it is */
 	uint64_t sectors;    /* of DISK_SECTOR bytes, at least 1 */
 	uint32_t block;      /* bytes: requests must be aligned to and a multiple of it; at least DISK_SECTOR */
+	uint32_t align;      /* bytes: with O_DIRECT memory must be aligned to it, and parts a multiple of it; else 1 */
+	bool waits;          /* its file system may let who asks wait, whatever is asked for */
 	uint32_t best;       /* bytes: what the host writes without reading first; a multiple of block */
 };
 

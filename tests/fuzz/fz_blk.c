@@ -10,7 +10,7 @@
  *         within its end, and never writing where that is read-only. Memory and disk are as the copies have them after each
  *         step, so nothing but a chain's data and status is written, nothing late, and nothing after a reset. Each chain comes
  *         back once, with no more bytes than were written. The ring is broken where the model's is, and the driver is told.
- *         Flushes and operations on ranges are under way one at a time, in the order in which they were taken; one that waits
+ *         Flushes, operations on ranges and transfers by the buffer are under way one at a time, in the order in which they were taken; one that waits
  *         has another before it that the host has not answered yet. No more begins than the limits allow, nothing while they
  *         have the device wait, no queue is passed over, and all that was asked ends.
  */
@@ -72,6 +72,9 @@ struct req {
 	uint64_t done;
 	uint64_t len_in;
 	bool unmap;
+	bool bounced;            /* a part is not aligned as the host wants: one at a time, by a buffer... */
+	bool bounces;            /* ...which has what it writes... */
+	uint8_t bounce[BLK_BOUNCE]; /* ...this, whatever the driver writes there meanwhile */
 	gpa_t status;
 	unsigned n;
 	struct model_part parts[BLK_QUEUE_SIZE];
@@ -102,6 +105,7 @@ static uint8_t disk[SECTORS * SECTOR], disk_copy[SECTORS * SECTOR]; /* the host'
 static unsigned config_irqs;
 static uint64_t begun, moved, start_ns; /* requests that were one, and bytes of the disk that they are to move */
 static bool resetting;
+static unsigned nr_ended; /* requests, since the operations under way were looked at */
 
 static uint64_t disk_size(void)
 {
@@ -202,6 +206,7 @@ static void req_over(struct queue *k, unsigned head, uint8_t status)
 	uint64_t most = written(r, status);
 
 	r->out = false;
+	nr_ended++;
 	if (k->m.broken) { /* whether the driver still has it is open */
 		must(*is == *was || *is == status);
 		*was = *is;
@@ -268,6 +273,26 @@ static int early_status(struct req *r, uint64_t sector)
 	}
 }
 
+/* Does a part of the @len bytes from @from on begin or end where O_DIRECT may not? */
+static UNTRACED bool is_odd(const struct req *r, uint64_t from, uint64_t len)
+{
+	for (unsigned i = 0; i < r->n && len; i++) {
+		const struct model_part *p = &r->parts[i];
+		uint64_t now;
+
+		if (from >= p->len) {
+			from -= p->len;
+			continue;
+		}
+		now = p->len - from < len ? p->len - from : len;
+		if ((p->gpa + from) % cfg.disk.align || now % cfg.disk.align)
+			return true;
+		len -= now;
+		from = 0;
+	}
+	return false;
+}
+
 /* What was moved before has to be paid for by now, but for a tenth of a second's; a ns of each request may be cut off. */
 static void check_bps(void)
 {
@@ -301,6 +326,8 @@ static void req_taken(struct queue *k)
 	r->from = is_read(r) ? sum[false] : sizeof(h);
 	r->left = is_read(r) ? sum[true] - 1 : sum[false] - sizeof(h);
 	status = early_status(r, h.sector);
+	if (status < 0 && (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT))
+		r->bounced = is_odd(r, r->from, r->left);
 	if (status >= 0)
 		req_over(k, head, (uint8_t)status);
 	else if (r->type != VIRTIO_BLK_T_DISCARD && r->type != VIRTIO_BLK_T_FLUSH)
@@ -335,7 +362,9 @@ static bool is_write(enum fake_io_op op)
 /* Of bytes that are moved, as many as one operation may have. */
 static uint64_t now_of(const struct req *r)
 {
-	return r->left < BLK_OP_MAX ? r->left : BLK_OP_MAX;
+	uint64_t most = r->bounced ? BLK_BOUNCE : BLK_OP_MAX;
+
+	return r->left < most ? r->left : most;
 }
 
 static void check_write_zeroes(const struct req *r, enum fake_io_op op, uint64_t len, int mode)
@@ -348,8 +377,17 @@ static void check_write_zeroes(const struct req *r, enum fake_io_op op, uint64_t
 		must(op == FAKE_IO_ALLOCATE && len == r->left && mode == zero);
 }
 
+/* It was copied when it began: before whatever else has ended meanwhile, and may have been told in the same place. */
+static void check_bounce(struct req *r, const struct iovec *iov)
+{
+	move_data(r, r->from, iov->iov_len, r->bounce, false);
+	must(nr_ended || !memcmp(r->bounce, iov->iov_base, iov->iov_len));
+	memcpy(r->bounce, iov->iov_base, iov->iov_len);
+	r->bounces = true;
+}
+
 /* It is what the request wants, and may be. */
-static void check_operation(const struct req *r, const struct loop_io *io)
+static void check_operation(struct req *r, const struct loop_io *io)
 {
 	const struct iovec *iov = NULL;
 	unsigned n = 0;
@@ -360,6 +398,8 @@ static void check_operation(const struct req *r, const struct loop_io *io)
 	must(r->out && at.off == (op == FAKE_IO_SYNC ? 0 : r->off));
 	must(at.off <= disk_size() && len <= disk_size() - at.off);
 	must(!cfg.disk.ro || !is_write(op));
+	for (unsigned i = 0; r->type <= VIRTIO_BLK_T_OUT && i < n; i++)
+		must(!(((uintptr_t)iov[i].iov_base | iov[i].iov_len) % cfg.disk.align));
 	must(op != FAKE_IO_WRITEV || at.flags == (features & F(FLUSH) ? 0 : RWF_DSYNC));
 	switch (r->type) {
 	case VIRTIO_BLK_T_IN:
@@ -367,6 +407,8 @@ static void check_operation(const struct req *r, const struct loop_io *io)
 		break;
 	case VIRTIO_BLK_T_OUT:
 		must(op == FAKE_IO_WRITEV && len == now_of(r));
+		if (r->bounced && !r->bounces)
+			check_bounce(r, iov);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		must(op == FAKE_IO_SYNC);
@@ -392,10 +434,10 @@ static UNTRACED unsigned nr_under_way(void)
 	return n;
 }
 
-/* A flush, or on a range: one at a time. */
+/* A flush, on a range, or by the buffer: one at a time. */
 static bool is_slow(const struct req *r)
 {
-	return r->type == VIRTIO_BLK_T_FLUSH || r->type == VIRTIO_BLK_T_DISCARD || (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !r->by_hand);
+	return r->bounced || r->type == VIRTIO_BLK_T_FLUSH || r->type == VIRTIO_BLK_T_DISCARD || (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !r->by_hand);
 }
 
 /* @r has begun: none that was taken before it waits still. */
@@ -435,6 +477,7 @@ static UNTRACED void check_operations(void)
 			must(!r->begun && is_slow(r) && !resetting);
 			waiting++;
 		}
+	nr_ended = 0;
 	must(slow <= 1 && (!waiting || slow));
 	if (first)
 		check_order(first);
@@ -481,7 +524,9 @@ static int host_does(const struct loop_io *io, uint64_t most)
 /* The same to the copies: @len bytes of the request's are through. */
 static void req_moved(struct req *r, uint64_t len)
 {
-	if (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT)
+	if (r->bounces)
+		memcpy(disk_copy + r->off, r->bounce, len);
+	else if (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT)
 		move_data(r, r->from, len, disk_copy + r->off, r->type == VIRTIO_BLK_T_IN);
 	else
 		memset(disk_copy + r->off, 0, len);
@@ -502,8 +547,11 @@ static void req_goes_on(struct queue *k, unsigned head, enum fake_io_op op, int 
 	struct req *r = &k->req[head];
 	bool moves = op == FAKE_IO_READV || op == FAKE_IO_WRITEV;
 
+	if (resetting && r->bounced && op == FAKE_IO_READV)
+		res = -ECANCELED; /* what is in the disk's buffer stays there */
 	if (res > 0 || (!moves && !res))
 		req_moved(r, moves ? (uint64_t)res : r->left);
+	r->bounces = false;
 	if (resetting)
 		r->out = false;
 	else if (res >= 0 && op == FAKE_IO_ALLOCATE && r->type == VIRTIO_BLK_T_WRITE_ZEROES && !(features & F(FLUSH)))
@@ -526,7 +574,7 @@ static int host_answers(struct fuzz_in *in, const struct loop_io *io)
 	enum fake_io_op op = fake_loop_io(io, NULL, NULL);
 
 	if ((how & 3) == 1 && (op == FAKE_IO_READV || op == FAKE_IO_WRITEV))
-		return host_does(io, how & 4 ? (uint64_t)(how >> 3) * SECTOR : how >> 3);
+		return host_does(io, how & 4 || cfg.disk.align > 1 ? (uint64_t)(how >> 3) * SECTOR : how >> 3);
 	if ((how & 3) == 2)
 		return errors[(how >> 2) % ARRAY_LEN(errors)];
 	return host_does(io, SURE);
@@ -975,7 +1023,8 @@ static void make(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in), rates = fuzz_u8(in);
 	uint32_t block = how & 16 ? 4096 : SECTOR;
-	struct disk d = { .fd = open("/dev/null", O_RDWR | O_CLOEXEC), .ro = how & 4, .block = block, .best = how & 32 ? 65536 : block };
+	struct disk d = { .fd = open("/dev/null", O_RDWR | O_CLOEXEC), .ro = how & 4, .block = block, .best = how & 32 ? 65536 : block,
+			  .align = how & 128 ? SECTOR : 1 };
 
 	d.sectors = (1 + fuzz_below(in, SECTORS / (block / SECTOR))) * (block / SECTOR);
 	now_ns = start_ns = 1000000000;
@@ -1006,6 +1055,7 @@ static void see_all_end(void)
 				kick(q);
 			left |= waits(&queue[q]);
 		}
+		check_operations();
 		while (nr_under_way())
 			complete(&nothing);
 		pass_time(&nothing);

@@ -46,6 +46,7 @@ struct rig {
 static uint8_t image[MANY_SECTORS * DISK_SECTOR];
 static size_t disk_size; /* bytes of it that are the disk's */
 static int syncs;
+static uint32_t align; /* what the host wants of memory */
 
 static void queue_irq(void *t, unsigned q)
 {
@@ -85,6 +86,7 @@ static void rig_init(struct rig *r, struct blk_cfg cfg)
 	disk_size = cfg.disk.sectors * DISK_SECTOR;
 	cfg.disk.block = DISK_SECTOR;
 	cfg.disk.best = 4096;
+	align = cfg.disk.align ? cfg.disk.align : 1;
 	r->queues = cfg.queues = cfg.queues ? cfg.queues : 1;
 	ck_assert_int_eq(blk_new(&cfg, &r->v), 0);
 	r->b = container_of(r->v, struct blk, v);
@@ -184,6 +186,7 @@ static int move(const struct iovec *iov, unsigned n, uint64_t off, size_t most, 
 	for (unsigned i = 0; i < n && done < most; i++) {
 		size_t now = iov[i].iov_len < most - done ? iov[i].iov_len : most - done;
 
+		ck_assert(is_aligned((uintptr_t)iov[i].iov_base | iov[i].iov_len, align));
 		if (to_guest)
 			memcpy(iov[i].iov_base, image + off + done, now);
 		else
@@ -245,6 +248,18 @@ static void check_serves_again(struct rig *r)
 
 /* ---- tests ---- */
 
+static uint64_t count_of(struct rig *r, const char *name)
+{
+	struct vdev_count c[VDEV_MAX_COUNTS];
+	unsigned n = vdev_counts(r->v, c);
+
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(c[i].name, name))
+			return c[i].n;
+	ck_abort_msg("no count of %s", name);
+	return 0;
+}
+
 START_TEST(test_blk_config_says_what_the_disk_is)
 {
 	struct rig r;
@@ -281,6 +296,10 @@ START_TEST(test_blk_reads_and_writes)
 	ck_assert_uint_eq(used_len(&r, 0) + used_len(&r, 0), 1025 + 1); /* in whichever order they ended */
 	ck_assert_mem_eq(data_of(&r, 0), image + 3 * 512, 1024);
 	ck_assert_mem_eq(image + disk_size - 512, data_of(&r, 1), 512);
+	ck_assert_uint_eq(count_of(&r, "requests"), 2);
+	ck_assert_uint_eq(count_of(&r, "errors"), 0);
+	ck_assert_uint_eq(count_of(&r, "bytes_read"), 1024);
+	ck_assert_uint_eq(count_of(&r, "bytes_written"), 512);
 	rig_fini(&r);
 }
 END_TEST
@@ -296,7 +315,7 @@ START_TEST(test_blk_parts_may_be_cut_anywhere)
 	};
 	const struct fake_part out[] = { { h + 16, 16 + 0, false }, { d + 0x1000, 511, false }, { d + 0x11ff, 1, false }, { STATUSES + 1, 1, true } };
 
-	rig_init(&r, (struct blk_cfg){ 0 });
+	rig_init(&r, (struct blk_cfg){ .disk.align = _i ? 512 : 1 });
 	put_header(&r, 0, VIRTIO_BLK_T_IN, 9);
 	put_header(&r, 1, VIRTIO_BLK_T_OUT, 20);
 	memset((uint8_t *)data_of(&r, 0) + 0x1000, 0x33, 512);
@@ -320,6 +339,41 @@ static const struct { uint32_t type; uint64_t sector; uint32_t len; } refused[] 
 	{ VIRTIO_BLK_T_OUT, UINT64_MAX / 512 + 1, 512 }, { VIRTIO_BLK_T_IN, 1ull << 55, 512 },
 	{ VIRTIO_BLK_T_IN, 0, 511 }, { VIRTIO_BLK_T_OUT, 0, 513 }, { VIRTIO_BLK_T_IN, SECTORS + 1, 0 },
 };
+
+/* O_DIRECT: parts that are not aligned go by the disk's buffer, one request at a time, in pieces; others pass by. */
+START_TEST(test_blk_direct_parts_not_aligned)
+{
+	const uint32_t len = 96 * KIB;
+	const struct fake_part out[] = { { HEADERS, 16, false }, { data_at(0) + 16, 3, false }, { data_at(0) + 19, len - 3, false }, { STATUSES, 1, true } };
+	struct rig r;
+	uint8_t *data;
+
+	rig_init(&r, (struct blk_cfg){ .disk.align = 512 });
+	data = gmem_ptr(r.mem, data_at(0) + 16, len);
+	for (unsigned i = 0; i < len; i++)
+		data[i] = (uint8_t)(i / 3);
+	put_header(&r, 0, VIRTIO_BLK_T_OUT, 5);
+	fake_ring_add(&r.ring[0], out, ARRAY_LEN(out));
+	put_header(&r, 1, VIRTIO_BLK_T_IN, 1);
+	fake_ring_add(&r.ring[0], (struct fake_part[]){ { HEADERS + 16, 16, false }, { data_at(0) + len + 514, 512, true }, { STATUSES + 1, 1, true } }, 3);
+	add(&r, 0, 2, VIRTIO_BLK_T_FLUSH, 0, 0);
+	kick(&r, 0);
+	ck_assert_ptr_null(fake_loop_busy(r.loop, 1)); /* one at a time, the flush too */
+	host_does(fake_loop_busy(r.loop, 0), 32 * KIB, 0); /* short */
+	host_does(fake_loop_busy(r.loop, 0), 0, -EINTR);
+	ck_assert_uint_eq(status_of(&r, 0), NONE);
+	host_does(fake_loop_busy(r.loop, 0), SIZE_MAX, 0);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(image + 5 * 512, data, len);
+	host_does(fake_loop_busy(r.loop, 0), 0, -EIO);
+	ck_assert_uint_eq(status_of(&r, 1), VIRTIO_BLK_S_IOERR);
+	host_does_all(&r);
+	ck_assert_uint_eq(status_of(&r, 2), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(syncs, 1);
+	check_nothing_asked(&r);
+	rig_fini(&r);
+}
+END_TEST
 
 START_TEST(test_blk_beyond_the_end_is_refused_and_nothing_touched)
 {
@@ -1204,7 +1258,8 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_blk_config_says_what_the_disk_is);
 	tcase_add_test(t, test_blk_reads_and_writes);
-	tcase_add_test(t, test_blk_parts_may_be_cut_anywhere);
+	tcase_add_loop_test(t, test_blk_parts_may_be_cut_anywhere, 0, 2);
+	tcase_add_test(t, test_blk_direct_parts_not_aligned);
 	tcase_add_loop_test(t, test_blk_beyond_the_end_is_refused_and_nothing_touched, 0, ARRAY_LEN(refused));
 	tcase_add_test(t, test_blk_parts_are_counted_together);
 	tcase_add_loop_test(t, test_blk_read_only_is_not_written, 0, 3);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -191,6 +192,19 @@ START_TEST(test_disk_not_readable_refused)
 	be_nobody();
 	refused(ro(path_cfg("hidden")), -EACCES, "disk0: open 'hidden': Permission denied");
 	be_root_again();
+}
+END_TEST
+
+/* Memory never lets who asks wait; of what is not known it is taken that it does. */
+START_TEST(test_disk_file_systems_that_wait)
+{
+	int fd = memfd_create("disk", 0);
+	struct disk d;
+
+	ck_assert_int_eq(ftruncate(fd, 4096), 0);
+	d = accepted((struct disk_cfg){ .name = "disk0", .fd = fd });
+	ck_assert(!d.waits);
+	disk_close(&d);
 }
 END_TEST
 
@@ -480,6 +494,7 @@ static void add_refusals(TCase *t)
 	tcase_add_test(t, test_disk_not_whole_sectors_refused);
 	tcase_add_test(t, test_disk_not_writable_refused_with_remedy);
 	tcase_add_test(t, test_disk_not_readable_refused);
+	tcase_add_test(t, test_disk_file_systems_that_wait);
 	tcase_add_test(t, test_disk_fd_closed_refused);
 	tcase_add_test(t, test_disk_fd_that_is_ours_refused);
 	tcase_add_test(t, test_disk_fd_in_wrong_mode_refused);
