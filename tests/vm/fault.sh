@@ -20,12 +20,27 @@ fault_start()
 {
 	mkdir work
 	head -c 65536 /dev/zero >work/disk
+	head -c 65536 /dev/zero >work/image
 	ip tuntap add tap0 mode tap vnet_hdr multi_queue && ip link set tap0 up || fail "no tap"
 	./tap-state tap0 10
 	faults start start "$@" --tap tap0 --there work/result --there work/dtb --absent work/console -- \
 		./microvm --kernel null.Image --initrd initrd.tiny --cpus 2 --net tap0,queues=2 --timeout 60s \
-		--disk work/disk --vsock 33,uds=work/v --balloon 8M,stats=1s \
+		--disk work/disk --vsock 33,uds=work/v --balloon 8M,stats=1s --pmem work/image,ro --watchdog --guest-status \
 		--result work/result --dump-dtb work/dtb --console file=work/console
+}
+
+# With what other processes serve: a disk by vhost-user, and a card by passt
+fault_start_peers()
+{
+	user_host
+	make_disk a 1
+	storage work/a work/s
+	( faults 'start with other processes' start "$@" --tap tap0 -- \
+		./microvm --kernel null.Image --net user --vhost-user blk,socket=work/s )
+	status=$?
+	end_back_end
+	kill $dns
+	return $status
 }
 
 # The same on a terminal, in a cgroup, without vhost
