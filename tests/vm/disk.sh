@@ -168,6 +168,16 @@ null_disk()
 	mknod "work/$name" b $(tr : ' ' <"/sys/block/$name/dev")
 }
 
+# A device of the host's with blocks of 4 KiB, past the host's cache: the guest's disk has such, too
+disk_large_blocks()
+{
+	null_disk large size=64 memory_backed=1 blocksize=4096
+	( disk_guest rw --cpus 2 --disk work/large,direct )
+	status=$?
+	rmdir "$null"
+	return $status
+}
+
 # A device of the host's whose requests take ten seconds each: nobody else waits.
 disk_slow()
 {
