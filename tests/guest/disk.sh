@@ -32,7 +32,7 @@ several_writers()
 
 file_system()
 {
-	mke2fs -q $disk >/dev/null 2>&1 && mkdir -p /tmp/mnt && mount -t ext4 $disk /tmp/mnt || return
+	mke2fs -q -b 4096 $disk >/dev/null 2>&1 && mkdir -p /tmp/mnt && mount -t ext4 $disk /tmp/mnt || return
 	cp -r /bin /t /tmp/mnt/ && cp /tmp/data.0 /tmp/mnt/data || return
 	sync
 	umount /tmp/mnt && mount -t ext4 -o ro $disk /tmp/mnt || return
