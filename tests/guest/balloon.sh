@@ -8,6 +8,11 @@ for d in $driver/virtio*; do
 	device=${d##*/}
 done
 
+rebind()
+{
+	echo "$device" >$driver/unbind && echo "$device" >$driver/bind
+}
+
 use_and_free()
 {
 	mkdir -p /tmp/big
@@ -44,14 +49,10 @@ press)
 	echo "balloon: has $(du -m /tmp/big/file | cut -f 1) MiB"
 	;;
 rebind)
-	echo "balloon: ready"
-	sleep 1
-	i=0
-	while [ $i -lt "$2" ]; do
-		echo "$device" >$driver/unbind && echo "$device" >$driver/bind || break
-		i=$((i + 1))
-	done
-	echo "balloon: $i rebinds"
+	test_rebinds balloon "$2" rebind
+	test_clean
+	done_testing
+	exit
 	;;
 esac
 while :; do

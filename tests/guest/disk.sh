@@ -94,16 +94,7 @@ test_rebind()
 {
 	driver=/sys/bus/virtio/drivers/virtio_blk
 	device=$(basename "$(readlink $sys/device)")
-	rebind || echo "# the first"
-	echo "disk: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$1" ] && rebind; do
-		i=$((i + 1))
-	done
-	check "$i of $1 rebinds, each with a read" [ $i = "$1" ]
-	echo "disk: $i rebinds"
-	read -r _
+	test_rebinds disk "$1" rebind
 }
 
 test_image()

@@ -28,16 +28,7 @@ rebind()
 
 if [ "$2" = rebind ]; then
 	device=$(basename "$(readlink -f "/sys/class/virtio-ports/$(port)/device")")
-	rebind "$1" || echo "# the first"
-	echo "exit: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$3" ] && rebind "$1"; do
-		i=$((i + 1))
-	done
-	check "$i of $3 rebinds, each with a status" [ $i = "$3" ]
-	echo "exit: $i rebinds"
-	read -r _
+	test_rebinds exit "$3" rebind "$1"
 	test_clean
 	done_testing
 	exit

@@ -50,16 +50,7 @@ rebind_amid_reads()
 mkdir -p /tmp/mnt
 if [ "$2" = rebind ]; then
 	device=$(basename $driver/virtio*)
-	rebind_amid_reads "$1" || echo "# the first"
-	echo "fs: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$3" ] && rebind_amid_reads "$1"; do
-		i=$((i + 1))
-	done
-	check "$i of $3 rebinds, each with a read" [ $i = "$3" ]
-	echo "fs: $i rebinds"
-	read -r _
+	test_rebinds fs "$3" rebind_amid_reads "$1"
 	test_clean "virtio_fs_enqueue_req\(\) failed -107" # reads that came after it
 	done_testing
 	exit

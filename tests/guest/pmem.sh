@@ -55,17 +55,8 @@ if [ "$1" = rebind ]; then
 	device=$(basename $driver/virtio*)
 	first=$(read_all 1048576)
 	read_all "$2" >/dev/null # what is mapped then is not the monitor's
-	rebind || echo "# the first"
-	echo "pmem: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$4" ] && rebind; do
-		i=$((i + 1))
-	done
-	check "$i of $4 rebinds, each with a read" [ $i = "$4" ]
+	test_rebinds pmem "$4" rebind
 	check "and it is what the host has" [ "$(read_all "$2")" = "$3" ]
-	echo "pmem: $i rebinds"
-	read -r _
 	test_clean
 	done_testing
 	exit

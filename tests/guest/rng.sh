@@ -15,15 +15,6 @@ rebind()
 	[ "$(dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c)" = 64 ]
 }
 
-rebind || echo "# the first"
-echo "rng: ready"
-sleep 2
-i=0
-while [ $i -lt "$1" ] && rebind; do
-	i=$((i + 1))
-done
-check "$i of $1 rebinds, each with a read" [ $i = "$1" ]
-echo "rng: $i rebinds"
-read -r _
+test_rebinds rng "$1" rebind
 test_clean
 done_testing

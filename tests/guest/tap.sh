@@ -108,6 +108,23 @@ test_iperf()
 	done
 }
 
+# test_rebinds NAME N COMMAND...: the command unbinds a driver and binds it: once, and N times between two lines that the host waits for,
+# who counts what the monitor has. Then it waits for a line.
+test_rebinds()
+{
+	rebinds_of=$1 rebinds=$2 made=0
+	shift 2
+	"$@" || echo "# the first"
+	echo "$rebinds_of: ready"
+	sleep 2
+	while [ $made -lt "$rebinds" ] && "$@"; do
+		made=$((made + 1))
+	done
+	check "$made of $rebinds rebinds" [ $made = "$rebinds" ]
+	echo "$rebinds_of: $made rebinds"
+	read -r _
+}
+
 # What a healthy kernel does not say. Errors (level 3 and above) count too, but for the expected ones.
 EXPECTED='unable to open rtc device|PCI: OF: (of_root|host bridge)'
 

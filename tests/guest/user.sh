@@ -29,16 +29,7 @@ check 'an address by DHCP' lease
 if [ "$1" = rebind ]; then
 	driver=/sys/bus/virtio/drivers/virtio_net
 	device=$(virtio_of eth0)
-	rebind || echo "# the first: $(cat /tmp/dhcp)"
-	echo "user: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$2" ] && rebind; do
-		i=$((i + 1))
-	done
-	check "$i of $2 rebinds, each with an address" [ $i = "$2" ]
-	echo "user: $i rebinds"
-	read -r _
+	test_rebinds user "$2" rebind
 	test_clean
 	done_testing
 	exit

@@ -33,16 +33,7 @@ rebind()
 
 case $1 in
 rebind)
-	rebind || echo "# the first: $(cat /tmp/held /tmp/back)"
-	echo "vsock: ready"
-	sleep 2
-	i=0
-	while [ $i -lt "$2" ] && rebind; do
-		i=$((i + 1))
-	done
-	check "$i of $2 rebinds" [ $i = "$2" ]
-	echo "vsock: $i rebinds"
-	read -r _
+	test_rebinds vsock "$2" rebind
 	test_clean
 	done_testing
 	exit

@@ -59,9 +59,7 @@ balloon_press()
 # As often as it is given and taken, the monitor has the same descriptors.
 balloon_rebind()
 {
-	balloon_guest "rebind,$2" 64M,stats=100ms "$1"
-	rebinds balloon "$2"
-	end_guest
+	rebind_guest balloon "rebind,$2" "$2" --balloon "64M,stats=100ms,transport=$1" --result result.json
 	grep -q '"balloon0":{"ready_us":[0-9]*,"faults":0}' result.json || fail "$(cat result.json)"
 }
 
