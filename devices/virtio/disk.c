@@ -116,7 +116,7 @@ static void find_alignment(struct disk *d, const struct stat *st, bool direct)
 /* Those that are known to say so at once where they would have to wait (RWF_NOWAIT); FUSE and NFS, for two, are not. */
 static bool may_wait_inside(int fd, const struct stat *st)
 {
-	static const unsigned long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC };
+	static const unsigned long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC, RAMFS_MAGIC };
 	struct statfs fs;
 
 	if (S_ISBLK(st->st_mode))
