@@ -551,6 +551,8 @@ static bool names_the_cause(void)
 
 	if (now.nr == SYS_seccomp && !strstr(now.err, "seccomp: "))
 		return false;
+	if (now.nr == SYS_connect && errnos[now.error].code == EAGAIN) /* unix(7): its backlog is full */
+		return strstr(now.err, "busy");
 	return strstr(now.err, errnos[now.error].text) || strstr(now.err, "ut of memory") ||
 	       (thread && strstr(now.err, "Resource temporarily unavailable"));
 }
