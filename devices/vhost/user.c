@@ -28,7 +28,7 @@ static int explain_connect(const char *name, const char *path, int r, struct err
 	return err_set(err, r, "%s: socket '%s': %s%s", name, path, r == -EAGAIN ? "busy" : strerror(-r), how);
 }
 
-int vu_connect(const char *name, const char *path, int *ret_fd, struct err *err)
+int vu_connect(const char *name, const char *path, bool takes_fds, int *ret_fd, struct err *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
@@ -46,6 +46,8 @@ int vu_connect(const char *name, const char *path, int *ret_fd, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(err, -errno, "%s: socket: %s", name, strerror(errno));
+	if (!takes_fds)
+		fd_takes_none(fd);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		return explain_connect(name, path, -errno, err);
 	/* The loop's ring waits for room by itself; all else says MSG_DONTWAIT. */
@@ -69,6 +71,7 @@ int vu_adopt(const char *name, int fd, struct err *err)
 		return err_set(err, -ENOTCONN, "%s: fd=%d: not connected to a back end", name, fd);
 	if (type != SOCK_STREAM || a.sun_family != AF_UNIX)
 		return err_set(err, -EPROTOTYPE, "%s: fd=%d: not a stream socket of the file system's kind (AF_UNIX)", name, fd);
+	fd_takes_none(fd); /* what is in flight is kept for another back end, of which there is none here */
 	if (fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
 		return err_set(err, -errno, "%s: fd=%d: fcntl: %s", name, fd, strerror(errno));
 	fd_note(fd, FD_BACKEND);

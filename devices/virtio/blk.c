@@ -13,7 +13,8 @@
  * With O_DIRECT the host wants memory aligned, which is more than drivers promise: a request of other parts goes by way of a
  * buffer of the disk's, in as many pieces as that takes.
  *
- * Of flushes, operations on ranges and such requests one is in the ring at a time, and no transfer is larger than BLK_OP_MAX: what
+ * Of flushes, operations on ranges and such requests one is in the ring at a time, of a disk whose file system may let them wait
+ * (FUSE, NFS) of all requests: each keeps one of the workers, of which others want some, too. And no transfer is larger than BLK_OP_MAX: what
  * would keep a worker of the kernel's, or the loop, for long comes in turns with the rest.
  *
  * A reset waits for what is under way: an operation on a file cannot be called back, and writes into guest memory
@@ -146,7 +147,7 @@ static bool moves_bytes(const struct blk_req *req)
 
 static bool takes_turns(const struct blk_req *req)
 {
-	return !moves_bytes(req) || req->bounced;
+	return !moves_bytes(req) || req->bounced || req->queue->blk->disk.waits;
 }
 
 static void next_slow(struct blk *b, const struct blk_req *req);
@@ -216,6 +217,7 @@ static void transferred(struct blk_req *req, int res)
 	if (req->bounced && req->type == VIRTIO_BLK_T_IN)
 		blk_req_copy(req, b->bounce, (size_t)res);
 	if (res && blk_req_advance(req, (uint32_t)res)) {
+		next_slow(b, req); /* who waits has his turn before the next piece */
 		go_on(req);
 		return;
 	}
@@ -288,7 +290,7 @@ static void execute(struct blk_req *req, int status)
 	} else if (req->type == VIRTIO_BLK_T_GET_ID) {
 		finish(req, blk_req_put_id(req, b->v.name));
 	} else {
-		req->bounced = b->bounce && moves_bytes(req) && !blk_req_is_aligned(req, b->disk.align);
+		req->bounced = b->bounce && moves_bytes(req) && !blk_req_is_aligned(req, b->disk.align, b->disk.block);
 		go_on(req);
 	}
 }

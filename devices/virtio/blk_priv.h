@@ -16,7 +16,7 @@
 
 /* Of one operation in the ring, since what is in the host's cache is copied within the call that submits it. */
 #define BLK_OP_MAX (1 * MIB)
-#define BLK_BOUNCE (MIB / 8) /* at least a block */
+#define BLK_BOUNCE BLK_OP_MAX
 #define BLK_QUEUE_SIZE 128 /* entries, also the most parts that a chain may have */
 
 struct blk_queue;
@@ -58,7 +58,7 @@ struct blk {
 	bool through;            /* the driver knows no flush: writes go through */
 	bool settling;           /* a reset waits: nothing begins, nothing is told */
 	unsigned under_way;      /* operations in the ring */
-	struct blk_req *slow;    /* the flush, range operation or bounced one among them: one at a time, as each keeps a worker... */
+	struct blk_req *slow;    /* the one among them that takes turns, as each would keep a worker: a flush, on a range, bounced... */
 	struct blk_req *slow_first, **slow_end; /* ...and those behind it */
 	uint32_t to_show;        /* queues with something to show, a bit each */
 	struct loop_later show;
@@ -92,8 +92,8 @@ int blk_req_check(struct blk_req *req, const struct blk_limits *l);
 bool blk_req_advance(struct blk_req *req, uint32_t done);
 /* At most BLK_OP_MAX bytes from @req->iov on: so many parts, of which the last may be cut. blk_req_advance() undoes that. */
 unsigned blk_req_window(struct blk_req *req);
-/* Are all parts' addresses and lengths multiples of @align, a power of two? */
-bool blk_req_is_aligned(const struct blk_req *req, uint32_t align);
+/* Are all parts' addresses multiples of @align, and their lengths of @block, too? Powers of two. */
+bool blk_req_is_aligned(const struct blk_req *req, uint32_t align, uint32_t block);
 /* Copies the next @len bytes, at most what is left, of its parts to @buf, or, of a read, from it. blk_req_advance() passes them. */
 void blk_req_copy(struct blk_req *req, uint8_t *buf, size_t len);
 /* Makes @req->iov zeros, as many as are left and fit into an operation. */

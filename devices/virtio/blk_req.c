@@ -163,13 +163,15 @@ bool blk_req_advance(struct blk_req *req, uint32_t done)
 	return req->left;
 }
 
-bool blk_req_is_aligned(const struct blk_req *req, uint32_t align)
+bool blk_req_is_aligned(const struct blk_req *req, uint32_t align, uint32_t block)
 {
-	uintptr_t bits = 0;
+	uintptr_t at = 0, len = 0;
 
-	for (unsigned i = 0; i < req->n; i++)
-		bits |= (uintptr_t)req->iov[i].iov_base | req->iov[i].iov_len;
-	return is_aligned(bits, align);
+	for (unsigned i = 0; i < req->n; i++) {
+		at |= (uintptr_t)req->iov[i].iov_base;
+		len |= req->iov[i].iov_len;
+	}
+	return is_aligned(at | len, align) && is_aligned(len, block);
 }
 
 void blk_req_copy(struct blk_req *req, uint8_t *buf, size_t len)

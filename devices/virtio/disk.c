@@ -177,6 +177,9 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 	d->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
 	d->waits = may_wait_inside(d->fd, &st);
 	find_alignment(d, &st, fcntl(d->fd, F_GETFL) & O_DIRECT);
+	if (!is_pow2(d->block) || d->block > BEST_MAX || !is_pow2(d->align) || d->align > 4096)
+		return err_set(err, -EINVAL, "%s: '%s' wants blocks of %u bytes for direct, in memory aligned to %u (without direct it can be used)",
+			       c->name, what, d->block, d->align);
 	r = check_size(c, what, bytes, d->block, err);
 	if (r)
 		return r;

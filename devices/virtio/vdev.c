@@ -362,12 +362,21 @@ static int do_reset(struct vdev *v)
 	return 0;
 }
 
+static bool has_ready_locked(const struct vdev *v)
+{
+	for (unsigned q = 0; q < v->nr_queues; q++)
+		if (v->queues[q].regs.ready)
+			return true;
+	return false;
+}
+
+/* Who stops a second queue finds that all is done. */
 static bool may_stop(struct vdev *v)
 {
 	bool ok;
 
 	pthread_mutex_lock(&v->lock);
-	ok = (v->status & VIRTIO_CONFIG_S_DRIVER_OK) && !v->resetting;
+	ok = (v->status & VIRTIO_CONFIG_S_DRIVER_OK) && !v->resetting && has_ready_locked(v);
 	pthread_mutex_unlock(&v->lock);
 	return ok;
 }

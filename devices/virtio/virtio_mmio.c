@@ -201,6 +201,7 @@ static int act_on_loop(void *ctx)
 {
 	const struct act *a = ctx;
 	struct virtio_mmio *t = a->t;
+	bool knew;
 	int r;
 
 	if (a->todo == VDEV_ACTIVATE)
@@ -211,7 +212,10 @@ static int act_on_loop(void *ctx)
 	if (r <= 0)
 		return r;
 	edge_line_open(&t->line); /* stopped: of that, and of nothing else, the driver still hears */
+	knew = vdev_status(t->vdev) & VIRTIO_CONFIG_S_NEEDS_RESET;
 	vdev_lost(t->vdev);
+	if (knew) /* or was about to */
+		irq_config(t);
 	return 0;
 }
 

@@ -61,7 +61,8 @@ static int fake_time(clockid_t id, struct timespec *ts)
 /* A request under way, by its head. */
 struct req {
 	bool out;
-	bool begun;              /* an operation of it was under way; else it waits */
+	bool begun;              /* an operation of it was under way... */
+	bool runs;               /* ...and is; else it waits */
 	uint64_t nr;             /* it was taken as so many-th */
 	unsigned again;          /* times that the host wanted to be asked again */
 	bool by_hand;            /* zeros: the host could not do it by itself */
@@ -285,7 +286,7 @@ static UNTRACED bool is_odd(const struct req *r, uint64_t from, uint64_t len)
 			continue;
 		}
 		now = p->len - from < len ? p->len - from : len;
-		if ((p->gpa + from) % cfg.disk.align || now % cfg.disk.align)
+		if ((p->gpa + from) % cfg.disk.align || now % cfg.disk.align || now % cfg.disk.block)
 			return true;
 		len -= now;
 		from = 0;
@@ -326,7 +327,7 @@ static void req_taken(struct queue *k)
 	r->from = is_read(r) ? sum[false] : sizeof(h);
 	r->left = is_read(r) ? sum[true] - 1 : sum[false] - sizeof(h);
 	status = early_status(r, h.sector);
-	if (status < 0 && (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT))
+	if (status < 0 && (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT) && cfg.disk.align > 1)
 		r->bounced = is_odd(r, r->from, r->left);
 	if (status >= 0)
 		req_over(k, head, (uint8_t)status);
@@ -399,7 +400,7 @@ static void check_operation(struct req *r, const struct loop_io *io)
 	must(at.off <= disk_size() && len <= disk_size() - at.off);
 	must(!cfg.disk.ro || !is_write(op));
 	for (unsigned i = 0; r->type <= VIRTIO_BLK_T_OUT && i < n; i++)
-		must(!(((uintptr_t)iov[i].iov_base | iov[i].iov_len) % cfg.disk.align));
+		must(!((uintptr_t)iov[i].iov_base % cfg.disk.align) && (cfg.disk.align == 1 || r->left % cfg.disk.block || !(iov[i].iov_len % cfg.disk.block)));
 	must(op != FAKE_IO_WRITEV || at.flags == (features & F(FLUSH) ? 0 : RWF_DSYNC));
 	switch (r->type) {
 	case VIRTIO_BLK_T_IN:
@@ -437,7 +438,7 @@ static UNTRACED unsigned nr_under_way(void)
 /* A flush, on a range, or by the buffer: one at a time. */
 static bool is_slow(const struct req *r)
 {
-	return r->bounced || r->type == VIRTIO_BLK_T_FLUSH || r->type == VIRTIO_BLK_T_DISCARD || (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !r->by_hand);
+	return r->bounced || cfg.disk.waits || r->type == VIRTIO_BLK_T_FLUSH || r->type == VIRTIO_BLK_T_DISCARD || (r->type == VIRTIO_BLK_T_WRITE_ZEROES && !r->by_hand);
 }
 
 /* @r has begun: none that was taken before it waits still. */
@@ -470,11 +471,12 @@ static UNTRACED void check_operations(void)
 	}
 	for (unsigned q = 0; q < QUEUES; q++)
 		for (unsigned h = 0; h < RING; h++) {
-			const struct req *r = &queue[q].req[h];
+			struct req *r = &queue[q].req[h];
 
-			if (!r->out || seen[q] & BIT32(h))
+			r->runs = seen[q] & BIT32(h);
+			if (!r->out || r->runs)
 				continue;
-			must(!r->begun && is_slow(r) && !resetting);
+			must((!r->begun || r->bounced || cfg.disk.waits) && is_slow(r) && !resetting);
 			waiting++;
 		}
 	nr_ended = 0;
@@ -488,7 +490,7 @@ static void forget_waiting(void)
 {
 	for (unsigned q = 0; q < QUEUES; q++)
 		for (unsigned h = 0; h < RING; h++)
-			queue[q].req[h].out &= queue[q].req[h].begun;
+			queue[q].req[h].out &= queue[q].req[h].runs;
 }
 
 /* ---- the host ----------------------------------------------------------------------------- */
@@ -1024,7 +1026,7 @@ static void make(struct fuzz_in *in)
 	uint8_t how = fuzz_u8(in), rates = fuzz_u8(in);
 	uint32_t block = how & 16 ? 4096 : SECTOR;
 	struct disk d = { .fd = open("/dev/null", O_RDWR | O_CLOEXEC), .ro = how & 4, .block = block, .best = how & 32 ? 65536 : block,
-			  .align = how & 128 ? SECTOR : 1 };
+			  .align = how & 128 ? SECTOR : 1, .waits = rates & 128 };
 
 	d.sectors = (1 + fuzz_below(in, SECTORS / (block / SECTOR))) * (block / SECTOR);
 	now_ns = start_ns = 1000000000;

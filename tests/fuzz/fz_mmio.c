@@ -104,7 +104,7 @@ static void model_write(uint64_t off, uint32_t val)
 		if (r && val <= 1)
 			r->ready = val;
 		if (!r && !val && queue_sel < QUEUES && mod.q[queue_sel].ready) {
-			isr = mod.status & VIRTIO_CONFIG_S_NEEDS_RESET ? 0 : VIRTIO_MMIO_INT_CONFIG;
+			isr = VIRTIO_MMIO_INT_CONFIG;
 			mod_stop();
 		}
 		break;

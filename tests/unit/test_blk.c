@@ -46,7 +46,7 @@ struct rig {
 static uint8_t image[MANY_SECTORS * DISK_SECTOR];
 static size_t disk_size; /* bytes of it that are the disk's */
 static int syncs;
-static uint32_t align; /* what the host wants of memory */
+static uint32_t align, block; /* what the host wants of memory, and, where it wants something, of parts */
 
 static void queue_irq(void *t, unsigned q)
 {
@@ -84,7 +84,7 @@ static void rig_init(struct rig *r, struct blk_cfg cfg)
 	cfg.disk.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cfg.disk.sectors = cfg.disk.sectors ? cfg.disk.sectors : SECTORS;
 	disk_size = cfg.disk.sectors * DISK_SECTOR;
-	cfg.disk.block = DISK_SECTOR;
+	cfg.disk.block = block = cfg.disk.block ? cfg.disk.block : DISK_SECTOR;
 	cfg.disk.best = 4096;
 	align = cfg.disk.align ? cfg.disk.align : 1;
 	r->queues = cfg.queues = cfg.queues ? cfg.queues : 1;
@@ -186,7 +186,8 @@ static int move(const struct iovec *iov, unsigned n, uint64_t off, size_t most, 
 	for (unsigned i = 0; i < n && done < most; i++) {
 		size_t now = iov[i].iov_len < most - done ? iov[i].iov_len : most - done;
 
-		ck_assert(is_aligned((uintptr_t)iov[i].iov_base | iov[i].iov_len, align));
+		ck_assert(is_aligned((uintptr_t)iov[i].iov_base, align));
+		ck_assert(align == 1 || is_aligned(iov[i].iov_len, block));
 		if (to_guest)
 			memcpy(iov[i].iov_base, image + off + done, now);
 		else
@@ -359,17 +360,55 @@ START_TEST(test_blk_direct_parts_not_aligned)
 	add(&r, 0, 2, VIRTIO_BLK_T_FLUSH, 0, 0);
 	kick(&r, 0);
 	ck_assert_ptr_null(fake_loop_busy(r.loop, 1)); /* one at a time, the flush too */
-	host_does(fake_loop_busy(r.loop, 0), 32 * KIB, 0); /* short */
+	host_does(fake_loop_busy(r.loop, 0), 32 * KIB, 0); /* short: the others have their turn */
 	host_does(fake_loop_busy(r.loop, 0), 0, -EINTR);
+	host_does(fake_loop_busy(r.loop, 0), 0, -EIO);
+	ck_assert_uint_eq(status_of(&r, 1), VIRTIO_BLK_S_IOERR);
+	host_does(fake_loop_busy(r.loop, 0), 0, 0);
+	ck_assert_uint_eq(status_of(&r, 2), VIRTIO_BLK_S_OK);
+	ck_assert_int_eq(syncs, 1);
 	ck_assert_uint_eq(status_of(&r, 0), NONE);
 	host_does(fake_loop_busy(r.loop, 0), SIZE_MAX, 0);
 	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
 	ck_assert_mem_eq(image + 5 * 512, data, len);
-	host_does(fake_loop_busy(r.loop, 0), 0, -EIO);
-	ck_assert_uint_eq(status_of(&r, 1), VIRTIO_BLK_S_IOERR);
+	check_nothing_asked(&r);
+	rig_fini(&r);
+}
+END_TEST
+
+/* Where blocks are larger than what memory is aligned to, each part is to be whole blocks. */
+START_TEST(test_blk_direct_parts_no_blocks)
+{
+	const struct fake_part parts[] = { { HEADERS, 16, false }, { data_at(0) + 512, 3584, true }, { data_at(4), 4096, true },
+					   { data_at(8), 512, true }, { STATUSES, 1, true } };
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .disk.align = 4, .disk.block = 4096 });
+	put_header(&r, 0, VIRTIO_BLK_T_IN, 16);
+	fake_ring_add(&r.ring[0], parts, ARRAY_LEN(parts));
+	kick(&r, 0);
 	host_does_all(&r);
-	ck_assert_uint_eq(status_of(&r, 2), VIRTIO_BLK_S_OK);
-	ck_assert_int_eq(syncs, 1);
+	ck_assert_uint_eq(status_of(&r, 0), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(gmem_ptr(r.mem, data_at(0) + 512, 3584), image + 16 * 512, 3584);
+	ck_assert_mem_eq(data_of(&r, 8), image + 16 * 512 + 7680, 512);
+	rig_fini(&r);
+}
+END_TEST
+
+/* A file system that may let them wait has one request at a time, and so one of the kernel's threads. */
+START_TEST(test_blk_of_a_file_system_that_waits)
+{
+	struct rig r;
+
+	rig_init(&r, (struct blk_cfg){ .disk.waits = true });
+	for (unsigned i = 0; i < 4; i++)
+		add(&r, 0, i, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 8 * i, 512);
+	kick(&r, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		ck_assert_ptr_null(fake_loop_busy(r.loop, 1));
+		host_does(fake_loop_busy(r.loop, 0), SIZE_MAX, 0);
+		ck_assert_uint_eq(status_of(&r, i), VIRTIO_BLK_S_OK);
+	}
 	check_nothing_asked(&r);
 	rig_fini(&r);
 }
@@ -1260,6 +1299,8 @@ int main(void)
 	tcase_add_test(t, test_blk_reads_and_writes);
 	tcase_add_loop_test(t, test_blk_parts_may_be_cut_anywhere, 0, 2);
 	tcase_add_test(t, test_blk_direct_parts_not_aligned);
+	tcase_add_test(t, test_blk_direct_parts_no_blocks);
+	tcase_add_test(t, test_blk_of_a_file_system_that_waits);
 	tcase_add_loop_test(t, test_blk_beyond_the_end_is_refused_and_nothing_touched, 0, ARRAY_LEN(refused));
 	tcase_add_test(t, test_blk_parts_are_counted_together);
 	tcase_add_loop_test(t, test_blk_read_only_is_not_written, 0, 3);

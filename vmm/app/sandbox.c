@@ -116,7 +116,7 @@ static int join_cgroup(const struct sandbox_cfg *cfg, struct missing *m, struct 
 		return err_set(err, -errno, "--cgroup: '%s': %s%s", cfg->cgroup, strerror(errno),
 			       errno == EACCES || errno == EPERM ? " (it must be delegated to you)" :
 			       errno == ENOENT ? " (the folder of a cgroup v2 is needed)" : "");
-	workers = cfg->disks * LOOP_WORKERS_PER_DISK + cfg->files * LOOP_WORKERS_PER_FILE;
+	workers = cfg->disks * LOOP_WORKERS_PER_DISK + cfg->files * LOOP_WORKERS_PER_FILE + cfg->back_ends * LOOP_WORKERS_STUCK;
 	r = limit_cgroup(m, dir, cfg->cgroup, "pids.max", cfg->cpus + count_vhosts() + workers + CGROUP_TASKS, err);
 	return r ? r : limit_cgroup(m, dir, cfg->cgroup, "memory.max", cfg->memory + cfg->memory / 64 + 64 * MIB, err);
 }

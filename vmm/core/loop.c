@@ -524,7 +524,7 @@ static int restrict_ring(struct loop *l)
 static int limit_workers(struct loop *l)
 {
 	unsigned half = (l->nr_disks * LOOP_WORKERS_PER_DISK + l->nr_regular * LOOP_WORKERS_PER_FILE +
-			 (l->takes_late ? LOOP_WORKERS_LATE : 0)) / 2 + l->nr_stick;
+			 (l->takes_late ? LOOP_WORKERS_LATE : 0) + l->nr_stick * LOOP_WORKERS_STUCK) / 2;
 	unsigned limits[2] = { half, half }; /* for files, and for all else */
 	int r;
 

@@ -43,6 +43,7 @@
 #define LOOP_WORKERS_PER_FILE 2
 /* The same for late descriptors, whose loop_shutdown() and loop_close() are never done at once; those of loop_may_stick() come to it. */
 #define LOOP_WORKERS_LATE 2
+#define LOOP_WORKERS_STUCK 2
 
 struct loop;
 struct msghdr;

@@ -30,7 +30,7 @@ bool vuser_wanted(const struct config *c)
 /* The memory of what is in flight comes so. */
 static bool takes_fds(const struct dev_config *c)
 {
-	return c->vuser.kind == VUSER_KIND_BLK;
+	return c->vuser.kind == VUSER_KIND_BLK && config_may_reconnect(c);
 }
 
 int vuser_open(struct machine *m, unsigned i, struct err *err)
@@ -38,12 +38,10 @@ int vuser_open(struct machine *m, unsigned i, struct err *err)
 	const struct dev_config *c = &m->cfg->devices[i];
 	int fd = c->vuser.fd, r;
 
-	r = fd ? vu_adopt(c->id, fd, err) : vu_connect(c->id, c->vuser.socket, &fd, err);
+	r = fd ? vu_adopt(c->id, fd, err) : vu_connect(c->id, c->vuser.socket, takes_fds(c), &fd, err);
 	if (r)
 		return r;
 	m->devs[i].vuser_fd = fd;
-	if (!takes_fds(c))
-		fd_takes_none(fd);
 	return 0;
 }
 
