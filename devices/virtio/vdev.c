@@ -391,6 +391,7 @@ static int do_stop(struct vdev *v)
 	pthread_mutex_lock(&v->lock);
 	for (unsigned q = 0; q < v->nr_queues; q++)
 		v->queues[q].regs.ready = false;
+	v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	pthread_mutex_unlock(&v->lock);
 	return 1;
 }

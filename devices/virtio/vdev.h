@@ -184,8 +184,8 @@ enum vdev_todo vdev_set_status(struct vdev *v, uint8_t status);
 /*
  * Loop (through loop_call): does what vdev_set_status() or vdev_queue_set_ready() asked for.
  * RESET: ops->reset, the transport's reset, then status reads 0. STOP: the same of one with
- * DRIVER_OK, but the status stays and no queue is ready; 1: that was done, and the transport, when it can signal
- * again, says so by vdev_lost(). ACTIVATE: ops->activate, kicks; what came in
+ * DRIVER_OK, but the status stays, with NEEDS_RESET, and no queue is ready; 1: that was done, and the
+ * transport, when it can signal again, tells the driver (s2.1.2). ACTIVATE: ops->activate, kicks; what came in
  * between (a reset, another activation) makes it do nothing. Errors are ops->activate's, and
  * the driver sees NEEDS_RESET. LOOP_AGAIN: not yet, for loop_call().
  */

@@ -201,7 +201,6 @@ static int act_on_loop(void *ctx)
 {
 	const struct act *a = ctx;
 	struct virtio_mmio *t = a->t;
-	bool knew;
 	int r;
 
 	if (a->todo == VDEV_ACTIVATE)
@@ -211,11 +210,8 @@ static int act_on_loop(void *ctx)
 		attach_doorbells(t);
 	if (r <= 0)
 		return r;
-	edge_line_open(&t->line); /* stopped: of that, and of nothing else, the driver still hears */
-	knew = vdev_status(t->vdev) & VIRTIO_CONFIG_S_NEEDS_RESET;
-	vdev_lost(t->vdev);
-	if (knew) /* or was about to */
-		irq_config(t);
+	edge_line_open(&t->line); /* stopped: of NEEDS_RESET, and of nothing else, the driver still hears */
+	irq_config(t);
 	return 0;
 }
 
