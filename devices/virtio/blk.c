@@ -13,9 +13,9 @@
  * With O_DIRECT the host wants memory aligned, which is more than drivers promise: a request of other parts goes by way of a
  * buffer of the disk's, in as many pieces as that takes.
  *
- * Of flushes, operations on ranges and such requests one is in the ring at a time, of a disk whose file system may let them wait
- * (FUSE, NFS) of all requests: each keeps one of the workers, of which others want some, too. And no transfer is larger than BLK_OP_MAX: what
- * would keep a worker of the kernel's, or the loop, for long comes in turns with the rest.
+ * Of flushes, operations on ranges and such requests one is in the ring at a time, and of a disk whose file system may let
+ * them wait (FUSE, NFS) of all requests: each keeps one of the kernel's workers, of which others want some, too. And no
+ * transfer is larger than BLK_OP_MAX: what would keep a worker, or the loop, for long comes in turns with the rest.
  *
  * A reset waits for what is under way: an operation on a file cannot be called back, and writes into guest memory
  * until it ends. A disk that takes seconds keeps the vCPU that resets it, and nobody else.
@@ -106,7 +106,7 @@ static void fail(struct blk_req *req, int error)
 
 static int begin_bounced(struct blk *b, struct blk_req *req)
 {
-	b->bounce_iov = (struct iovec){ .iov_base = b->bounce, .iov_len = req->left < BLK_BOUNCE ? (size_t)req->left : BLK_BOUNCE };
+	b->bounce_iov = (struct iovec){ .iov_base = b->bounce, .iov_len = req->left < BLK_OP_MAX ? (size_t)req->left : BLK_OP_MAX };
 	if (req->type == VIRTIO_BLK_T_IN)
 		return loop_preadv(&req->io, &b->bounce_iov, 1, req->off);
 	blk_req_copy(req, b->bounce, b->bounce_iov.iov_len);
@@ -548,7 +548,7 @@ static int init(struct blk *b, const struct blk_cfg *cfg)
 	if (!r && (cfg->iops || cfg->bps))
 		r = loop_timer_init(cfg->loop, &b->again, serve_again, b);
 	if (!r && b->disk.align > 1)
-		r = -posix_memalign((void **)&b->bounce, b->disk.align < 4096 ? 4096 : b->disk.align, BLK_BOUNCE);
+		r = -posix_memalign((void **)&b->bounce, DISK_ALIGN_MAX, BLK_OP_MAX);
 	if (!r)
 		r = loop_io_init(cfg->loop, &b->file, b->disk.fd, no_transfer, b);
 	if (!r && b->disk.waits)

@@ -16,7 +16,6 @@
 
 /* Of one operation in the ring, since what is in the host's cache is copied within the call that submits it. */
 #define BLK_OP_MAX (1 * MIB)
-#define BLK_BOUNCE BLK_OP_MAX
 #define BLK_QUEUE_SIZE 128 /* entries, also the most parts that a chain may have */
 
 struct blk_queue;
@@ -67,7 +66,7 @@ struct blk {
 	unsigned turn;           /* the queue that begins after it */
 	struct bucket iops, bps;
 	struct loop_io file;     /* stands for the file; makes no transfer */
-	uint8_t *bounce;         /* BLK_BOUNCE bytes of the slow request's; where the disk wants memory aligned */
+	uint8_t *bounce;         /* BLK_OP_MAX bytes of the slow request's; where the disk wants memory aligned */
 	struct iovec bounce_iov;
 	uint64_t requests, errors; /* ended; those of them that failed, by the guest's fault or the host's */
 	uint64_t bytes_read, bytes_written;

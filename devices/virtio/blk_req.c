@@ -10,7 +10,7 @@
 #define ZEROS (64 * KIB)
 
 /* Never written, so that it takes no room in the file, nor memory but the kernel's page of zeros. Aligned for O_DIRECT. */
-static _Alignas(4096) uint8_t zeros[ZEROS];
+static _Alignas(DISK_ALIGN_MAX) uint8_t zeros[ZEROS];
 
 /* Copies @len bytes off the front of @n parts at @*iov, each once, and moves it on; false: there are fewer. */
 static bool cut_front(struct iovec **iov, unsigned *n, void *buf, size_t len)

@@ -82,7 +82,7 @@ static int size_of(int fd, const struct stat *st, uint64_t *ret_bytes)
 /* What O_DIRECT wants: devices and many file systems tell from Linux 6.1 on, the others are tried. */
 static void find_direct(struct disk *d)
 {
-	static _Alignas(4096) uint8_t sector[DISK_SECTOR];
+	static _Alignas(DISK_ALIGN_MAX) uint8_t sector[DISK_SECTOR];
 	struct statx stx;
 
 	if (!syscall(SYS_statx, d->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align) {
@@ -177,7 +177,7 @@ static int examine(const struct disk_cfg *c, struct disk *d, const char *what, s
 	d->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
 	d->waits = may_wait_inside(d->fd, &st);
 	find_alignment(d, &st, fcntl(d->fd, F_GETFL) & O_DIRECT);
-	if (!is_pow2(d->block) || d->block > BEST_MAX || !is_pow2(d->align) || d->align > 4096)
+	if (!is_pow2(d->block) || d->block > BEST_MAX || !is_pow2(d->align) || d->align > DISK_ALIGN_MAX)
 		return err_set(err, -EINVAL, "%s: '%s' wants blocks of %u bytes for direct, in memory aligned to %u (without direct it can be used)",
 			       c->name, what, d->block, d->align);
 	r = check_size(c, what, bytes, d->block, err);

@@ -15,6 +15,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/types.h"
 
+#define DISK_ALIGN_MAX 4096 /* bytes; memory that is aligned so does for any disk that is taken */
 #define DISK_SECTOR 512 /* bytes; what virtio counts in, whatever the disk has (virtio 1.2 s5.2.4) */
 
 struct disk_cfg {

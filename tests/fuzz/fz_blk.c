@@ -10,9 +10,10 @@
  *         within its end, and never writing where that is read-only. Memory and disk are as the copies have them after each
  *         step, so nothing but a chain's data and status is written, nothing late, and nothing after a reset. Each chain comes
  *         back once, with no more bytes than were written. The ring is broken where the model's is, and the driver is told.
- *         Flushes, operations on ranges and transfers by the buffer are under way one at a time, in the order in which they were taken; one that waits
- *         has another before it that the host has not answered yet. No more begins than the limits allow, nothing while they
- *         have the device wait, no queue is passed over, and all that was asked ends.
+ *         Flushes, operations on ranges, transfers by the buffer and all of a disk that waits are under way one at a time, and
+ *         begin in the order in which they were taken; one that waits has another before it that the host has not answered
+ *         yet. No more begins than the limits allow, nothing while they have the device wait, no queue is passed over, and all
+ *         that was asked ends.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -75,7 +76,7 @@ struct req {
 	bool unmap;
 	bool bounced;            /* a part is not aligned as the host wants: one at a time, by a buffer... */
 	bool bounces;            /* ...which has what it writes... */
-	uint8_t bounce[BLK_BOUNCE]; /* ...this, whatever the driver writes there meanwhile */
+	uint8_t bounce[BLK_OP_MAX]; /* ...this, whatever the driver writes there meanwhile */
 	gpa_t status;
 	unsigned n;
 	struct model_part parts[BLK_QUEUE_SIZE];
@@ -363,9 +364,7 @@ static bool is_write(enum fake_io_op op)
 /* Of bytes that are moved, as many as one operation may have. */
 static uint64_t now_of(const struct req *r)
 {
-	uint64_t most = r->bounced ? BLK_BOUNCE : BLK_OP_MAX;
-
-	return r->left < most ? r->left : most;
+	return r->left < BLK_OP_MAX ? r->left : BLK_OP_MAX;
 }
 
 static void check_write_zeroes(const struct req *r, enum fake_io_op op, uint64_t len, int mode)
