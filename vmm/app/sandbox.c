@@ -319,7 +319,7 @@ const char *sandbox_missing(void)
 /* poll(2) takes no more descriptors than this allows, and is given one. Connections come behind what is there, or in its holes. */
 static rlim_t most_fds(const struct sandbox_cfg *cfg)
 {
-	rlim_t least = cfg->lends_fds ? FDS_ON_THEIR_WAY : STANDARD_FDS;
+	rlim_t least = cfg->back_ends ? FDS_ON_THEIR_WAY : STANDARD_FDS;
 	rlim_t conns = cfg->conns ? (rlim_t)fd_end() + cfg->conns : 0, want = conns > least ? conns : least;
 	struct rlimit now = { .rlim_max = RLIM_INFINITY };
 

@@ -22,9 +22,8 @@ struct sandbox_cfg {
 	unsigned cpus;          /* threads, for the same */
 	unsigned disks;         /* each with workers of the kernel's */
 	unsigned files;         /* likewise: the console's */
-	unsigned back_ends;     /* likewise: by vhost-user */
+	unsigned back_ends;     /* likewise: by vhost-user; to which descriptors are lent */
 	unsigned conns;         /* descriptors that come while the guest runs: connections */
-	bool lends_fds;         /* to processes at the other end of sockets */
 	bool pins_memory;       /* guest memory is pinned for a device of the host's */
 };
 

@@ -289,7 +289,6 @@ static struct sandbox_cfg sandbox_wants(const struct app *a)
 		.cgroup = o->cgroup, .uid = o->uid, .gid = o->gid, .memory = c->memory + conns * VSOCK_CONN_MEMORY, .cpus = c->cpus,
 		.disks = count_kind(c, DEV_DISK), .files = loop_file_count(a->loop),
 		.back_ends = count_kind(c, DEV_VHOST_USER) + count_kind(c, DEV_FS), .conns = conns + clients + machine_more_fds(c),
-		.lends_fds = count_kind(c, DEV_VHOST_USER) || count_kind(c, DEV_FS),
 		.pins_memory = count_kind(c, DEV_VFIO),
 	};
 }
