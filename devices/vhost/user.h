@@ -151,8 +151,9 @@ struct vu_dev {
 };
 
 /*
- * Connects to the socket @path, a file's name, without waiting; who listens may hand over descriptors where @takes_fds. Errors, with a sentence that begins with @name: -ENOENT,
- * -ENOTSOCK, -ECONNREFUSED (nobody listens any more), -EAGAIN (too many wait already), -ENAMETOOLONG, -EPROTOTYPE, -EACCES.
+ * Connects to the socket @path, a file's name, without waiting; who listens may hand over descriptors where @takes_fds. Errors,
+ * with a sentence that begins with @name: -ENOENT, -ENOTSOCK, -ECONNREFUSED (nobody listens any more), -EAGAIN (too many wait
+ * already), -ENAMETOOLONG, -EPROTOTYPE, -EACCES.
  */
 int vu_connect(const char *name, const char *path, bool takes_fds, int *ret_fd, struct err *err);
 /* An inherited descriptor: -ENOTSOCK, -ENOTCONN, -EPROTOTYPE, with a sentence; @fd stays the caller's on failure. */
